@@ -1,4 +1,6 @@
 //! Holds the generated messages against the hand-written words and the wire rules of ARCHITECTURE.md.
+use crate::lifecycle::{Consent, Delivery, Move, Reason, State};
+use crate::problem::Problem;
 use crate::words::{Category, EnvelopeKind, OrganisationKind, Purpose};
 use prost::Message as _;
 use prost_types::{EnumDescriptorProto, FileDescriptorSet};
@@ -29,10 +31,10 @@ fn wire_words(name: &str) -> Vec<(String, i32)> {
 }
 
 macro_rules! same_words {
-    ($($name:ident),+) => {$({
+    ($($name:ident = $wire:literal),+) => {$({
         let here: Vec<(String, i32)> =
             $name::ALL.iter().map(|w| (w.as_str().to_owned(), w.number())).collect();
-        assert_eq!(here, wire_words(stringify!($name)), stringify!($name));
+        assert_eq!(here, wire_words($wire), stringify!($name));
         for word in $name::ALL {
             assert_eq!(word.as_str().parse::<$name>(), Ok(*word));
             assert_eq!($name::try_from(word.number()), Ok(*word));
@@ -44,7 +46,18 @@ macro_rules! same_words {
 
 #[test]
 fn the_words_are_the_same_in_rust_and_on_the_wire() {
-    same_words!(OrganisationKind, EnvelopeKind, Category, Purpose);
+    same_words!(
+        OrganisationKind = "OrganisationKind",
+        EnvelopeKind = "EnvelopeKind",
+        Category = "Category",
+        Purpose = "Purpose",
+        State = "ReferralState",
+        Move = "ReferralMove",
+        Reason = "Reason",
+        Delivery = "DeliveryState",
+        Consent = "ConsentState",
+        Problem = "Problem"
+    );
 }
 
 #[test]
