@@ -13,8 +13,11 @@
 //! | [`problem`] | the closed list of problem codes |
 //! | [`human_code`] | the code a person can read out |
 //! | [`sign`], [`seal`] | Ed25519 by context, HPKE and padding |
+//! | [`slip`] | the extract of a grant for one recipient, and its signature |
+//! | [`envelope`] | head, seal and signature of one envelope |
 //! | [`v1`] | the generated messages |
 
+pub mod envelope;
 pub mod human_code;
 pub mod id;
 pub mod lifecycle;
@@ -23,6 +26,7 @@ pub mod problem;
 pub mod screen;
 pub mod seal;
 pub mod sign;
+pub mod slip;
 #[cfg(test)]
 mod wire;
 pub mod words;
