@@ -1,3 +1,4 @@
+//! Envelopes as an attacker would send them: cut, flipped, oversized, mis-addressed, with undeclared categories.
 use super::*;
 use crate::slip::{SLIP_LIFE_MS_MAX, SignedSlip, person_commitment};
 use proptest::prelude::*;

@@ -1,3 +1,4 @@
+//! Slips: every field checked, forged and foreign ones refused, what is issued verifies.
 use super::*;
 use proptest::prelude::*;
 
