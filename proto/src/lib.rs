@@ -15,18 +15,24 @@
 //! | [`sign`], [`seal`] | Ed25519 by context, HPKE and padding |
 //! | [`slip`] | the extract of a grant for one recipient, and its signature |
 //! | [`envelope`] | head, seal and signature of one envelope |
+//! | [`trust`] | the chain from the root to a member's keys, and the invite token |
+//! | [`order`] | contiguous, hash-linked order lines of a pair |
+//! | [`receipt`] | signed bytes of receipts, tombstones, stop notices, renewals |
 //! | [`v1`] | the generated messages |
 
 pub mod envelope;
 pub mod human_code;
 pub mod id;
 pub mod lifecycle;
+pub mod order;
 pub mod permits;
 pub mod problem;
+pub mod receipt;
 pub mod screen;
 pub mod seal;
 pub mod sign;
 pub mod slip;
+pub mod trust;
 #[cfg(test)]
 mod wire;
 pub mod words;

@@ -42,6 +42,12 @@ pub enum Context {
     Suspension,
     /// A tombstone for a refused, dropped or expired envelope, by the gateway.
     Dropped,
+    /// A request for a new client certificate, by the member's signing key.
+    Renewal,
+    /// A notice that a slip is stopped, by the member that says so.
+    Withdrawal,
+    /// The gateway's TLS issuing certificate, by the root.
+    Issuer,
 }
 
 impl Context {
@@ -61,6 +67,9 @@ impl Context {
         Self::Service,
         Self::Suspension,
         Self::Dropped,
+        Self::Renewal,
+        Self::Withdrawal,
+        Self::Issuer,
     ];
 
     /// The ASCII text that is signed in front of the message: `kith/v1/` and one word, no zero byte.
@@ -80,6 +89,9 @@ impl Context {
             Self::Service => "kith/v1/service",
             Self::Suspension => "kith/v1/suspension",
             Self::Dropped => "kith/v1/dropped",
+            Self::Renewal => "kith/v1/renewal",
+            Self::Withdrawal => "kith/v1/withdrawal",
+            Self::Issuer => "kith/v1/issuer",
         }
     }
 
@@ -264,7 +276,7 @@ mod tests {
         );
         texts.sort_unstable();
         texts.dedup();
-        assert_eq!(texts.len(), 14);
+        assert_eq!(texts.len(), 17);
     }
 
     #[test]

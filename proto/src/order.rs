@@ -1,0 +1,221 @@
+//! Order lines: the numbers and hash links that keep the envelopes of a pair in one order.
+//! The sending node signs a batch, the gateway and the recipient verify it and [`check`] it against what they hold.
+//! Never move a position on a batch that fails, never take a line that does not follow on the last one.
+//!
+//! Signed bytes (context `kith/v1/order`): from ‖ to ‖ count ‖ for each line number (u64) ‖ previous hash ‖ envelope
+//! hash; text and bytes after their length, lengths and count as u32, integers big-endian.
+
+use crate::id::OrgId;
+use crate::problem::Problem;
+use crate::receipt::Layout;
+use crate::sign::{Context, PublicKey, Signature, SigningFailed, SigningKey};
+use crate::v1;
+
+#[cfg(test)]
+mod tests;
+
+/// Most lines in one batch.
+pub const ORDER_LINES_MAX: usize = 256;
+
+/// The last line held of a pair: [`Position::START`] before the first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    number: u64,
+    hash: Option<[u8; 32]>,
+}
+
+impl Position {
+    /// Before the first envelope of a pair.
+    pub const START: Self = Self {
+        number: 0,
+        hash: None,
+    };
+
+    /// The position of an envelope that is held; number 0 is [`Position::START`], whatever the hash.
+    pub const fn at(number: u64, envelope_hash: [u8; 32]) -> Self {
+        if number == 0 {
+            return Self::START;
+        }
+        Self {
+            number,
+            hash: Some(envelope_hash),
+        }
+    }
+
+    /// The number of the last line; 0 at the start.
+    pub const fn number(self) -> u64 {
+        self.number
+    }
+
+    /// The hash of the last envelope; none at the start.
+    pub const fn hash(self) -> Option<[u8; 32]> {
+        self.hash
+    }
+}
+
+/// Why a batch was not signed or taken, by what the caller can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OrderError {
+    /// A field has the wrong length or value, or there is no line: end the stream.
+    #[error("the order batch cannot be read")]
+    Malformed,
+    /// More lines than a batch may have: split it.
+    #[error("the order batch has too many lines")]
+    TooLarge,
+    /// Not this key's signature: take nothing.
+    #[error("the order batch is not signed by the sender")]
+    Forged,
+    /// Lines are missing in front: ask for them from this number on.
+    #[error("order lines are missing from number {expected} on")]
+    Gap {
+        /// The number that must come next.
+        expected: u64,
+    },
+    /// A number that is held already: answer with the receipt again, take nothing twice.
+    #[error("order line {number} came before")]
+    Repeat {
+        /// The number that came again.
+        number: u64,
+    },
+    /// Two histories under one number: stop the pair; tell a person.
+    #[error("order line {number} belongs to another history")]
+    Fork {
+        /// The number where they part.
+        number: u64,
+    },
+    /// The cryptographic library failed: try again.
+    #[error("the signing library failed")]
+    Library,
+}
+
+impl OrderError {
+    /// The problem code that an edge answers.
+    pub const fn problem(self) -> Problem {
+        match self {
+            Self::Malformed => Problem::Invalid,
+            Self::TooLarge => Problem::TooLarge,
+            Self::Forged => Problem::Unauthenticated,
+            Self::Gap { .. } => Problem::WrongState,
+            Self::Repeat { .. } | Self::Fork { .. } => Problem::Conflict,
+            Self::Library => Problem::Unavailable,
+        }
+    }
+}
+
+impl From<SigningFailed> for OrderError {
+    fn from(_: SigningFailed) -> Self {
+        Self::Library
+    }
+}
+
+/// Numbers, links and signs the next envelopes of a pair; returns the batch and the position after it.
+pub fn sign(
+    key: &SigningKey,
+    from: &OrgId,
+    to: &OrgId,
+    last: Position,
+    envelope_hashes: &[[u8; 32]],
+) -> Result<(v1::OrderBatch, Position), OrderError> {
+    let mut position = last;
+    let mut lines = Vec::with_capacity(envelope_hashes.len().min(ORDER_LINES_MAX));
+    for hash in envelope_hashes.iter().take(ORDER_LINES_MAX + 1) {
+        let number = position.number.checked_add(1).ok_or(OrderError::TooLarge)?;
+        lines.push(v1::OrderLine {
+            number,
+            previous_hash: position.hash.map(|h| h.to_vec()).unwrap_or_default(),
+            envelope_hash: hash.to_vec(),
+        });
+        position = Position::at(number, *hash);
+    }
+    let mut batch = v1::OrderBatch {
+        from: from.as_str().to_owned(),
+        to: to.as_str().to_owned(),
+        lines,
+        signature: Vec::new(),
+    };
+    batch.signature = key.sign(Context::Order, &[&layout(&batch)?])?.0.to_vec();
+    Ok((batch, position))
+}
+
+/// Verifies that the sender's key signed the batch, for this pair; its order is left to [`check`].
+pub fn verify(key: &PublicKey, from: &OrgId, to: &OrgId, batch: &v1::OrderBatch) -> Result<(), OrderError> {
+    let bytes = layout(batch)?;
+    let signature: [u8; 64] = batch
+        .signature
+        .as_slice()
+        .try_into()
+        .map_err(|_| OrderError::Malformed)?;
+    if batch.from != from.as_str() || batch.to != to.as_str() {
+        return Err(OrderError::Forged);
+    }
+    key.verify(Context::Order, &[&bytes], &Signature(signature))
+        .map_err(|_| OrderError::Forged)
+}
+
+/// Holds a batch against the last line held; returns the position after it, or the first line that does not follow.
+pub fn check(last: Position, batch: &v1::OrderBatch) -> Result<Position, OrderError> {
+    limits(batch)?;
+    batch.lines.iter().try_fold(last, step)
+}
+
+fn step(last: Position, line: &v1::OrderLine) -> Result<Position, OrderError> {
+    let hash: [u8; 32] = line
+        .envelope_hash
+        .as_slice()
+        .try_into()
+        .map_err(|_| OrderError::Malformed)?;
+    let number = line.number;
+    let Some(expected) = last.number.checked_add(1) else {
+        return Err(OrderError::Repeat { number });
+    };
+    if number == 0 {
+        return Err(OrderError::Malformed);
+    }
+    if number > expected {
+        return Err(OrderError::Gap { expected });
+    }
+    if number == last.number && last.hash != Some(hash) {
+        return Err(OrderError::Fork { number });
+    }
+    if number < expected {
+        return Err(OrderError::Repeat { number });
+    }
+    if line.previous_hash != last.hash.as_ref().map_or(&[][..], |h| h) {
+        return Err(OrderError::Fork { number });
+    }
+    Ok(Position::at(number, hash))
+}
+
+fn limits(batch: &v1::OrderBatch) -> Result<(), OrderError> {
+    if batch.lines.len() > ORDER_LINES_MAX {
+        return Err(OrderError::TooLarge);
+    }
+    if batch.lines.is_empty() {
+        Err(OrderError::Malformed)
+    } else {
+        Ok(())
+    }
+}
+
+/// Checks the fields and returns the bytes to sign.
+fn layout(batch: &v1::OrderBatch) -> Result<Vec<u8>, OrderError> {
+    limits(batch)?;
+    let members = [&batch.from, &batch.to];
+    if members.iter().any(|m| m.parse::<OrgId>().is_err()) || batch.from == batch.to {
+        return Err(OrderError::Malformed);
+    }
+    let layout = Layout::default()
+        .bytes(batch.from.as_bytes())
+        .bytes(batch.to.as_bytes());
+    let mut layout = layout.count(batch.lines.len());
+    for line in &batch.lines {
+        if line.envelope_hash.len() != 32 || !matches!(line.previous_hash.len(), 0 | 32) {
+            return Err(OrderError::Malformed);
+        }
+        layout = layout
+            .u64(line.number)
+            .bytes(&line.previous_hash)
+            .bytes(&line.envelope_hash);
+    }
+    Ok(layout.done())
+}

@@ -1,0 +1,114 @@
+use super::*;
+use proptest::prelude::*;
+use prost::Message;
+
+fn key() -> SigningKey {
+    SigningKey::from_seed([5; 32]).unwrap()
+}
+
+fn pair() -> (OrgId, OrgId) {
+    ("the-practice".parse().unwrap(), "the-council".parse().unwrap())
+}
+
+fn batch(last: Position, hashes: &[u8]) -> (v1::OrderBatch, Position) {
+    let hashes: Vec<_> = hashes.iter().map(|n| [*n; 32]).collect();
+    sign(&key(), &pair().0, &pair().1, last, &hashes).unwrap()
+}
+
+#[test]
+fn batches_follow_on_each_other() {
+    let (first, at) = batch(Position::START, &[1, 2, 3]);
+    assert_eq!(verify(&key().public(), &pair().0, &pair().1, &first), Ok(()));
+    assert_eq!(check(Position::START, &first), Ok(at));
+    assert_eq!(at, Position::at(3, [3; 32]));
+    let (second, end) = batch(at, &[4]);
+    assert_eq!(check(at, &second), Ok(end));
+    assert_eq!(end.number(), 4);
+}
+
+#[test]
+fn gap_repeat_fork_and_reorder_are_told_apart() {
+    let (first, at) = batch(Position::START, &[1, 2, 3]);
+    let (second, _) = batch(at, &[4, 5]);
+    assert_eq!(
+        check(Position::START, &second),
+        Err(OrderError::Gap { expected: 1 })
+    );
+    assert_eq!(check(at, &first), Err(OrderError::Repeat { number: 1 }));
+    assert_eq!(
+        check(Position::at(1, [1; 32]), &first),
+        Err(OrderError::Repeat { number: 1 })
+    );
+    assert_eq!(
+        check(Position::at(1, [9; 32]), &first),
+        Err(OrderError::Fork { number: 1 })
+    );
+    assert_eq!(
+        check(Position::at(3, [9; 32]), &second),
+        Err(OrderError::Fork { number: 4 })
+    );
+    let mut bad = first.clone();
+    bad.lines.swap(1, 2);
+    assert_eq!(check(Position::START, &bad), Err(OrderError::Gap { expected: 2 }));
+    bad = first.clone();
+    bad.lines.remove(1);
+    assert_eq!(check(Position::START, &bad), Err(OrderError::Gap { expected: 2 }));
+    bad = first.clone();
+    bad.lines[2].previous_hash = vec![9; 32];
+    assert_eq!(check(Position::START, &bad), Err(OrderError::Fork { number: 3 }));
+    bad = first;
+    bad.lines[0].previous_hash = vec![0; 32];
+    assert_eq!(check(Position::START, &bad), Err(OrderError::Fork { number: 1 }));
+    bad.lines[0].number = 0;
+    assert_eq!(check(Position::START, &bad), Err(OrderError::Malformed));
+    assert!(check(Position::at(u64::MAX, [1; 32]), &bad).is_err());
+}
+
+#[test]
+fn every_flipped_bit_another_pair_and_another_key_are_refused() {
+    let (from, to) = pair();
+    let (good, _) = batch(Position::START, &[1, 2]);
+    let bytes = good.encode_to_vec();
+    for bit in 0..bytes.len() * 8 {
+        let mut bad = bytes.clone();
+        bad[bit / 8] ^= 1 << (bit % 8);
+        if let Ok(bad) = v1::OrderBatch::decode(bad.as_slice()) {
+            assert!(
+                bad == good || verify(&key().public(), &from, &to, &bad).is_err(),
+                "bit {bit}"
+            );
+        }
+    }
+    assert_eq!(
+        verify(&key().public(), &to, &from, &good),
+        Err(OrderError::Forged)
+    );
+    let other = SigningKey::from_seed([6; 32]).unwrap().public();
+    assert_eq!(verify(&other, &from, &to, &good), Err(OrderError::Forged));
+}
+
+#[test]
+fn empty_and_long_batches_are_refused() {
+    let (from, to) = pair();
+    let sign = |hashes: &[[u8; 32]]| sign(&key(), &from, &to, Position::START, hashes);
+    assert_eq!(sign(&[]).err(), Some(OrderError::Malformed));
+    assert!(sign(&[[1; 32]; ORDER_LINES_MAX]).is_ok());
+    assert_eq!(
+        sign(&[[1; 32]; ORDER_LINES_MAX + 1]).err(),
+        Some(OrderError::TooLarge)
+    );
+    assert_eq!(
+        check(Position::START, &v1::OrderBatch::default()),
+        Err(OrderError::Malformed)
+    );
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300), number in any::<u64>()) {
+        if let Ok(batch) = v1::OrderBatch::decode(bytes.as_slice()) {
+            let _ = check(Position::at(number, [1; 32]), &batch);
+            prop_assert!(verify(&key().public(), &pair().0, &pair().1, &batch).is_err());
+        }
+    }
+}

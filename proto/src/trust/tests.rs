@@ -1,0 +1,344 @@
+use super::issue::sign;
+use super::*;
+use crate::sign::SigningKey;
+use proptest::prelude::*;
+
+const T0: i64 = 1_800_000_000_000;
+const HOUR: i64 = 3_600_000;
+const YEAR: i64 = 365 * 24 * HOUR;
+
+fn key(n: u8) -> SigningKey {
+    SigningKey::from_seed([n; 32]).unwrap()
+}
+
+fn network() -> NetworkName {
+    "camden.example".parse().unwrap()
+}
+
+fn root() -> PublicKey {
+    key(1).public()
+}
+
+fn keys(n: u8) -> NewKeys {
+    NewKeys {
+        signing_key: key(n).public(),
+        sealing_key: SealingPublicKey::from_bytes(&[n; 1216]).unwrap(),
+    }
+}
+
+fn terms(org: &str) -> InviteTerms {
+    InviteTerms {
+        invite_id: InviteId::from_bytes([9; 16]),
+        network: network(),
+        org: org.parse().unwrap(),
+        kind: OrganisationKind::Gp,
+        name: "The Practice".to_owned(),
+        seed_public_key: key(3).public(),
+    }
+}
+
+fn registrar(n: u8, from: i64) -> v1::Signed {
+    issue_registrar(&key(1), &network(), &key(n).public(), from, from + YEAR).unwrap()
+}
+
+/// Root 1, registrar 2, seed 3, first keys 4, next keys 5.
+fn chain() -> v1::BindingChain {
+    let registrar = registrar(2, T0);
+    let seen = verify_registrar(&registrar, &root(), &network(), T0).unwrap();
+    let invite = issue_invite(&key(2), terms("the-practice"), T0).unwrap();
+    let open = verify_invite(&invite, &seen, T0 + HOUR).unwrap();
+    let first = first_binding(&key(3), &open, &keys(4), T0 + HOUR).unwrap();
+    let mut chain = v1::BindingChain {
+        registrar: Some(registrar),
+        invite: Some(invite),
+        bindings: vec![first],
+        later_registrars: vec![],
+    };
+    let next = next_binding(&key(4), &member(&chain), &keys(5), T0 + 2 * HOUR).unwrap();
+    chain.bindings.push(next);
+    chain
+}
+
+fn verify(chain: &v1::BindingChain) -> Result<Member, TrustError> {
+    verify_chain(chain, &root(), &network(), T0 + 3 * YEAR)
+}
+
+fn member(chain: &v1::BindingChain) -> Member {
+    verify(chain).unwrap()
+}
+
+/// Alters binding `at` and signs it again with this key.
+fn forge(at: usize, by: u8, change: impl Fn(&mut v1::Binding)) -> Result<Member, TrustError> {
+    let mut chain = chain();
+    let mut binding = v1::Binding::decode(chain.bindings[at].statement.as_slice()).unwrap();
+    change(&mut binding);
+    chain.bindings[at] = sign(&key(by), Context::Binding, &binding).unwrap();
+    verify(&chain)
+}
+
+#[test]
+fn the_whole_chain_holds_and_gives_the_key_of_each_time() {
+    let found = member(&chain());
+    assert_eq!(
+        (found.org.as_str(), found.kind),
+        ("the-practice", OrganisationKind::Gp)
+    );
+    assert_eq!(found.name, "The Practice");
+    assert_eq!(found.key_at(T0), None);
+    assert_eq!(found.key_at(T0 + HOUR).unwrap().number, 1);
+    assert_eq!(found.key_at(T0 + 2 * HOUR).unwrap().signing_key, key(5).public());
+    let id = sha256(&[&[5; 1216]]);
+    assert_eq!(found.sealing_key_id(T0 + 2 * HOUR).unwrap(), id[..16]);
+    assert!(found.bindings.iter().all(|b| !b.rekey));
+}
+
+#[test]
+fn every_flipped_bit_of_every_link_is_refused() {
+    let good = chain();
+    for link in 0..4 {
+        let pick = |c: &v1::BindingChain| match link {
+            0 => c.registrar.clone().unwrap(),
+            1 => c.invite.clone().unwrap(),
+            n => c.bindings[n - 2].clone(),
+        };
+        let length = pick(&good).statement.len() + 96;
+        for at in (0..length).step_by(7).chain([length - 1]) {
+            let mut signed = pick(&good);
+            let n = signed.statement.len();
+            match at {
+                at if at < n => signed.statement[at] ^= 1,
+                at if at < n + 64 => signed.signature[at - n] ^= 1,
+                at => signed.signer[at - n - 64] ^= 1,
+            }
+            let mut bad = good.clone();
+            match link {
+                0 => bad.registrar = Some(signed),
+                1 => bad.invite = Some(signed),
+                n => bad.bindings[n - 2] = signed,
+            }
+            assert_eq!(verify(&bad), Err(TrustError::Forged), "link {link}, byte {at}");
+        }
+    }
+}
+
+#[test]
+fn another_root_network_or_missing_part_is_refused() {
+    let good = chain();
+    let other = "other.example".parse().unwrap();
+    assert_eq!(
+        verify_chain(&good, &key(8).public(), &network(), T0),
+        Err(TrustError::Forged)
+    );
+    assert_eq!(
+        verify_chain(&good, &root(), &other, T0 + HOUR),
+        Err(TrustError::Foreign)
+    );
+    assert_eq!(
+        verify_chain(&good, &root(), &network(), T0 - HOUR),
+        Err(TrustError::Clock)
+    );
+    let empty = v1::BindingChain {
+        bindings: vec![],
+        ..good.clone()
+    };
+    assert_eq!(verify(&empty), Err(TrustError::Broken));
+    let none = v1::BindingChain {
+        invite: None,
+        ..good.clone()
+    };
+    assert_eq!(verify(&none), Err(TrustError::Malformed));
+    let long = v1::BindingChain {
+        bindings: vec![good.bindings[0].clone(); BINDINGS_MAX + 1],
+        ..good
+    };
+    assert_eq!(verify(&long), Err(TrustError::TooLarge));
+}
+
+#[test]
+fn swapped_reordered_repeated_and_skipped_bindings_are_refused() {
+    let mut bad = chain();
+    bad.bindings.swap(0, 1);
+    assert_eq!(verify(&bad), Err(TrustError::Forged));
+    bad.bindings.remove(1);
+    assert_eq!(verify(&bad), Err(TrustError::Forged));
+    bad = chain();
+    bad.bindings.insert(1, bad.bindings[0].clone());
+    assert_eq!(verify(&bad), Err(TrustError::Forged));
+    bad = chain();
+    bad.invite = Some(issue_invite(&key(2), terms("another-body"), T0).unwrap());
+    assert_eq!(verify(&bad), Err(TrustError::Foreign));
+    bad = chain();
+    bad.registrar = Some(registrar(7, T0));
+    assert_eq!(verify(&bad), Err(TrustError::Forged));
+}
+
+#[test]
+fn well_signed_bindings_that_do_not_fit_are_refused() {
+    let foreign = Err(TrustError::Foreign);
+    assert_eq!(forge(1, 4, |b| b.network = "other.example".to_owned()), foreign);
+    assert_eq!(
+        forge(1, 4, |b| b.organisation = "another-body".to_owned()),
+        foreign
+    );
+    assert_eq!(forge(1, 4, |b| b.kind = 2), foreign);
+    assert_eq!(forge(0, 3, |b| b.invite_id = vec![8; 16]), foreign);
+    assert_eq!(forge(1, 4, |b| b.number = 3), Err(TrustError::Broken));
+    assert_eq!(forge(1, 4, |b| b.previous_hash[0] ^= 1), Err(TrustError::Broken));
+    assert_eq!(forge(0, 3, |b| b.number = 2), Err(TrustError::Broken));
+    assert_eq!(forge(1, 4, |b| b.made_at_ms = T0), Err(TrustError::Clock));
+    assert_eq!(forge(1, 4, |b| b.effective_at_ms = T0), Err(TrustError::Clock));
+    assert_eq!(
+        forge(1, 4, |b| b.signing_key.truncate(31)),
+        Err(TrustError::Malformed)
+    );
+    assert_eq!(
+        forge(1, 4, |b| b.sealing_key.truncate(31)),
+        Err(TrustError::Malformed)
+    );
+    assert_eq!(forge(1, 5, |_| ()), Err(TrustError::Forged));
+    assert_eq!(forge(0, 4, |_| ()), Err(TrustError::Forged));
+    let late = |b: &mut v1::Binding| (b.made_at_ms, b.effective_at_ms) = (T0 + 25 * HOUR, T0 + 25 * HOUR);
+    assert_eq!(forge(0, 3, late), Err(TrustError::Expired));
+}
+
+#[test]
+fn a_rekey_waits_a_day_is_flagged_and_is_not_overtaken() {
+    let mut chain = chain();
+    let at = T0 + 10 * HOUR;
+    chain
+        .bindings
+        .push(rekey(&key(2), &member(&chain), &keys(6), at).unwrap());
+    let found = member(&chain);
+    assert!(found.bindings[2].rekey);
+    assert_eq!(found.key_at(at + 24 * HOUR - 1).unwrap().number, 2);
+    assert_eq!(found.key_at(at + 24 * HOUR).unwrap().number, 3);
+    chain
+        .bindings
+        .push(next_binding(&key(6), &found, &keys(7), at + HOUR).unwrap());
+    assert_eq!(member(&chain).key_at(at + HOUR).unwrap().number, 2);
+    let mut early = v1::Binding::decode(chain.bindings[3].statement.as_slice()).unwrap();
+    early.effective_at_ms = at + HOUR;
+    chain.bindings[3] = sign(&key(6), Context::Binding, &early).unwrap();
+    assert_eq!(verify(&chain), Err(TrustError::Clock));
+    assert_eq!(forge(1, 2, |_| ()), Err(TrustError::Clock));
+}
+
+#[test]
+fn a_rekey_after_the_registrars_year_needs_a_later_registrar() {
+    let mut chain = chain();
+    let at = T0 + YEAR + HOUR;
+    chain
+        .bindings
+        .push(rekey(&key(2), &member(&chain), &keys(6), at).unwrap());
+    assert_eq!(verify(&chain), Err(TrustError::Expired));
+    chain.bindings.pop();
+    chain
+        .bindings
+        .push(rekey(&key(7), &member(&chain), &keys(6), at).unwrap());
+    assert_eq!(verify(&chain), Err(TrustError::Forged));
+    chain.later_registrars.push(registrar(7, T0 + YEAR));
+    assert!(member(&chain).bindings[2].rekey);
+}
+
+#[test]
+fn registrar_invite_and_issuer_end_and_belong_to_one_network() {
+    let signed = registrar(2, T0);
+    let at = |now| verify_registrar(&signed, &root(), &network(), now);
+    assert_eq!(at(T0 - 1), Err(TrustError::Clock));
+    assert_eq!(at(T0 + YEAR), Err(TrustError::Expired));
+    assert!(issue_registrar(&key(1), &network(), &root(), T0, T0 + 2 * YEAR).is_err());
+    let invite = issue_invite(&key(2), terms("the-practice"), T0).unwrap();
+    let open = |now| verify_invite(&invite, &at(T0).unwrap(), now);
+    assert!(open(T0 + INVITE_LIFE_MS - 1).is_ok());
+    assert_eq!(open(T0 + INVITE_LIFE_MS), Err(TrustError::Expired));
+    let issuer = issue_issuer(&key(1), &network(), b"der", T0).unwrap();
+    assert!(verify_issuer(&issuer, &root(), &network(), T0 - 1).is_ok());
+    assert_eq!(
+        verify_issuer(&issuer, &root(), &network(), T0),
+        Err(TrustError::Expired)
+    );
+    assert_eq!(
+        verify_registrar(&issuer, &root(), &network(), T0),
+        Err(TrustError::Forged)
+    );
+    let pin = RootKey::Fingerprint(sha256(&[&root().0]));
+    assert_eq!(pin.accept(&root()), RootKey::Key(root()).accept(&root()));
+    assert_eq!(pin.accept(&key(2).public()), Err(TrustError::Forged));
+}
+
+fn token() -> InviteToken {
+    InviteToken {
+        gateway: "https://gateway.camden.example:8443".to_owned(),
+        root: root(),
+        seed: [3; 32],
+        registrar: registrar(2, T0),
+        invite: issue_invite(&key(2), terms("the-practice"), T0).unwrap(),
+        issuer: issue_issuer(&key(1), &network(), &[0; 400], T0 + YEAR).unwrap(),
+    }
+}
+
+#[test]
+fn a_token_comes_back_and_verifies() {
+    let text = token().encode().unwrap();
+    let back = InviteToken::decode(&format!(" {text}\n")).unwrap();
+    assert!(back == token());
+    assert_eq!(back.verify(T0 + HOUR).unwrap().1.org.as_str(), "the-practice");
+    assert_eq!(back.verify(T0 + 24 * HOUR), Err(TrustError::Expired));
+    let other = InviteToken {
+        seed: [4; 32],
+        ..back.clone()
+    };
+    assert_eq!(other.verify(T0), Err(TrustError::Forged));
+    assert!(!format!("{back:?}").contains("3, 3"));
+}
+
+#[test]
+fn cut_altered_long_and_foreign_text_are_told_apart() {
+    let text = token().encode().unwrap();
+    for n in 1..text.len() {
+        assert_eq!(
+            InviteToken::decode(&text[..n]).err(),
+            Some(TokenError::Cut),
+            "{n}"
+        );
+    }
+    for n in TOKEN_PREFIX.len()..text.len() {
+        let other = if &text[n..=n] == "A" { "B" } else { "A" };
+        let altered = format!("{}{other}{}", &text[..n], &text[n + 1..]);
+        let error = InviteToken::decode(&altered).err();
+        assert!(
+            matches!(error, Some(TokenError::Altered | TokenError::Cut)),
+            "{n}: {error:?}"
+        );
+    }
+    let error = |text: &str| InviteToken::decode(text).err().unwrap();
+    assert_eq!(error(&format!("{text}A")), TokenError::Altered);
+    assert_eq!(error(&text.replacen("kith1.", "kith2.", 1)), TokenError::Foreign);
+    assert_eq!(error(""), TokenError::Foreign);
+    assert_eq!(
+        error(&format!("kith1.{}", "A".repeat(9000))),
+        TokenError::TooLarge
+    );
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_text_and_bytes_never_panic(
+        text in any::<String>(),
+        body in "[A-Za-z0-9_-]{0,200}",
+        statement in proptest::collection::vec(any::<u8>(), 0..300),
+    ) {
+        prop_assert!(InviteToken::decode(&text).is_err());
+        let token = format!("{TOKEN_PREFIX}{body}");
+        prop_assert!(InviteToken::decode(&token).is_err());
+        let _ = v1::InviteToken::decode(statement.as_slice());
+        if let Ok(chain) = v1::BindingChain::decode(statement.as_slice()) {
+            prop_assert!(verify(&chain).is_err());
+        }
+        // well signed, but any statement
+        let signature = key(1).sign(Context::Registrar, &[&statement]).unwrap().0.to_vec();
+        let signer = sha256(&[&root().0]).to_vec();
+        let signed = v1::Signed { statement, signature, signer };
+        prop_assert!(verify_registrar(&signed, &root(), &network(), T0).is_err());
+    }
+}
