@@ -1,3 +1,4 @@
+//! Order lines: gaps, repeats, forks and reordering are told apart.
 use super::*;
 use proptest::prelude::*;
 use prost::Message;

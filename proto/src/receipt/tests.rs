@@ -1,3 +1,4 @@
+//! Receipts: every flipped bit and every other context is refused.
 use super::*;
 use proptest::prelude::*;
 use prost::Message;

@@ -1,3 +1,4 @@
+//! The trust chain with each of its links forged, swapped, expired, reordered or of another network.
 use super::issue::sign;
 use super::*;
 use crate::sign::SigningKey;
