@@ -1,0 +1,1 @@
+//! The router: membership, relay, slip gate, mailboxes; it cannot read what it carries.

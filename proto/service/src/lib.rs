@@ -1,0 +1,1 @@
+//! What any server of a Kith network needs: TLS with peer identity, statuses, store, clock, log, shutdown.

@@ -1,0 +1,1 @@
+//! Network tests over real sockets, simulation, benchmark.
