@@ -17,6 +17,8 @@ use crate::words::{Category, EnvelopeKind};
 pub const HEAD_BYTES_MAX: usize = 8 << 10;
 /// The longest serialised envelope, in bytes.
 pub const ENVELOPE_BYTES_MAX: usize = 1 << 20;
+/// Longest life of an envelope, in milliseconds: the 30-day mailbox window of the design, section 5.
+pub const ENVELOPE_LIFE_MS_MAX: i64 = 30 * 24 * 60 * 60 * 1000;
 /// The head's version.
 pub const VERSION: u32 = 1;
 /// The head's suite.
@@ -119,7 +121,7 @@ pub struct Head {
     pub categories: CategorySet,
     /// When it was made, in milliseconds UTC.
     pub created_at_ms: i64,
-    /// When it is dropped if not delivered; after `created_at_ms`.
+    /// When it is dropped if not delivered; after `created_at_ms`, by at most [`ENVELOPE_LIFE_MS_MAX`].
     pub expires_at_ms: i64,
     /// [`sealing_key_id`] of the key it is sealed to.
     pub sealing_key_id: [u8; 16],
@@ -139,7 +141,8 @@ impl Head {
         if wire.suite != SUITE {
             return Err(bad("suite"));
         }
-        if wire.created_at_ms < 0 || wire.expires_at_ms <= wire.created_at_ms {
+        let life = wire.expires_at_ms.saturating_sub(wire.created_at_ms);
+        if wire.created_at_ms < 0 || !(1..=ENVELOPE_LIFE_MS_MAX).contains(&life) {
             return Err(bad("times"));
         }
         let kind = EnvelopeKind::try_from(wire.kind).map_err(|_| bad("kind"))?;

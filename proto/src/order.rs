@@ -158,6 +158,32 @@ pub fn check(last: Position, batch: &v1::OrderBatch) -> Result<Position, OrderEr
     batch.lines.iter().try_fold(last, step)
 }
 
+/// Holds a batch against the last line held when its first lines may have come before: returns how many lines are not new,
+/// and the position after the rest. A line that repeats the last number held must be the same one.
+pub fn resume(last: Position, batch: &v1::OrderBatch) -> Result<(usize, Position), OrderError> {
+    limits(batch)?;
+    let held = batch.lines.iter().take_while(|line| line.number <= last.number);
+    let (mut skipped, mut previous) = (0, None);
+    for line in held {
+        let hash: [u8; 32] = line
+            .envelope_hash
+            .as_slice()
+            .try_into()
+            .map_err(|_| OrderError::Malformed)?;
+        let number = line.number;
+        if number == 0 || previous.is_some_and(|p: Position| p.number.checked_add(1) != Some(number)) {
+            return Err(OrderError::Malformed);
+        }
+        if number == last.number && last.hash != Some(hash) {
+            return Err(OrderError::Fork { number });
+        }
+        previous = Some(Position::at(number, hash));
+        skipped += 1;
+    }
+    let position = batch.lines.iter().skip(skipped).try_fold(last, step)?;
+    Ok((skipped, position))
+}
+
 fn step(last: Position, line: &v1::OrderLine) -> Result<Position, OrderError> {
     let hash: [u8; 32] = line
         .envelope_hash

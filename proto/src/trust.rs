@@ -152,11 +152,13 @@ pub struct Invite {
     pub expires_at_ms: i64,
 }
 
-/// The gateway's TLS issuing certificate that the root has signed.
+/// What the gateway may speak with: its TLS issuing certificate and its signing key that the root has signed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Issuer {
     /// The certificate, DER; not parsed here.
     pub certificate_der: Vec<u8>,
+    /// The key that signs the gateway's receipts, refusals and tombstones.
+    pub signing_key: PublicKey,
     /// From when it is trusted no more.
     pub not_after_ms: i64,
 }
@@ -265,6 +267,7 @@ pub fn verify_issuer(
     }
     Ok(Issuer {
         certificate_der: issuer.certificate_der,
+        signing_key: public_key(&issuer.signing_key)?,
         not_after_ms: issuer.not_after_ms,
     })
 }

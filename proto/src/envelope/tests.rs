@@ -288,7 +288,7 @@ fn a_body_that_contradicts_its_head_is_neither_made_nor_taken() {
 #[test]
 fn every_field_of_a_head_is_checked() {
     type Change = fn(&mut v1::Head);
-    let table: [(&str, Change); 15] = [
+    let table: [(&str, Change); 16] = [
         ("version", |h| h.version = 2),
         ("suite", |h| h.suite = 0),
         ("id", |h| h.envelope_id.clear()),
@@ -303,6 +303,9 @@ fn every_field_of_a_head_is_checked() {
         ("thread id", |h| h.thread_id.push(0)),
         ("categories", |h| h.categories.push(1)),
         ("times", |h| h.expires_at_ms = h.created_at_ms),
+        ("times", |h| {
+            h.expires_at_ms = h.created_at_ms + ENVELOPE_LIFE_MS_MAX + 1
+        }),
         ("sealing key id", |h| h.sealing_key_id.clear()),
     ];
     for (field, change) in table {
@@ -356,7 +359,7 @@ proptest! {
         kind in prop::sample::select(EnvelopeKind::ALL),
         categories in prop::sample::subsequence((1..=9).collect::<Vec<i32>>(), 0..=9).prop_shuffle(),
         created in 0..1_i64 << 50,
-        life in 1..1_i64 << 40,
+        life in 1..=ENVELOPE_LIFE_MS_MAX,
     ) {
         let wire = v1::Head {
             envelope_id: id.to_vec(),

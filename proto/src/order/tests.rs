@@ -66,6 +66,31 @@ fn gap_repeat_fork_and_reorder_are_told_apart() {
 }
 
 #[test]
+fn lines_that_are_held_already_are_passed_over_when_resuming() {
+    let (first, at) = batch(Position::START, &[1, 2, 3]);
+    let middle = Position::at(2, [2; 32]);
+    assert_eq!(resume(Position::START, &first), Ok((0, at)));
+    assert_eq!(resume(middle, &first), Ok((2, at)));
+    assert_eq!(resume(at, &first), Ok((3, at)));
+    assert_eq!(
+        resume(Position::at(9, [9; 32]), &first),
+        Ok((3, Position::at(9, [9; 32])))
+    );
+    assert_eq!(
+        resume(Position::at(2, [7; 32]), &first),
+        Err(OrderError::Fork { number: 2 })
+    );
+    let (second, _) = batch(at, &[4, 5]);
+    assert_eq!(resume(middle, &second), Err(OrderError::Gap { expected: 3 }));
+    let mut bad = first.clone();
+    bad.lines.swap(0, 1);
+    assert_eq!(resume(at, &bad), Err(OrderError::Malformed));
+    bad = first;
+    bad.lines[2].previous_hash = vec![9; 32];
+    assert_eq!(resume(middle, &bad), Err(OrderError::Fork { number: 3 }));
+}
+
+#[test]
 fn every_flipped_bit_another_pair_and_another_key_are_refused() {
     let (from, to) = pair();
     let (good, _) = batch(Position::START, &[1, 2]);

@@ -60,17 +60,19 @@ pub fn issue_registrar(
     sign(root, Context::Registrar, &statement)
 }
 
-/// Signs the gateway's TLS issuing certificate with the root.
+/// Signs the gateway's TLS issuing certificate and signing key with the root.
 pub fn issue_issuer(
     root: &SigningKey,
     network: &NetworkName,
     certificate_der: &[u8],
+    signing_key: &PublicKey,
     not_after_ms: i64,
 ) -> Result<v1::Signed, TrustError> {
     let statement = v1::Issuer {
         network: network.as_str().to_owned(),
         certificate_der: certificate_der.to_vec(),
         not_after_ms,
+        signing_key: signing_key.0.to_vec(),
     };
     sign(root, Context::Issuer, &statement)
 }

@@ -252,7 +252,7 @@ fn registrar_invite_and_issuer_end_and_belong_to_one_network() {
     let open = |now| verify_invite(&invite, &at(T0).unwrap(), now);
     assert!(open(T0 + INVITE_LIFE_MS - 1).is_ok());
     assert_eq!(open(T0 + INVITE_LIFE_MS), Err(TrustError::Expired));
-    let issuer = issue_issuer(&key(1), &network(), b"der", T0).unwrap();
+    let issuer = issue_issuer(&key(1), &network(), b"der", &key(9).public(), T0).unwrap();
     assert!(verify_issuer(&issuer, &root(), &network(), T0 - 1).is_ok());
     assert_eq!(
         verify_issuer(&issuer, &root(), &network(), T0),
@@ -274,7 +274,7 @@ fn token() -> InviteToken {
         seed: [3; 32],
         registrar: registrar(2, T0),
         invite: issue_invite(&key(2), terms("the-practice"), T0).unwrap(),
-        issuer: issue_issuer(&key(1), &network(), &[0; 400], T0 + YEAR).unwrap(),
+        issuer: issue_issuer(&key(1), &network(), &[0; 400], &key(9).public(), T0 + YEAR).unwrap(),
     }
 }
 
