@@ -1,6 +1,8 @@
 //! One contract suite, on both databases: `contract.rs` is included twice, each time beside its own `provider`.
 //! PostgreSQL is the server that `KITH_TEST_POSTGRES` names; without it these tests fail, they are never skipped.
 
+#![expect(clippy::duplicate_mod, reason = "the same contract runs on both databases")]
+
 use super::*;
 
 static SQLITE: sqlx::migrate::Migrator = sqlx::migrate!("src/store/tests/sqlite");
