@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`gateway`] | the one struct of the process: open and serve |
 //! | [`keys`] | the folders that `init` makes: root, registrar, gateway |
+//! | [`invite`] | the token that lets one organisation join |
 //! | [`membership`] | enrol, renew, publish a binding, list members, suspend |
 //! | [`members`] | the verified members in memory |
 //! | [`directory`] | publish a signed service |
@@ -25,6 +26,7 @@ pub mod cli;
 pub mod directory;
 pub mod gateway;
 pub mod grpc;
+pub mod invite;
 pub mod issuing;
 pub mod keys;
 pub mod limits;
@@ -34,4 +36,4 @@ pub mod relay;
 pub mod stop;
 pub mod store;
 
-pub use gateway::{Gateway, GatewayConfig};
+pub use gateway::{Gateway, GatewayConfig, serve};
