@@ -44,9 +44,9 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         folder("registrar")
     ))?;
     say(format_args!(
-        "3. Leave {} on the gateway's machine, and start it:\n   kith-gateway serve --data {} --listen {}",
+        "3. Leave {} on the gateway's machine, and start it:\n   kith-gateway serve --data {} --listen 0.0.0.0:{}",
         folder("gateway"),
         folder("gateway"),
-        arguments.address
+        keys::port(&arguments.address).unwrap_or_default()
     ))
 }
