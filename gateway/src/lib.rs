@@ -1,1 +1,39 @@
-//! The router: membership, relay, slip gate, mailboxes; it cannot read what it carries.
+//! The router: membership, relay, slip gate, mailboxes. It reads no body, knows no person, and vouches for nobody: members are
+//! believed by their chain from the network's root alone.
+//!
+//! Edges ([`grpc`], [`cli`]) call use-cases, use-cases call [`store`]; a noun has the same file name in every layer.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`gateway`] | the one struct of the process: open and serve |
+//! | [`keys`] | the folders that `init` makes: root, registrar, gateway |
+//! | [`invite`] | the token that lets one organisation join |
+//! | [`membership`] | enrol, renew, publish a binding, list members, suspend |
+//! | [`members`] | the verified members in memory |
+//! | [`directory`] | publish a signed service |
+//! | [`changes`] | the poller that follows the change counter |
+//! | [`issuing`] | certificates of members and of the gateway itself |
+//! | [`relay`] | the stream of a node |
+//! | [`stop`] | stopping a slip |
+//! | [`audit`] | the closed list of audit events |
+//! | [`limits`] | every limit, with its reason |
+//! | [`grpc`] | the edges of the three services |
+//! | [`cli`] | the commands |
+
+pub mod audit;
+pub mod changes;
+pub mod cli;
+pub mod directory;
+pub mod gateway;
+pub mod grpc;
+pub mod invite;
+pub mod issuing;
+pub mod keys;
+pub mod limits;
+pub mod members;
+pub mod membership;
+pub mod relay;
+pub mod stop;
+pub mod store;
+
+pub use gateway::{Gateway, GatewayConfig, serve};

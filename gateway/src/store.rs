@@ -1,0 +1,46 @@
+//! The gateway's store: which product it is, its migrations, and one file of queries per noun.
+//! Use-cases call these functions inside one transaction each. No rule and no statement to a peer is made here.
+
+use kith_service::store::{Migrations, Store, StoreError};
+use sqlx::SqlSafeStr as _;
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use std::sync::LazyLock;
+
+pub mod audit;
+pub mod counter;
+pub mod member;
+pub mod network;
+pub mod service;
+
+/// The name that a gateway's database carries; another product's database is refused.
+pub const PRODUCT: &str = "kith-gateway";
+
+static SQLITE: LazyLock<Migrator> = LazyLock::new(|| {
+    Migrator::with_migrations(vec![migration(include_str!(
+        "../migrations/sqlite/0001_gateway.sql"
+    ))])
+});
+static POSTGRES: LazyLock<Migrator> = LazyLock::new(|| {
+    Migrator::with_migrations(vec![migration(include_str!(
+        "../migrations/postgres/0001_gateway.sql"
+    ))])
+});
+
+fn migration(text: &'static str) -> Migration {
+    Migration::new(
+        1,
+        "gateway".into(),
+        MigrationType::Simple,
+        text.into_sql_str(),
+        false,
+    )
+}
+
+/// Opens the gateway's store at `sqlite:///path` or `postgres://…` and brings its schema up to date.
+pub async fn open(url: &str) -> Result<Store, StoreError> {
+    let migrations = Migrations {
+        sqlite: &SQLITE,
+        postgres: &POSTGRES,
+    };
+    Store::open(url, PRODUCT, migrations).await
+}
