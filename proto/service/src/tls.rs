@@ -171,4 +171,6 @@ impl TimeProvider for Judge {
 }
 
 #[cfg(test)]
+pub(crate) mod fixture;
+#[cfg(test)]
 mod tests;

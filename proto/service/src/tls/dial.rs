@@ -29,9 +29,12 @@ pub trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
 
+/// A stream on its way to being open.
+type Opening = BoxFuture<'static, io::Result<Box<dyn Io>>>;
+
 /// Opens the byte stream to a `host:port`.
 #[derive(Clone)]
-pub struct Dial(Arc<dyn Fn(String) -> BoxFuture<'static, io::Result<Box<dyn Io>>> + Send + Sync>);
+pub struct Dial(Arc<dyn Fn(String) -> Opening + Send + Sync>);
 
 impl fmt::Debug for Dial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -106,3 +106,6 @@ fn parse(uri: &str) -> Option<(NetworkName, OrgId)> {
     let (network, org) = uri.strip_prefix(SCHEME)?.split_once("/org/")?;
     Some((network.parse().ok()?, org.parse().ok()?))
 }
+
+#[cfg(test)]
+mod tests;

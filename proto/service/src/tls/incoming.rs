@@ -257,3 +257,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Connection<IO> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

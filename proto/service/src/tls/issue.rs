@@ -20,7 +20,7 @@ use x509_parser::prelude::{ASN1Time, FromDer as _, X509Certificate};
 
 /// Largest certificate request taken, in bytes: one key, one signature and some room; ours is under 300.
 pub const REQUEST_BYTES_MAX: usize = 4096;
-/// Length of a serial number in bytes: 127 random bits, so that none is given twice (RFC 5280 allows 20 bytes).
+/// Length of a serial number in bytes, all random, so that none is given twice (RFC 5280 allows 20 bytes and a sign).
 const SERIAL_BYTES: usize = 16;
 
 /// Why nothing was issued.
@@ -229,14 +229,13 @@ fn generate_key() -> Result<KeyPair, IssueError> {
     KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(|_| IssueError::Signing)
 }
 
-/// Empty parameters with the validity and a random positive serial number.
+/// Empty parameters with the validity and a random serial number.
 fn params(validity: Validity) -> Result<CertificateParams, IssueError> {
     if validity.not_before_ms >= validity.not_after_ms {
         return Err(IssueError::Validity);
     }
     let mut serial = [0; SERIAL_BYTES];
     aws_lc_rs::rand::fill(&mut serial).map_err(|_| IssueError::Signing)?;
-    serial[0] &= 0x7f;
     let mut params = CertificateParams::default();
     params.not_before = whole_second(validity.not_before_ms)?.to_datetime();
     params.not_after = whole_second(validity.not_after_ms)?.to_datetime();
