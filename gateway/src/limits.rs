@@ -3,6 +3,10 @@
 
 /// Most members of one network: a region's organisations with room; each costs about 10 KiB of memory.
 pub const MEMBERS_MAX: usize = 500;
+/// How long the issuing certificate and the root's statement over the gateway's keys hold: five years, the life of a machine.
+pub const ISSUER_LIFE_MS: i64 = 5 * 365 * 24 * 60 * 60 * 1000;
+/// How long a registrar may admit members: a year.
+pub const REGISTRAR_LIFE_MS: i64 = 365 * 24 * 60 * 60 * 1000;
 /// Most services that one member publishes.
 pub const SERVICES_PER_MEMBER_MAX: i64 = 100;
 /// Most HTTP/2 streams of one connection: a node needs one long stream and a few short calls.

@@ -81,7 +81,7 @@ impl Relay {
 }
 
 /// Serves one node's stream until it ends; `peer` is what its certificate says. Refuses a peer that is no member of this network.
-pub fn attach<S>(gateway: Arc<Gateway>, peer: Identity, frames: S) -> Result<Outgoing, Failure>
+pub async fn attach<S>(gateway: Arc<Gateway>, peer: Identity, frames: S) -> Result<Outgoing, Failure>
 where
     S: Stream<Item = Result<v1::AttachRequest, Status>> + Send + Unpin + 'static,
 {
