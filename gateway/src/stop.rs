@@ -50,7 +50,8 @@ pub async fn by_secret(gateway: &Gateway, slip_id: SlipId, secret: &[u8; 32]) ->
     let opened = stop_hash(secret);
     let stopped = gateway
         .store
-        .tx("stop by secret", async |tx| {
+        .tx("stop by secret", |mut tx| async move {
+            let tx = &mut tx;
             let slip = slip::lock(tx, slip_id).await?;
             // Hashes of 256 random bits: how long comparing takes tells nothing of the secret.
             let slip = slip.filter(|slip| slip.stop_hash == opened).ok_or(StopError::NotFound)?;
@@ -81,7 +82,8 @@ pub async fn by_secret(gateway: &Gateway, slip_id: SlipId, secret: &[u8; 32]) ->
 pub async fn by_member(gateway: &Gateway, member: &OrgId, slip_id: SlipId) -> Result<(), StopError> {
     let woken = gateway
         .store
-        .tx("stop by member", async |tx| {
+        .tx("stop by member", |mut tx| async move {
+            let tx = &mut tx;
             let mut told = Told::default();
             match slip::lock(tx, slip_id).await? {
                 Some(slip) if slip.has(member) => match standing(tx, slip_id, &slip).await? {

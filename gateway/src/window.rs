@@ -34,7 +34,7 @@ pub async fn sweep_once(gateway: &Gateway) -> Result<Swept, BuryError> {
     }
     swept.forgotten = gateway
         .store
-        .tx("forget", async |tx| forget(tx, now_ms).await)
+        .tx("forget", |mut tx| async move { forget(&mut tx, now_ms).await })
         .await?;
     Ok(swept)
 }
@@ -42,12 +42,12 @@ pub async fn sweep_once(gateway: &Gateway) -> Result<Swept, BuryError> {
 async fn drop_some(gateway: &Gateway, now_ms: i64) -> Result<usize, BuryError> {
     let (dropped, woken) = gateway
         .store
-        .tx("sweep", async |tx| {
+        .tx("sweep", |mut tx| async move {
             let taken_ms = now_ms.saturating_sub(MAILBOX_WINDOW_MS);
-            let rows = mailbox::overdue(tx, taken_ms, now_ms, SWEEP_ROWS_MAX).await?;
+            let rows = mailbox::overdue(&mut tx, taken_ms, now_ms, SWEEP_ROWS_MAX).await?;
             let mut told = Told::default();
-            bury(gateway, tx, &rows, Problem::DeadlineExceeded, &mut told).await?;
-            Ok::<_, BuryError>((rows.len(), told.write(tx).await?))
+            bury(gateway, &mut tx, &rows, Problem::DeadlineExceeded, &mut told).await?;
+            Ok::<_, BuryError>((rows.len(), told.write(&mut tx).await?))
         })
         .await?;
     gateway.relay.wake_all(&woken);

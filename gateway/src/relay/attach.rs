@@ -87,15 +87,15 @@ async fn greet(
     hello: &v1::NodeHello,
     out: &Out,
 ) -> Result<(), RelayError> {
-    let passed = passed(&peer.org, hello)?;
+    let passed = &passed(&peer.org, hello)?;
     let member = &peer.org;
     let taken = gateway
         .store
-        .tx("attach", async |tx| {
-            for (pair, number) in &passed {
-                mailbox::passed(tx, pair, *number).await?;
+        .tx("attach", |mut tx| async move {
+            for (pair, number) in passed {
+                mailbox::passed(&mut tx, pair, *number).await?;
             }
-            pair::sent_by(tx, member, HELLO_PAIRS_MAX).await
+            pair::sent_by(&mut tx, member, HELLO_PAIRS_MAX).await
         })
         .await?;
     let taken = taken.into_iter().map(|(recipient, position)| v1::PairPosition {

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kith_proto::id::OrgId;
-use kith_proto::permits::MemberState;
 use kith_proto::problem::Problem;
 use kith_proto::v1::{self, attach_response::Frame, delivered_envelope::What};
 use kith_service::store::StoreError;
@@ -21,7 +20,7 @@ use crate::gateway::Gateway;
 use crate::limits::{
     DELIVERY_BYTES_MAX, DELIVERY_IN_FLIGHT_MAX, DELIVERY_POLL_MS, DELIVERY_ROWS_MAX, NOTICES_MAX,
 };
-use crate::members::MemberMap;
+use crate::members::{MemberMap, Standing};
 use crate::store::mailbox::{self, Waiting};
 use crate::store::notice;
 
@@ -108,7 +107,9 @@ impl<'a> Courier<'a> {
         let notices = self
             .gateway
             .store
-            .read("notices", async |tx| notice::after(tx, member, noticed, NOTICES_MAX).await)
+            .read("notices", |mut tx| async move {
+                notice::after(&mut tx, member, noticed, NOTICES_MAX).await
+            })
             .await?;
         let found = !notices.is_empty();
         for notice in notices {
@@ -128,8 +129,8 @@ impl<'a> Courier<'a> {
         let rows = self
             .gateway
             .store
-            .read("deliver", async |tx| {
-                mailbox::chunk(tx, member, cursor, (rows_max, DELIVERY_BYTES_MAX)).await
+            .read("deliver", |mut tx| async move {
+                mailbox::chunk(&mut tx, member, cursor, (rows_max, DELIVERY_BYTES_MAX)).await
             })
             .await?;
         let Some(last) = rows.last().map(|row| row.position) else {
@@ -174,11 +175,13 @@ impl<'a> Courier<'a> {
         if rows.is_empty() {
             return Ok(());
         }
-        let ids: BTreeSet<[u8; 16]> = rows.iter().filter_map(|row| row.batch_id).collect();
+        let ids: &BTreeSet<[u8; 16]> = &rows.iter().filter_map(|row| row.batch_id).collect();
         let batches = self
             .gateway
             .store
-            .read("order batches", async |tx| mailbox::batches(tx, &ids).await)
+            .read("order batches", |mut tx| async move {
+                mailbox::batches(&mut tx, ids).await
+            })
             .await?;
         let sent = rows
             .iter()
@@ -213,7 +216,7 @@ const MISSING_BATCH: StoreError = StoreError::Corrupt {
 fn is_suspended(members: &Arc<MemberMap>, member: &OrgId) -> bool {
     members
         .get(member)
-        .is_none_or(|known| known.state != MemberState::Active)
+        .is_none_or(|known| known.state == Standing::Suspended)
 }
 
 /// Why an envelope is not delivered any more.
@@ -232,7 +235,7 @@ fn ended(row: &Waiting, now_ms: i64) -> Option<Problem> {
 async fn bury_ended(gateway: &Gateway, rows: &[Waiting], now_ms: i64) -> Result<(), BuryError> {
     let woken = gateway
         .store
-        .tx("bury", async |tx| {
+        .tx("bury", |mut tx| async move {
             let mut told = Told::default();
             for problem in [Problem::ConsentWithdrawn, Problem::DeadlineExceeded] {
                 let ids: Vec<[u8; 16]> = rows
@@ -241,11 +244,11 @@ async fn bury_ended(gateway: &Gateway, rows: &[Waiting], now_ms: i64) -> Result<
                     .map(|row| row.envelope_id)
                     .collect();
                 // What was settled or buried since is not found, or found buried.
-                let held = mailbox::held(tx, &ids).await?;
+                let held = mailbox::held(&mut tx, &ids).await?;
                 let held: Vec<_> = held.into_values().collect();
-                bury(gateway, tx, &held, problem, &mut told).await?;
+                bury(gateway, &mut tx, &held, problem, &mut told).await?;
             }
-            Ok::<_, BuryError>(told.write(tx).await?)
+            Ok::<_, BuryError>(told.write(&mut tx).await?)
         })
         .await?;
     gateway.relay.wake_all(&woken);

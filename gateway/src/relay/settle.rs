@@ -88,14 +88,14 @@ pub type SettleDoor = Batch<Settling, (), SettleError>;
 
 /// Opens the door; its writer ends with the gateway.
 pub fn open(store: &Store, gateway: Weak<Gateway>) -> SettleDoor {
-    store.batch("settle", SETTLE_ROWS_MAX, move |tx, rows| {
+    store.batch("settle", SETTLE_ROWS_MAX, move |mut tx, rows| {
         let gateway = gateway.upgrade();
-        Box::pin(async move {
+        async move {
             match gateway {
-                Some(gateway) => settle(&gateway, tx, rows).await,
+                Some(gateway) => settle(&gateway, &mut tx, &rows).await,
                 None => Ok(rows.iter().map(|_| Err(SettleError::Stopping)).collect()),
             }
-        })
+        }
     })
 }
 

@@ -91,14 +91,14 @@ pub type TakeDoor = Batch<Submission, Vec<Answer>, TakeError>;
 
 /// Opens the door; its writer ends with the gateway.
 pub fn open(store: &Store, gateway: Weak<Gateway>) -> TakeDoor {
-    store.batch("take", TAKE_ROWS_MAX, move |tx, rows| {
+    store.batch("take", TAKE_ROWS_MAX, move |mut tx, rows| {
         let gateway = gateway.upgrade();
-        Box::pin(async move {
+        async move {
             match gateway {
-                Some(gateway) => take(&gateway, tx, rows).await,
+                Some(gateway) => take(&gateway, &mut tx, &rows).await,
                 None => Ok(rows.iter().map(|_| Err(TakeError::Stopping)).collect()),
             }
-        })
+        }
     })
 }
 

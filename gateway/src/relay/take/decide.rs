@@ -26,53 +26,53 @@ use crate::store::taken::TakenRow;
 
 /// What was looked up for a batch.
 #[derive(Debug, Default)]
-pub struct Held {
+pub(super) struct Held {
     /// Where its pairs stand.
-    pub pairs: BTreeMap<Pair, PairRow>,
+    pub(super) pairs: BTreeMap<Pair, PairRow>,
     /// Outcomes by id, of every id that its lines claim.
-    pub ids: BTreeMap<[u8; 16], TakenRow>,
+    pub(super) ids: BTreeMap<[u8; 16], TakenRow>,
     /// Outcomes by number, of the lines that came before.
-    pub numbers: BTreeMap<(Pair, u64), TakenRow>,
+    pub(super) numbers: BTreeMap<(Pair, u64), TakenRow>,
     /// The slips of its envelopes as recorded.
-    pub slips: BTreeMap<SlipId, SlipRow>,
+    pub(super) slips: BTreeMap<SlipId, SlipRow>,
     /// The stops of these slips.
-    pub stops: BTreeMap<SlipId, StopRow>,
+    pub(super) stops: BTreeMap<SlipId, StopRow>,
     /// Questions and answers taken today.
-    pub forms: BTreeMap<Pair, i64>,
+    pub(super) forms: BTreeMap<Pair, i64>,
     /// Bytes waiting for each recipient.
-    pub waiting: BTreeMap<OrgId, i64>,
+    pub(super) waiting: BTreeMap<OrgId, i64>,
 }
 
 /// A line with a new outcome.
 #[derive(Debug)]
-pub struct Stored<'a> {
+pub(super) struct Stored<'a> {
     /// Which submission of the batch.
-    pub submission: usize,
+    pub(super) submission: usize,
     /// The line.
-    pub line: &'a Line,
+    pub(super) line: &'a Line,
     /// The head, when it was taken.
-    pub head: Option<&'a Verified>,
+    pub(super) head: Option<&'a Verified>,
     /// Its outcome.
-    pub outcome: TakenRow,
+    pub(super) outcome: TakenRow,
     /// What its recipient gets in its place; `None` when it was taken, or stands outside the order.
-    pub tombstone: Option<v1::Dropped>,
+    pub(super) tombstone: Option<v1::Dropped>,
 }
 
 /// What a batch comes to.
 #[derive(Debug, Default)]
-pub struct Decided<'a> {
+pub(super) struct Decided<'a> {
     /// For each submission its answers, one a line, or why its stream ends.
-    pub answers: Vec<Result<Vec<Answer>, TakeError>>,
+    pub(super) answers: Vec<Result<Vec<Answer>, TakeError>>,
     /// New outcomes, in the order of their positions.
-    pub stored: Vec<Stored<'a>>,
+    pub(super) stored: Vec<Stored<'a>>,
     /// How far its pairs moved.
-    pub moved: BTreeMap<Pair, Moved>,
+    pub(super) moved: BTreeMap<Pair, Moved>,
     /// Questions and answers taken.
-    pub forms: BTreeMap<Pair, i64>,
+    pub(super) forms: BTreeMap<Pair, i64>,
 }
 
 /// Decides a batch. Fails as a whole when the gateway can neither sign nor draw randomness.
-pub fn decide<'a>(
+pub(super) fn decide<'a>(
     gateway: &Gateway,
     rows: &'a [Submission],
     held: Held,
@@ -340,7 +340,7 @@ impl<'a> Decider<'a, '_> {
 }
 
 fn state(member: Option<&Arc<KnownMember>>) -> MemberState {
-    member.map_or(MemberState::NotMember, |known| known.state)
+    member.map_or(MemberState::NotMember, |known| known.state.into())
 }
 
 /// The answer of an outcome. One that was taken is receipted as taken, also when it was dropped later: a notice told that.
