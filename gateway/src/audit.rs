@@ -3,7 +3,7 @@
 //! Never put content, a name or free text into a preimage: later it becomes an opened leaf of a log.
 
 use data_encoding::HEXLOWER;
-use kith_proto::id::OrgId;
+use kith_proto::id::{NetworkName, OrgId};
 use kith_service::rng::{RandomFailed, Rng};
 use std::fmt::Write as _;
 
@@ -89,6 +89,11 @@ impl Event {
     /// Adds an organisation.
     pub fn org(self, name: &'static str, org: &OrgId) -> Self {
         self.line(name, org.as_str())
+    }
+
+    /// Adds a network.
+    pub fn network(self, network: &NetworkName) -> Self {
+        self.line("network", network.as_str())
     }
 
     /// Adds an id or a hash, in hexadecimal.

@@ -1,19 +1,27 @@
 //! The one struct of the process. [`crate::cli`] and the demo open it and serve; every use-case takes it as an argument.
 //! No global stands beside it; time, randomness and the listener are handed in.
 
+use crate::changes;
+use crate::audit::{Code, Event};
+use crate::grpc;
+use crate::issuing::{self, ServerTlsError};
 use crate::keys::{GatewayKeys, KeyError};
 use crate::members::{KnownMember, Members};
-use crate::{changes, grpc, store};
+use crate::store;
 use kith_proto::id::{NetworkName, OrgId};
-use kith_proto::permits::MemberState;
 use kith_proto::problem::Problem;
-use kith_proto::sign::PublicKey;
 use kith_service::clock::Clock;
-use kith_service::rng::Rng;
-use kith_service::shutdown::Shutdown;
+use kith_service::rng::{RandomFailed, Rng};
+use kith_service::shutdown::{Shutdown, Unfinished};
 use kith_service::store::{Store, StoreError};
-use std::path::PathBuf;
+use kith_service::tls::incoming::{Accepted, Incoming};
+use crate::limits::SHUTDOWN_MS;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_stream::Stream;
 
 /// Where a gateway keeps its keys and its rows.
 #[derive(Clone, Debug)]
@@ -24,13 +32,77 @@ pub struct GatewayConfig {
     pub store_url: String,
 }
 
+impl GatewayConfig {
+    /// A data folder with the store in it: SQLite, `gateway.db`.
+    pub fn in_folder(data_dir: &Path) -> Self {
+        let file = data_dir.join("gateway.db");
+        Self {
+            data_dir: data_dir.to_owned(),
+            store_url: format!("sqlite://{}", file.display()),
+        }
+    }
+}
+
+/// Why a gateway was not opened, by what the operator can do.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The keys cannot be used.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+    /// The store cannot be used; `Foreign` also for the store of another network.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// No randomness: try again.
+    #[error(transparent)]
+    Random(#[from] RandomFailed),
+}
+
+impl OpenError {
+    /// The problem code that an edge answers.
+    pub fn problem(&self) -> Problem {
+        match self {
+            Self::Keys(error) => error.problem(),
+            Self::Store(error) => error.problem(),
+            Self::Random(_) => Problem::Unavailable,
+        }
+    }
+}
+
+/// Why a gateway stopped serving, or did not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// It could not be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// TLS could not be set up.
+    #[error(transparent)]
+    Tls(#[from] ServerTlsError),
+    /// The descriptors of its services cannot be read: a fault of this program.
+    #[error("the service descriptions cannot be read")]
+    Descriptors(#[from] tonic_reflection::server::Error),
+    /// The listener failed.
+    #[error("the listener failed")]
+    Listener(#[from] tonic::transport::Error),
+    /// Tasks did not end in time.
+    #[error(transparent)]
+    Unfinished(#[from] Unfinished),
+}
+
+impl ServeError {
+    /// The problem code that an edge answers.
+    pub fn problem(&self) -> Problem {
+        match self {
+            Self::Open(error) => error.problem(),
+            _ => Problem::Unavailable,
+        }
+    }
+}
+
 /// A gateway, shared as `Arc`.
 pub struct Gateway {
     /// The network it routes for.
     pub network: NetworkName,
-    /// The network's root; every member is verified from it.
-    pub root: PublicKey,
-    /// What it speaks with: issuing certificate, signing key, and the root's statement over them.
+    /// What it speaks with, and the root that members are verified from.
     pub keys: GatewayKeys,
     /// Its rows.
     pub store: Store,
@@ -40,4 +112,83 @@ pub struct Gateway {
     pub rng: Rng,
     /// The verified members.
     pub members: Members,
+}
+
+impl Gateway {
+    /// Loads the keys, opens the store, and verifies every member.
+    pub async fn open(config: &GatewayConfig, clock: Clock, rng: Rng) -> Result<Arc<Self>, OpenError> {
+        let keys = GatewayKeys::load(&config.data_dir, clock.now_ms())?;
+        let store = store::open(&config.store_url).await?;
+        Self::with_store(keys, store, clock, rng).await
+    }
+
+    /// As [`Gateway::open`], with a store that is open already.
+    pub async fn with_store(
+        keys: GatewayKeys,
+        store: Store,
+        clock: Clock,
+        rng: Rng,
+    ) -> Result<Arc<Self>, OpenError> {
+        let gateway = Self {
+            network: keys.network.clone(),
+            keys,
+            store,
+            clock,
+            rng,
+            members: Members::default(),
+        };
+        gateway.claim_store().await?;
+        changes::refresh(&gateway).await?;
+        Ok(Arc::new(gateway))
+    }
+
+    /// Returns a verified member and how it stands; `None` when it never joined.
+    pub fn member(&self, org: &OrgId) -> Option<Arc<KnownMember>> {
+        self.members.get(org)
+    }
+
+    /// Writes this network's name into a new store; refuses the store of another network or root.
+    async fn claim_store(&self) -> Result<(), OpenError> {
+        let now_ms = self.clock.now_ms();
+        let root = self.keys.root;
+        let events = [Event::new(&self.rng, Code::NetworkCreated, now_ms)?
+            .network(&self.network)
+            .bytes("root_public_key", &root.0)];
+        self.store
+            .tx("claim_store", async |tx| -> Result<(), StoreError> {
+                match store::network::read(tx).await? {
+                    Some(owner) if owner == (self.network.clone(), root) => Ok(()),
+                    Some(_) => Err(StoreError::Foreign),
+                    None => {
+                        store::network::claim(tx, &self.network, &root, now_ms).await?;
+                        store::audit::insert(tx, &events).await
+                    }
+                }
+            })
+            .await?;
+        Ok(())
+    }
+}
+
+/// Serves on a listener until the wish to stop; then ends streams and tasks within a limit and closes the store.
+///
+/// Nothing is listened to before the members are verified.
+pub async fn serve<IO>(
+    gateway: Arc<Gateway>,
+    sockets: impl Stream<Item = io::Result<Accepted<IO>>> + Send + 'static,
+    shutdown: Shutdown,
+) -> Result<(), ServeError>
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let tls = issuing::server_tls(&gateway.keys, &gateway.clock)?;
+    let router = grpc::router(&gateway).await?;
+    shutdown.spawn(changes::poll(gateway.clone(), shutdown.clone()));
+    let served = router
+        .serve_with_incoming_shutdown(Incoming::tls(sockets, tls), shutdown.wait())
+        .await;
+    let finished = shutdown.finish(Duration::from_millis(SHUTDOWN_MS)).await;
+    gateway.store.close().await;
+    served?;
+    Ok(finished?)
 }

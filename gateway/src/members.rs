@@ -8,13 +8,48 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::watch;
 
+/// How a member stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It takes part.
+    Active,
+    /// It may only end things.
+    Suspended,
+}
+
+impl Standing {
+    /// The word in the row and on the screen.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Suspended => "suspended",
+        }
+    }
+
+    /// Reads the word; `None` for any other.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Active, Self::Suspended]
+            .into_iter()
+            .find(|state| state.as_str() == text)
+    }
+}
+
+impl From<Standing> for MemberState {
+    fn from(state: Standing) -> Self {
+        match state {
+            Standing::Active => Self::Active,
+            Standing::Suspended => Self::Suspended,
+        }
+    }
+}
+
 /// One member: what its chain proves, and how it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownMember {
     /// Its keys and name, verified from the root.
     pub member: trust::Member,
-    /// Active or suspended; never `NotMember`.
-    pub state: MemberState,
+    /// How it stands.
+    pub state: Standing,
     /// The change counter of its last change.
     pub changed: i64,
 }
@@ -42,6 +77,11 @@ impl Members {
     /// Returns the member; `None` when it never joined.
     pub fn get(&self, org: &OrgId) -> Option<Arc<KnownMember>> {
         self.all().get(org).cloned()
+    }
+
+    /// Returns how an organisation stands, as `permits` wants it.
+    pub fn state(&self, org: &OrgId) -> MemberState {
+        self.get(org).map_or(MemberState::NotMember, |known| known.state.into())
     }
 
     /// Returns all members as they stand now; the map does not change under the caller.

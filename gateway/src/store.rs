@@ -7,9 +7,9 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 use std::sync::LazyLock;
 
 pub mod audit;
-pub mod changes;
 pub mod counter;
 pub mod member;
+pub mod network;
 pub mod service;
 
 /// The name that a gateway's database carries; another product's database is refused.

@@ -13,6 +13,9 @@ use crate::words::OrganisationKind;
 use prost::Message;
 
 mod issue;
+mod service;
+#[cfg(test)]
+mod service_tests;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -21,6 +24,7 @@ use issue::display_name;
 pub use issue::{
     InviteTerms, NewKeys, first_binding, issue_invite, issue_issuer, issue_registrar, next_binding, rekey,
 };
+pub use service::{LANGUAGE_BYTES_MAX, LANGUAGES_MAX, SERVICE_TEXT_BYTES_MAX, issue_service, verify_service};
 pub use token::{InviteToken, TOKEN_PREFIX, TOKEN_TEXT_BYTES_MAX, TokenError};
 
 /// How long an invite may be used: 24 hours.

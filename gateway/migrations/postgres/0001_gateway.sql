@@ -1,6 +1,14 @@
 -- The gateway's tables: membership, pair order, slips and stops, mailboxes, notices, audit events.
 -- No column holds content, a person, or a key that opens an envelope. Times are milliseconds UTC.
 
+-- Whose store this is; one row, written when a gateway first opens it.
+CREATE TABLE network (
+  id BIGINT NOT NULL PRIMARY KEY CHECK (id = 1),
+  network TEXT NOT NULL,
+  root_public_key BYTEA NOT NULL,
+  created_at_ms BIGINT NOT NULL
+);
+
 -- Numbers that rise without gaps in the order of commits; each update of a row holds it until the commit.
 CREATE TABLE counter (
   name TEXT NOT NULL PRIMARY KEY CHECK (name IN ('change', 'audit', 'mailbox')),

@@ -3,8 +3,7 @@
 
 use super::counter::{self, Counter};
 use crate::audit::Event;
-use kith_service::store::insert::Insert;
-use kith_service::store::{StoreError, Tx};
+use kith_service::store::{Insert, StoreError, Tx};
 
 static INSERT: Insert = Insert::into(
     "INSERT INTO audit_event (event_id, seq, at_ms, code, salt, preimage) VALUES",
@@ -30,5 +29,6 @@ pub async fn insert(tx: &mut Tx, events: &[Event]) -> Result<(), StoreError> {
                 .bind(event.salt.to_vec())
                 .bind(event.preimage.as_bytes().to_vec())
         })
-        .await
+        .await?;
+    Ok(())
 }

@@ -1,8 +1,10 @@
-//! The numbers that rise in the order of commits: changes of membership, audit events, mailbox positions.
+//! The numbers that rise in the order of commits: changes of membership, mailbox positions, audit events.
 //! Called inside the transaction that uses the numbers; the counter's row is held until it commits, so whoever sees a number has
 //! seen all lower ones. Take counters late and in the order of [`Counter`]'s variants.
 
-use kith_service::store::{StoreError, Tx};
+use kith_service::store::{StoreError, Tx, column, query};
+
+const TABLE: &str = "counter";
 
 /// Which numbers to take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,11 +32,8 @@ const TAKE: &str = "UPDATE counter SET value = value + $1 WHERE name = $2 RETURN
 /// Takes `count` numbers and returns the first; the rest follow it without a gap.
 pub async fn take(tx: &mut Tx, counter: Counter, count: usize) -> Result<i64, StoreError> {
     let count = i64::try_from(count).unwrap_or(i64::MAX);
-    let last: i64 = sqlx::query_scalar(TAKE)
-        .bind(count)
-        .bind(counter.name())
-        .fetch_one(tx.connection())
-        .await?;
+    let row = tx.one(query(TAKE).bind(count).bind(counter.name())).await?;
+    let last: i64 = column(&row.ok_or(missing())?, TABLE, "value")?;
     Ok(last - count + 1)
 }
 
@@ -42,9 +41,10 @@ const READ: &str = "SELECT value FROM counter WHERE name = $1";
 
 /// Returns the last number that was taken and committed; 0 before the first.
 pub async fn read(tx: &mut Tx, counter: Counter) -> Result<i64, StoreError> {
-    let value = sqlx::query_scalar(READ)
-        .bind(counter.name())
-        .fetch_one(tx.connection())
-        .await?;
-    Ok(value)
+    let row = tx.one(query(READ).bind(counter.name())).await?;
+    column(&row.ok_or(missing())?, TABLE, "value")
+}
+
+const fn missing() -> StoreError {
+    StoreError::Corrupt { table: TABLE, column: "name" }
 }

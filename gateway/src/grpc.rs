@@ -1,0 +1,113 @@
+//! The edges: one file per service, and what they share. An edge reads the peer, parses, calls one use-case, answers.
+//! No rule and no SQL stands here. Health and reflection are served beside, anonymously: they say nothing about anyone.
+
+use crate::gateway::{Gateway, ServeError};
+use crate::limits::{
+    ANONYMOUS_IN_FLIGHT_MAX, BUSY_RETRY_AFTER_MS, ENROLMENT_BYTES_MAX, RELAY_BYTES_MAX, STOP_BYTES_MAX,
+    STREAMS_PER_CONNECTION_MAX,
+};
+use kith_proto::problem::Problem;
+use kith_proto::v1::enrolment_service_server::EnrolmentServiceServer;
+use kith_proto::v1::relay_service_server::RelayServiceServer;
+use kith_proto::v1::stop_service_server::StopServiceServer;
+use kith_proto::v1;
+use kith_service::deadline::Deadlines;
+use kith_service::status::Failure;
+use kith_service::tls::identity::Identity;
+use kith_service::tls::incoming::{self, Peer};
+use std::sync::Arc;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tonic::transport::server::Router;
+use tower::layer::util::{Identity as NoLayer, Stack};
+
+mod enrolment;
+mod relay;
+mod stop;
+
+/// The methods without a deadline.
+const STREAMING: &[&str] = &[
+    "/kith.v1.RelayService/Attach",
+    "/grpc.health.v1.Health/Watch",
+    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+];
+/// The services that reflection tells of: what this port serves, not all that the package holds.
+const SERVICES: [&str; 4] = [
+    "kith.v1.EnrolmentService",
+    "kith.v1.RelayService",
+    "kith.v1.StopService",
+    "grpc.health.v1.Health",
+];
+
+/// Puts all services of the port together, each with its size limit, under one deadline layer.
+pub(crate) async fn router(gateway: &Arc<Gateway>) -> Result<Router<Stack<Deadlines, NoLayer>>, ServeError> {
+    let anonymous = Arc::new(Anonymous::default());
+    let enrolment = enrolment::Enrolment {
+        gateway: gateway.clone(),
+        anonymous: anonymous.clone(),
+    };
+    let stop = stop::Stop {
+        gateway: gateway.clone(),
+        anonymous,
+    };
+    let relay = relay::Relay {
+        gateway: gateway.clone(),
+    };
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_serving::<RelayServiceServer<relay::Relay>>().await;
+    health.set_serving::<EnrolmentServiceServer<enrolment::Enrolment>>().await;
+    health.set_serving::<StopServiceServer<stop::Stop>>().await;
+    let mut reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(v1::DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
+    for service in SERVICES {
+        reflection = reflection.with_service_name(service);
+    }
+    Ok(incoming::server()
+        .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
+        .layer(Deadlines::new(STREAMING))
+        .add_service(health_service)
+        .add_service(reflection.build_v1()?)
+        .add_service(EnrolmentServiceServer::new(enrolment).max_decoding_message_size(ENROLMENT_BYTES_MAX))
+        .add_service(StopServiceServer::new(stop).max_decoding_message_size(STOP_BYTES_MAX))
+        .add_service(RelayServiceServer::new(relay).max_decoding_message_size(RELAY_BYTES_MAX)))
+}
+
+/// The places for anonymous calls at work; who finds none is turned away at once.
+pub(crate) struct Anonymous(Semaphore);
+
+impl Default for Anonymous {
+    fn default() -> Self {
+        Self(Semaphore::new(ANONYMOUS_IN_FLIGHT_MAX))
+    }
+}
+
+impl Anonymous {
+    /// Takes a place until the permit is dropped.
+    fn enter(&self) -> Result<SemaphorePermit<'_>, Failure> {
+        let busy = Failure::new(Problem::Unavailable).with_retry_after(BUSY_RETRY_AFTER_MS);
+        self.0.try_acquire().map_err(|_| busy)
+    }
+}
+
+/// Says which member calls: by the certificate of its connection, which must be this network's and not have run out, of an
+/// organisation that is a member. Never by a field of a message.
+fn caller<T>(gateway: &Gateway, request: &tonic::Request<T>) -> Result<Identity, Failure> {
+    let peer = request.extensions().get::<Peer>();
+    let identity = peer
+        .and_then(|peer| peer.identity.as_ref())
+        .filter(|identity| identity.network == gateway.network)
+        .filter(|identity| gateway.clock.now_ms() < identity.not_after_ms)
+        .ok_or_else(|| {
+            Failure::new(Problem::Unauthenticated)
+                .with_sentence("This call needs a valid certificate of this network. The node renews it by itself.")
+        })?;
+    match gateway.member(&identity.org) {
+        Some(_) => Ok(identity.clone()),
+        None => Err(Problem::NotAMember.into()),
+    }
+}
+
+/// A missing field of a request.
+fn missing(field: &'static str) -> Failure {
+    Failure::new(Problem::Invalid).with_field(field, "This is missing.")
+}

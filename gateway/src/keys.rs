@@ -1,0 +1,213 @@
+//! The three folders that `init` makes, kept apart: the root's, the registrar's, the gateway's.
+//! The commands and [`crate::gateway::Gateway::open`] call it. The gateway's folder never holds the root's or the registrar's key.
+//!
+//! | folder | secret files | public files |
+//! |---|---|---|
+//! | `root` | `root.key` | `root.pub`, `network` |
+//! | `registrar` | `registrar.key` | `registrar.signed`, `issuer.signed`, `root.pub`, `network`, `public-address` |
+//! | `gateway` | `issuing.key`, `signing.key` | `issuing.pem`, `issuer.signed`, `registrar.signed`, `root.pub`, `network`, `public-address` |
+//!
+//! `.key` and `.pub` of Ed25519 are the seed and the public key in hexadecimal; `.signed` is a serialised `Signed`.
+
+use crate::limits::{ISSUER_LIFE_MS, REGISTRAR_LIFE_MS};
+use kith_proto::id::NetworkName;
+use kith_proto::problem::Problem;
+use kith_proto::sign::{PublicKey, SigningKey};
+use kith_proto::trust::{self, CLOCK_SKEW_MS, TrustError};
+use kith_proto::v1;
+use kith_service::clock::Clock;
+use kith_service::rng::{RandomFailed, Rng};
+use kith_service::tls::issue::{IssueError, IssuingKey, Validity};
+use std::path::Path;
+
+mod folder;
+
+pub use folder::FileError;
+use folder::{Folder, NewFolder};
+
+/// Why keys were not made or loaded, by what the operator can do.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// A file is missing, cannot be read or written, or the folder is not empty: correct the path.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A statement does not verify from the root, or has run out: ask the network's owner for a new one.
+    #[error("a statement in the folder is not the root's, or has run out")]
+    Statement(#[from] TrustError),
+    /// The issuing certificate is missing, broken or about to run out: ask the network's owner for a new one.
+    #[error("the issuing certificate cannot be used")]
+    Issuing(#[from] IssueError),
+    /// The keys in the folder are not those that the root signed: restore the folder from its backup.
+    #[error("the keys in the folder are not those that the root signed")]
+    Mismatch,
+    /// No randomness, or the library failed: try again.
+    #[error("the system gave no random bytes")]
+    Random(#[from] RandomFailed),
+    /// The signing library failed: try again.
+    #[error("the signing library failed")]
+    Signing(#[from] kith_proto::sign::SigningFailed),
+}
+
+impl KeyError {
+    /// The problem code that an edge answers.
+    pub const fn problem(&self) -> Problem {
+        match self {
+            Self::File(_) | Self::Mismatch | Self::Issuing(_) => Problem::Invalid,
+            Self::Statement(error) => error.problem(),
+            Self::Random(_) | Self::Signing(_) => Problem::Unavailable,
+        }
+    }
+}
+
+/// What a new network is to be.
+#[derive(Clone, Debug)]
+pub struct NetworkTerms {
+    /// Its name.
+    pub network: NetworkName,
+    /// Where nodes reach its gateway, `host:port`; goes into every invite.
+    pub public_address: String,
+}
+
+/// The public keys of a new network.
+#[derive(Clone, Debug)]
+pub struct NewNetwork {
+    /// The root's.
+    pub root: PublicKey,
+    /// The registrar's.
+    pub registrar: PublicKey,
+    /// The gateway's signing key.
+    pub gateway: PublicKey,
+}
+
+/// Makes a network's keys and writes them to `out/root`, `out/registrar` and `out/gateway`; `out` must be empty or missing.
+pub fn create(terms: &NetworkTerms, out: &Path, clock: &Clock, rng: &Rng) -> Result<NewNetwork, KeyError> {
+    let now_ms = clock.now_ms();
+    let validity = Validity {
+        not_before_ms: now_ms.saturating_sub(CLOCK_SKEW_MS),
+        not_after_ms: now_ms.saturating_add(ISSUER_LIFE_MS),
+    };
+    let [root_seed, registrar_seed, signing_seed] = [rng.bytes()?, rng.bytes()?, rng.bytes()?];
+    let root = SigningKey::from_seed(root_seed)?;
+    let registrar = SigningKey::from_seed(registrar_seed)?.public();
+    let gateway = SigningKey::from_seed(signing_seed)?.public();
+    let issuing = IssuingKey::generate(&terms.network, validity)?;
+    let until_ms = now_ms.saturating_add(REGISTRAR_LIFE_MS);
+    let registrar_signed = trust::issue_registrar(&root, &terms.network, &registrar, now_ms, until_ms)?;
+    let issuer_signed = trust::issue_issuer(
+        &root,
+        &terms.network,
+        issuing.certificate(),
+        &gateway,
+        issuing.not_after_ms(),
+    )?;
+
+    let out = NewFolder::at(out)?;
+    let folder = out.inner("root")?;
+    folder.seed("root.key", &root_seed)?;
+    folder.public_key("root.pub", &root.public())?;
+    folder.text("network", terms.network.as_str())?;
+    for (name, seed) in [("registrar", "registrar.key"), ("gateway", "signing.key")] {
+        let folder = out.inner(name)?;
+        folder.seed(seed, if name == "registrar" { &registrar_seed } else { &signing_seed })?;
+        folder.signed("registrar.signed", &registrar_signed)?;
+        folder.signed("issuer.signed", &issuer_signed)?;
+        folder.public_key("root.pub", &root.public())?;
+        folder.text("network", terms.network.as_str())?;
+        folder.text("public-address", &terms.public_address)?;
+        if name == "gateway" {
+            folder.text("issuing.pem", issuing.certificate_pem())?;
+            folder.text("issuing.key", &issuing.key_pem())?;
+        }
+    }
+    Ok(NewNetwork {
+        root: root.public(),
+        registrar,
+        gateway,
+    })
+}
+
+/// What the gateway speaks with, verified against the root.
+#[derive(Debug)]
+pub struct GatewayKeys {
+    /// The network.
+    pub network: NetworkName,
+    /// The network's root.
+    pub root: PublicKey,
+    /// The TLS issuing certificate and key.
+    pub issuing: IssuingKey,
+    /// Signs receipts, refusals and tombstones.
+    pub signing: SigningKey,
+    /// The root's statement over both, as nodes get it.
+    pub issuer: v1::Signed,
+    /// The root's statement over the registrar in use.
+    pub registrar: v1::Signed,
+}
+
+impl GatewayKeys {
+    /// Loads the gateway's folder and checks that the root signed what is in it and that it has not run out.
+    pub fn load(dir: &Path, now_ms: i64) -> Result<Self, KeyError> {
+        let folder = Folder::at(dir);
+        let network: NetworkName = folder.network()?;
+        let root = folder.public_key("root.pub")?;
+        let issuer = folder.signed("issuer.signed")?;
+        let said = trust::verify_issuer(&issuer, &root, &network, now_ms)?;
+        let issuing = IssuingKey::load(&dir.join("issuing.pem"), &dir.join("issuing.key"))?;
+        let signing = SigningKey::from_seed(folder.seed("signing.key")?)?;
+        let same = said.certificate_der == issuing.certificate().as_ref()
+            && said.signing_key == signing.public()
+            && *issuing.network() == network;
+        if !same {
+            return Err(KeyError::Mismatch);
+        }
+        Ok(Self {
+            registrar: folder.signed("registrar.signed")?,
+            network,
+            root,
+            issuing,
+            signing,
+            issuer,
+        })
+    }
+}
+
+/// What the registrar invites with.
+#[derive(Debug)]
+pub struct RegistrarKeys {
+    /// The network.
+    pub network: NetworkName,
+    /// The network's root.
+    pub root: PublicKey,
+    /// Signs invites.
+    pub signing: SigningKey,
+    /// The root's statement over it.
+    pub registrar: v1::Signed,
+    /// The root's statement over the gateway's keys.
+    pub issuer: v1::Signed,
+    /// Where nodes reach the gateway.
+    pub public_address: String,
+}
+
+impl RegistrarKeys {
+    /// Loads the registrar's folder and checks that the root signed it and that it has not run out.
+    pub fn load(dir: &Path, now_ms: i64) -> Result<Self, KeyError> {
+        let folder = Folder::at(dir);
+        let network: NetworkName = folder.network()?;
+        let root = folder.public_key("root.pub")?;
+        let registrar = folder.signed("registrar.signed")?;
+        let said = trust::verify_registrar(&registrar, &root, &network, now_ms)?;
+        let issuer = folder.signed("issuer.signed")?;
+        trust::verify_issuer(&issuer, &root, &network, now_ms)?;
+        let signing = SigningKey::from_seed(folder.seed("registrar.key")?)?;
+        if said.public_key != signing.public() {
+            return Err(KeyError::Mismatch);
+        }
+        Ok(Self {
+            public_address: folder.text("public-address")?,
+            network,
+            root,
+            signing,
+            registrar,
+            issuer,
+        })
+    }
+}

@@ -1,0 +1,136 @@
+//! Files of one key folder: written once with rights for their owner alone, read with a size limit.
+//! Called by [`super`] only. Never overwrites a file and never prints what a file holds.
+
+use data_encoding::HEXLOWER;
+use kith_proto::id::NetworkName;
+use kith_proto::sign::PublicKey;
+use kith_proto::v1;
+use prost::Message as _;
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+/// Longest file: a signed statement of 4 KiB and room for a certificate.
+const FILE_BYTES_MAX: u64 = 16 * 1024;
+/// Rights of a folder: its owner alone.
+const FOLDER_MODE: u32 = 0o700;
+/// Rights of a file: its owner alone.
+const FILE_MODE: u32 = 0o600;
+
+/// Why a file was not read or written; names the file, never its contents.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// The folder holds something already: choose an empty one.
+    #[error("the folder {0} is not empty; nothing was written")]
+    NotEmpty(PathBuf),
+    /// The file is missing or may not be used: correct the path or its rights.
+    #[error("the file {0} cannot be used")]
+    Io(PathBuf, #[source] io::Error),
+    /// The file does not hold what its name says: restore it.
+    #[error("the file {0} does not hold what it should")]
+    Contents(PathBuf),
+}
+
+/// An empty folder that keys are written to.
+pub(super) struct NewFolder(PathBuf);
+
+impl NewFolder {
+    /// Makes the folder, or takes it when it is there and empty.
+    pub(super) fn at(path: &Path) -> Result<Self, FileError> {
+        let failed = |error| FileError::Io(path.to_owned(), error);
+        if path.exists() {
+            if path.read_dir().map_err(failed)?.next().is_some() {
+                return Err(FileError::NotEmpty(path.to_owned()));
+            }
+        } else {
+            let mut builder = DirBuilder::new();
+            builder.mode(FOLDER_MODE).recursive(true);
+            builder.create(path).map_err(failed)?;
+        }
+        Ok(Self(path.to_owned()))
+    }
+
+    pub(super) fn inner(&self, name: &str) -> Result<Self, FileError> {
+        Self::at(&self.0.join(name))
+    }
+
+    pub(super) fn text(&self, name: &str, text: &str) -> Result<(), FileError> {
+        self.write(name, format!("{}\n", text.trim_end()).as_bytes())
+    }
+
+    pub(super) fn seed(&self, name: &str, seed: &[u8; 32]) -> Result<(), FileError> {
+        self.text(name, &HEXLOWER.encode(seed))
+    }
+
+    pub(super) fn public_key(&self, name: &str, key: &PublicKey) -> Result<(), FileError> {
+        self.text(name, &HEXLOWER.encode(&key.0))
+    }
+
+    pub(super) fn signed(&self, name: &str, signed: &v1::Signed) -> Result<(), FileError> {
+        self.write(name, &signed.encode_to_vec())
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) -> Result<(), FileError> {
+        let path = self.0.join(name);
+        let written = || -> io::Result<()> {
+            let mut file = OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(FILE_MODE)
+                .open(&path)?;
+            file.write_all(bytes)?;
+            file.sync_all()
+        };
+        written().map_err(|error| FileError::Io(path.clone(), error))
+    }
+}
+
+/// A folder that keys are read from.
+pub(super) struct Folder(PathBuf);
+
+impl Folder {
+    pub(super) fn at(path: &Path) -> Self {
+        Self(path.to_owned())
+    }
+
+    pub(super) fn text(&self, name: &str) -> Result<String, FileError> {
+        let text = String::from_utf8(self.bytes(name)?).map_err(|_| self.contents(name))?;
+        Ok(text.trim().to_owned())
+    }
+
+    pub(super) fn network(&self) -> Result<NetworkName, FileError> {
+        self.text("network")?.parse().map_err(|_| self.contents("network"))
+    }
+
+    pub(super) fn seed(&self, name: &str) -> Result<[u8; 32], FileError> {
+        let bytes = HEXLOWER.decode(self.text(name)?.as_bytes());
+        bytes
+            .ok()
+            .and_then(|bytes| bytes.try_into().ok())
+            .ok_or_else(|| self.contents(name))
+    }
+
+    pub(super) fn public_key(&self, name: &str) -> Result<PublicKey, FileError> {
+        self.seed(name).map(PublicKey)
+    }
+
+    pub(super) fn signed(&self, name: &str) -> Result<v1::Signed, FileError> {
+        v1::Signed::decode(self.bytes(name)?.as_slice()).map_err(|_| self.contents(name))
+    }
+
+    fn bytes(&self, name: &str) -> Result<Vec<u8>, FileError> {
+        let path = self.0.join(name);
+        let mut bytes = Vec::new();
+        let read = File::open(&path).and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes));
+        match read {
+            Err(error) => Err(FileError::Io(path, error)),
+            Ok(length) if length as u64 > FILE_BYTES_MAX => Err(FileError::Contents(path)),
+            Ok(_) => Ok(bytes),
+        }
+    }
+
+    fn contents(&self, name: &str) -> FileError {
+        FileError::Contents(self.0.join(name))
+    }
+}

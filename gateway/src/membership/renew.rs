@@ -1,0 +1,40 @@
+//! Renewal: a member's signing key, not its certificate, asks for the next certificate, so that a laptop that slept for a month
+//! is not locked out. A suspended member renews too: it must still send and receive withdrawals.
+
+use super::MembershipError;
+use crate::audit::{Code, Event};
+use crate::gateway::Gateway;
+use crate::issuing;
+use crate::limits::RENEWAL_SKEW_MS;
+use crate::store::audit;
+use kith_proto::id::OrgId;
+use kith_proto::{receipt, v1};
+use kith_service::store::StoreError;
+
+/// Answers a new certificate to the member whose signing key in force now signed the request.
+pub async fn renew(gateway: &Gateway, request: v1::RenewRequest) -> Result<v1::RenewResponse, MembershipError> {
+    let now_ms = gateway.clock.now_ms();
+    let org: OrgId = request.organisation.parse().map_err(|_| MembershipError::Renewal)?;
+    let known = gateway.member(&org).ok_or(MembershipError::Renewal)?;
+    let binding = known.member.key_at(now_ms).ok_or(MembershipError::Renewal)?;
+    receipt::verify(&binding.signing_key, &request)?;
+    // After the signature, so that only the member itself learns that it is one and that its clock is wrong.
+    if request.made_at_ms.abs_diff(now_ms) > RENEWAL_SKEW_MS.unsigned_abs() {
+        return Err(MembershipError::ClockOff);
+    }
+    let tls_key_hash = issuing::tls_key_hash(&request.certificate_request_der)?;
+    let certificate =
+        issuing::member_certificate(&gateway.keys, &org, &request.certificate_request_der, now_ms)?;
+    let event = Event::new(&gateway.rng, Code::CertificateIssued, now_ms)?
+        .org("organisation", &org)
+        .bytes("tls_key_hash", &tls_key_hash);
+    let events = [event];
+    gateway
+        .store
+        .tx("renew", async |tx| -> Result<(), StoreError> { audit::insert(tx, &events).await })
+        .await?;
+    Ok(v1::RenewResponse {
+        certificate_chain_pem: certificate,
+        gateway_time_ms: now_ms,
+    })
+}
