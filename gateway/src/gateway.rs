@@ -7,6 +7,7 @@ use crate::grpc;
 use crate::issuing::{self, ServerTlsError};
 use crate::keys::{GatewayKeys, KeyError};
 use crate::members::{KnownMember, Members};
+use crate::relay::Relay;
 use crate::store;
 use kith_proto::id::{NetworkName, OrgId};
 use kith_proto::problem::Problem;
@@ -112,6 +113,8 @@ pub struct Gateway {
     pub rng: Rng,
     /// The verified members.
     pub members: Members,
+    /// The open streams and the doors behind them.
+    pub relay: Relay,
 }
 
 impl Gateway {
@@ -129,17 +132,18 @@ impl Gateway {
         clock: Clock,
         rng: Rng,
     ) -> Result<Arc<Self>, OpenError> {
-        let gateway = Self {
+        let gateway = Arc::new_cyclic(|this| Self {
             network: keys.network.clone(),
+            relay: Relay::start(&store, this),
             keys,
             store,
             clock,
             rng,
             members: Members::default(),
-        };
+        });
         gateway.claim_store().await?;
         changes::refresh(&gateway).await?;
-        Ok(Arc::new(gateway))
+        Ok(gateway)
     }
 
     /// Returns a verified member and how it stands; `None` when it never joined.
