@@ -21,12 +21,12 @@ pub async fn refresh(gateway: &Gateway) -> Result<(), StoreError> {
         let cursor = gateway.members.cursor();
         let (rows, counter) = gateway
             .store
-            .read("changes", async |tx| {
-                let counter = counter::read(tx, Counter::Change).await?;
+            .read("changes", |mut tx| async move {
+                let counter = counter::read(&mut tx, Counter::Change).await?;
                 if counter <= cursor {
                     return Ok::<_, StoreError>((Vec::new(), counter));
                 }
-                Ok((member::changed_after(tx, cursor, STEP).await?, counter))
+                Ok((member::changed_after(&mut tx, cursor, STEP).await?, counter))
             })
             .await?;
         // A full step may have left some behind: go on from its last one.

@@ -51,9 +51,9 @@ impl From<DirectoryError> for Failure {
     fn from(error: DirectoryError) -> Self {
         let failure = Self::new(error.problem());
         match error {
-            DirectoryError::TooMany => {
-                failure.with_sentence("This organisation lists as many services as it may. Change one of them instead.")
-            }
+            DirectoryError::TooMany => failure.with_sentence(
+                "This organisation lists as many services as it may. Change one of them instead.",
+            ),
             _ => failure,
         }
     }
@@ -84,9 +84,10 @@ pub async fn publish_service(
         published_at_ms: now_ms,
         changed: 0,
     };
+    let row = &row;
     let published_at_ms = gateway
         .store
-        .tx("publish_service", async |tx| put(tx, &row).await)
+        .tx("publish_service", |mut tx| async move { put(&mut tx, row).await })
         .await?;
     changes::refresh(gateway).await?;
     Ok(v1::PublishServiceResponse { published_at_ms })
@@ -96,14 +97,19 @@ pub async fn publish_service(
 async fn put(tx: &mut Tx, row: &ServiceRow) -> Result<i64, DirectoryError> {
     let changed = counter::take(tx, Counter::Change, 1).await?;
     match service::by_id(tx, &row.service_id).await? {
-        Some(held) if held.org == row.org && held.statement == row.statement => return Ok(held.published_at_ms),
+        Some(held) if held.org == row.org && held.statement == row.statement => {
+            return Ok(held.published_at_ms);
+        }
         Some(_) => {}
         None if service::count_of_org(tx, &row.org).await? >= SERVICES_PER_MEMBER_MAX => {
             return Err(DirectoryError::TooMany);
         }
         None => {}
     }
-    let row = ServiceRow { changed, ..row.clone() };
+    let row = ServiceRow {
+        changed,
+        ..row.clone()
+    };
     if !service::put(tx, &row).await? {
         return Err(DirectoryError::Older);
     }

@@ -1,11 +1,12 @@
 //! The one struct of the process. [`crate::cli`] and the demo open it and serve; every use-case takes it as an argument.
 //! No global stands beside it; time, randomness and the listener are handed in.
 
-use crate::changes;
 use crate::audit::{Code, Event};
+use crate::changes;
 use crate::grpc;
 use crate::issuing::{self, ServerTlsError};
 use crate::keys::{GatewayKeys, KeyError};
+use crate::limits::SHUTDOWN_MS;
 use crate::members::{KnownMember, Members};
 use crate::relay::Relay;
 use crate::store;
@@ -15,8 +16,7 @@ use kith_service::clock::Clock;
 use kith_service::rng::{RandomFailed, Rng};
 use kith_service::shutdown::{Shutdown, Unfinished};
 use kith_service::store::{Store, StoreError};
-use kith_service::tls::incoming::{Accepted, Incoming};
-use crate::limits::SHUTDOWN_MS;
+use kith_service::tls::incoming::Accepted;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -154,23 +154,23 @@ impl Gateway {
     /// Writes this network's name into a new store; refuses the store of another network or root.
     async fn claim_store(&self) -> Result<(), OpenError> {
         let now_ms = self.clock.now_ms();
-        let root = self.keys.root;
+        let (network, root) = (&self.network, &self.keys.root);
         let events = [Event::new(&self.rng, Code::NetworkCreated, now_ms)?
-            .network(&self.network)
+            .network(network)
             .bytes("root_public_key", &root.0)];
+        let events = &events;
         self.store
-            .tx("claim_store", async |tx| -> Result<(), StoreError> {
-                match store::network::read(tx).await? {
-                    Some(owner) if owner == (self.network.clone(), root) => Ok(()),
-                    Some(_) => Err(StoreError::Foreign),
+            .tx("claim_store", |mut tx| async move {
+                match store::network::read(&mut tx).await? {
+                    Some((held, held_root)) if held == *network && held_root == *root => Ok(()),
+                    Some(_) => Err(OpenError::Store(StoreError::Foreign)),
                     None => {
-                        store::network::claim(tx, &self.network, &root, now_ms).await?;
-                        store::audit::insert(tx, &events).await
+                        store::network::claim(&mut tx, network, root, now_ms).await?;
+                        Ok(store::audit::insert(&mut tx, events).await?)
                     }
                 }
             })
-            .await?;
-        Ok(())
+            .await
     }
 }
 
@@ -185,12 +185,9 @@ pub async fn serve<IO>(
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let tls = issuing::server_tls(&gateway.keys, &gateway.clock)?;
-    let router = grpc::router(&gateway).await?;
+    let incoming = issuing::incoming(&gateway.keys, &gateway.clock, sockets)?;
     shutdown.spawn(changes::poll(gateway.clone(), shutdown.clone()));
-    let served = router
-        .serve_with_incoming_shutdown(Incoming::tls(sockets, tls), shutdown.wait())
-        .await;
+    let served = grpc::serve(&gateway, incoming, shutdown.wait()).await;
     let finished = shutdown.finish(Duration::from_millis(SHUTDOWN_MS)).await;
     gateway.store.close().await;
     served?;

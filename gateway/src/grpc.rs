@@ -7,18 +7,17 @@ use crate::limits::{
     STREAMS_PER_CONNECTION_MAX,
 };
 use kith_proto::problem::Problem;
+use kith_proto::v1;
 use kith_proto::v1::enrolment_service_server::EnrolmentServiceServer;
 use kith_proto::v1::relay_service_server::RelayServiceServer;
 use kith_proto::v1::stop_service_server::StopServiceServer;
-use kith_proto::v1;
 use kith_service::deadline::Deadlines;
 use kith_service::status::Failure;
 use kith_service::tls::identity::Identity;
-use kith_service::tls::incoming::{self, Peer};
+use kith_service::tls::incoming::{self, Incoming, Peer};
 use std::sync::Arc;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, SemaphorePermit};
-use tonic::transport::server::Router;
-use tower::layer::util::{Identity as NoLayer, Stack};
 
 mod enrolment;
 mod relay;
@@ -38,8 +37,15 @@ const SERVICES: [&str; 4] = [
     "grpc.health.v1.Health",
 ];
 
-/// Puts all services of the port together, each with its size limit, under one deadline layer.
-pub(crate) async fn router(gateway: &Arc<Gateway>) -> Result<Router<Stack<Deadlines, NoLayer>>, ServeError> {
+/// Serves all services of the port, each with its size limit, under one deadline layer, until the wish to stop.
+pub(crate) async fn serve<IO>(
+    gateway: &Arc<Gateway>,
+    incoming: Incoming<IO>,
+    wish: impl Future<Output = ()>,
+) -> Result<(), ServeError>
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let anonymous = Arc::new(Anonymous::default());
     let enrolment = enrolment::Enrolment {
         gateway: gateway.clone(),
@@ -54,7 +60,9 @@ pub(crate) async fn router(gateway: &Arc<Gateway>) -> Result<Router<Stack<Deadli
     };
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<RelayServiceServer<relay::Relay>>().await;
-    health.set_serving::<EnrolmentServiceServer<enrolment::Enrolment>>().await;
+    health
+        .set_serving::<EnrolmentServiceServer<enrolment::Enrolment>>()
+        .await;
     health.set_serving::<StopServiceServer<stop::Stop>>().await;
     let mut reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(v1::DESCRIPTORS)
@@ -62,14 +70,17 @@ pub(crate) async fn router(gateway: &Arc<Gateway>) -> Result<Router<Stack<Deadli
     for service in SERVICES {
         reflection = reflection.with_service_name(service);
     }
-    Ok(incoming::server()
+    incoming::server()
         .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
         .layer(Deadlines::new(STREAMING))
         .add_service(health_service)
         .add_service(reflection.build_v1()?)
         .add_service(EnrolmentServiceServer::new(enrolment).max_decoding_message_size(ENROLMENT_BYTES_MAX))
         .add_service(StopServiceServer::new(stop).max_decoding_message_size(STOP_BYTES_MAX))
-        .add_service(RelayServiceServer::new(relay).max_decoding_message_size(RELAY_BYTES_MAX)))
+        .add_service(RelayServiceServer::new(relay).max_decoding_message_size(RELAY_BYTES_MAX))
+        .serve_with_incoming_shutdown(incoming, wish)
+        .await?;
+    Ok(())
 }
 
 /// The places for anonymous calls at work; who finds none is turned away at once.
@@ -98,8 +109,9 @@ fn caller<T>(gateway: &Gateway, request: &tonic::Request<T>) -> Result<Identity,
         .filter(|identity| identity.network == gateway.network)
         .filter(|identity| gateway.clock.now_ms() < identity.not_after_ms)
         .ok_or_else(|| {
-            Failure::new(Problem::Unauthenticated)
-                .with_sentence("This call needs a valid certificate of this network. The node renews it by itself.")
+            Failure::new(Problem::Unauthenticated).with_sentence(
+                "This call needs a valid certificate of this network. The node renews it by itself.",
+            )
         })?;
     match gateway.member(&identity.org) {
         Some(_) => Ok(identity.clone()),

@@ -7,10 +7,13 @@ use kith_proto::id::{Address, OrgId};
 use kith_proto::sign::sha256;
 use kith_proto::trust::CLOCK_SKEW_MS;
 use kith_service::clock::Clock;
+use kith_service::tls::incoming::{Accepted, Incoming};
 use kith_service::tls::issue::{IssueError, Validity};
 use kith_service::tls::{KeyedChain, TlsError, server_config};
 use rcgen::{CertificateSigningRequestParams, PublicKeyData as _};
-use std::sync::Arc;
+use std::io;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_stream::Stream;
 
 /// The server name that a gateway's certificate carries.
 pub fn server_name(keys: &GatewayKeys) -> String {
@@ -55,9 +58,16 @@ pub enum ServerTlsError {
     Tls(#[from] TlsError),
 }
 
-/// Makes the gateway's own certificate, with a key that lives in memory only, and the settings of its port. It lasts as long as
-/// the issuing certificate: whoever could use it longer than a process could as well issue another.
-pub fn server_tls(keys: &GatewayKeys, clock: &Clock) -> Result<Arc<rustls::ServerConfig>, ServerTlsError> {
+/// Ends TLS on every socket, with a fresh certificate of the gateway's own whose key lives in memory only. It lasts as long as
+/// the issuing certificate: whoever could misuse it longer could as well issue another. Callers may show a certificate of ours.
+pub(crate) fn incoming<IO>(
+    keys: &GatewayKeys,
+    clock: &Clock,
+    sockets: impl Stream<Item = io::Result<Accepted<IO>>> + Send + 'static,
+) -> Result<Incoming<IO>, ServerTlsError>
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let now_ms = clock.now_ms();
     let validity = Validity {
         not_before_ms: now_ms.saturating_sub(CLOCK_SKEW_MS),
@@ -69,6 +79,7 @@ pub fn server_tls(keys: &GatewayKeys, clock: &Clock) -> Result<Arc<rustls::Serve
         key_pem: own.key_pem.as_bytes(),
     };
     let clock = clock.clone();
-    let now = Arc::new(move || clock.now_ms());
-    Ok(server_config(chain, Some(keys.issuing.certificate().clone()), now)?)
+    let now_ms = move || clock.now_ms();
+    let config = server_config(chain, Some(keys.issuing.certificate().clone()), now_ms)?;
+    Ok(Incoming::tls(sockets, config))
 }

@@ -108,7 +108,14 @@ pub fn create(terms: &NetworkTerms, out: &Path, clock: &Clock, rng: &Rng) -> Res
     folder.text("network", terms.network.as_str())?;
     for (name, seed) in [("registrar", "registrar.key"), ("gateway", "signing.key")] {
         let folder = out.inner(name)?;
-        folder.seed(seed, if name == "registrar" { &registrar_seed } else { &signing_seed })?;
+        folder.seed(
+            seed,
+            if name == "registrar" {
+                &registrar_seed
+            } else {
+                &signing_seed
+            },
+        )?;
         folder.signed("registrar.signed", &registrar_signed)?;
         folder.signed("issuer.signed", &issuer_signed)?;
         folder.public_key("root.pub", &root.public())?;

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`gateway`] | the one struct of the process: open and serve |
 //! | [`keys`] | the folders that `init` makes: root, registrar, gateway |
+//! | [`invite`] | the token that lets one organisation join |
 //! | [`membership`] | enrol, renew, publish a binding, list members, suspend |
 //! | [`members`] | the verified members in memory |
 //! | [`directory`] | publish a signed service |
@@ -28,6 +29,7 @@ pub mod directory;
 pub mod gate;
 pub mod gateway;
 pub mod grpc;
+pub mod invite;
 pub mod issuing;
 pub mod keys;
 pub mod limits;
@@ -38,4 +40,4 @@ pub mod stop;
 pub mod store;
 pub mod window;
 
-pub use gateway::{Gateway, GatewayConfig};
+pub use gateway::{Gateway, GatewayConfig, serve};

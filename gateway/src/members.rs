@@ -81,7 +81,8 @@ impl Members {
 
     /// Returns how an organisation stands, as `permits` wants it.
     pub fn state(&self, org: &OrgId) -> MemberState {
-        self.get(org).map_or(MemberState::NotMember, |known| known.state.into())
+        self.get(org)
+            .map_or(MemberState::NotMember, |known| known.state.into())
     }
 
     /// Returns all members as they stand now; the map does not change under the caller.

@@ -89,7 +89,9 @@ impl MembershipError {
     /// A sentence that fits joining better than the problem's own.
     const fn sentence(&self) -> Option<&'static str> {
         Some(match self {
-            Self::Missing(_) => "A part of the request is missing. Make a new one with a current version of Kith.",
+            Self::Missing(_) => {
+                "A part of the request is missing. Make a new one with a current version of Kith."
+            }
             Self::InviteExpired => "This invite has run out. Ask the network's operator for a new one.",
             Self::InviteUsed => {
                 "This invite was used before, with other keys. Ask for a new one, and tell the operator if it was not you."
@@ -98,7 +100,9 @@ impl MembershipError {
                 "This organisation has already joined this network. Use its node, or ask the operator to change its keys."
             }
             Self::Full => "The network has no room for another organisation. Ask the network's operator.",
-            Self::Renewal => "The certificate was not renewed, because the request is not signed by a member of this network.",
+            Self::Renewal => {
+                "The certificate was not renewed, because the request is not signed by a member of this network."
+            }
             Self::Fork => {
                 "Other keys were announced for this organisation than this node knows of. Stop, and tell the network's operator."
             }

@@ -21,14 +21,24 @@ pub mod taken;
 pub const PRODUCT: &str = "kith-gateway";
 
 static SQLITE: LazyLock<Migrator> = LazyLock::new(|| {
-    Migrator::with_migrations(vec![migration(include_str!("../migrations/sqlite/0001_gateway.sql"))])
+    Migrator::with_migrations(vec![migration(include_str!(
+        "../migrations/sqlite/0001_gateway.sql"
+    ))])
 });
 static POSTGRES: LazyLock<Migrator> = LazyLock::new(|| {
-    Migrator::with_migrations(vec![migration(include_str!("../migrations/postgres/0001_gateway.sql"))])
+    Migrator::with_migrations(vec![migration(include_str!(
+        "../migrations/postgres/0001_gateway.sql"
+    ))])
 });
 
 fn migration(text: &'static str) -> Migration {
-    Migration::new(1, "gateway".into(), MigrationType::Simple, text.into_sql_str(), false)
+    Migration::new(
+        1,
+        "gateway".into(),
+        MigrationType::Simple,
+        text.into_sql_str(),
+        false,
+    )
 }
 
 /// Opens the gateway's store at `sqlite:///path` or `postgres://…` and brings its schema up to date.

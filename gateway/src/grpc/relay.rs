@@ -33,7 +33,9 @@ impl RelayService for Relay {
     ) -> Result<Response<v1::ListMembersResponse>, Status> {
         caller(&self.gateway, &request).map_err(status)?;
         let listed = membership::list(&self.gateway, request.into_inner()).await;
-        listed.map(Response::new).map_err(|error| refused("list_members", error))
+        listed
+            .map(Response::new)
+            .map_err(|error| refused("list_members", error))
     }
 
     async fn publish_binding(
@@ -44,7 +46,9 @@ impl RelayService for Relay {
         let binding = request.into_inner().binding;
         let binding = binding.ok_or_else(|| status(missing("binding")))?;
         let published = membership::publish_binding(&self.gateway, &peer.org, binding).await;
-        published.map(Response::new).map_err(|error| refused("publish_binding", error))
+        published
+            .map(Response::new)
+            .map_err(|error| refused("publish_binding", error))
     }
 
     async fn publish_service(
@@ -55,7 +59,9 @@ impl RelayService for Relay {
         let service = request.into_inner().service;
         let service = service.ok_or_else(|| status(missing("service")))?;
         let published = directory::publish_service(&self.gateway, &peer.org, service).await;
-        published.map(Response::new).map_err(|error| refused("publish_service", error))
+        published
+            .map(Response::new)
+            .map_err(|error| refused("publish_service", error))
     }
 }
 

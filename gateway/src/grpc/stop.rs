@@ -31,8 +31,17 @@ impl StopService for Stop {
 }
 
 fn parse(request: &v1::StopSlipRequest) -> Result<(SlipId, [u8; 32]), Failure> {
-    let invalid = |field: &str| Failure::new(Problem::Invalid).with_field(field, "This cannot be read. Copy it again.");
-    let slip_id = request.slip_id.as_slice().try_into().map_err(|_| invalid("slip_id"))?;
-    let secret = request.stop_secret.as_slice().try_into().map_err(|_| invalid("stop_secret"))?;
+    let invalid =
+        |field: &str| Failure::new(Problem::Invalid).with_field(field, "This cannot be read. Copy it again.");
+    let slip_id = request
+        .slip_id
+        .as_slice()
+        .try_into()
+        .map_err(|_| invalid("slip_id"))?;
+    let secret = request
+        .stop_secret
+        .as_slice()
+        .try_into()
+        .map_err(|_| invalid("stop_secret"))?;
     Ok((slip_id, secret))
 }

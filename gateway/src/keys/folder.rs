@@ -100,7 +100,9 @@ impl Folder {
     }
 
     pub(super) fn network(&self) -> Result<NetworkName, FileError> {
-        self.text("network")?.parse().map_err(|_| self.contents("network"))
+        self.text("network")?
+            .parse()
+            .map_err(|_| self.contents("network"))
     }
 
     pub(super) fn seed(&self, name: &str) -> Result<[u8; 32], FileError> {

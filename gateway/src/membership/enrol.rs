@@ -35,7 +35,10 @@ enum Outcome {
 }
 
 /// Takes a first binding and burns its invite; answers a certificate.
-pub async fn enrol(gateway: &Gateway, request: v1::EnrolRequest) -> Result<v1::EnrolResponse, MembershipError> {
+pub async fn enrol(
+    gateway: &Gateway,
+    request: v1::EnrolRequest,
+) -> Result<v1::EnrolResponse, MembershipError> {
     let now_ms = gateway.clock.now_ms();
     let tls_key_hash = issuing::tls_key_hash(&request.certificate_request_der)?;
     let chain = v1::BindingChain {
@@ -47,8 +50,12 @@ pub async fn enrol(gateway: &Gateway, request: v1::EnrolRequest) -> Result<v1::E
     let proven = trust::verify_chain(&chain, &gateway.keys.root, &gateway.keys.network, now_ms)?;
     let usable = usable_now(gateway, &chain, now_ms)?;
     // Signed before the transaction: no cryptography under the store's lock.
-    let certificate =
-        issuing::member_certificate(&gateway.keys, &proven.org, &request.certificate_request_der, now_ms)?;
+    let certificate = issuing::member_certificate(
+        &gateway.keys,
+        &proven.org,
+        &request.certificate_request_der,
+        now_ms,
+    )?;
     let row = MemberRow {
         org: proven.org,
         kind: proven.kind,
@@ -61,9 +68,12 @@ pub async fn enrol(gateway: &Gateway, request: v1::EnrolRequest) -> Result<v1::E
         changed: 0,
     };
     let events = Events::new(gateway, &row, now_ms)?;
+    let (row, events) = (&row, &events);
     let outcome = gateway
         .store
-        .tx("enrol", async |tx| put(tx, &row, usable, &events).await)
+        .tx("enrol", |mut tx| async move {
+            put(&mut tx, row, usable, events).await
+        })
         .await?;
     match outcome {
         Outcome::Joined | Outcome::Repeated => {
@@ -143,7 +153,10 @@ async fn put(tx: &mut Tx, row: &MemberRow, usable: bool, events: &Events) -> Res
     if member::count(tx).await? >= i64::try_from(MEMBERS_MAX).unwrap_or(i64::MAX) {
         return Ok(Outcome::Full);
     }
-    let row = MemberRow { changed, ..row.clone() };
+    let row = MemberRow {
+        changed,
+        ..row.clone()
+    };
     member::insert(tx, &row).await?;
     audit::insert(tx, &[events.joined.clone(), events.certified.clone()]).await?;
     Ok(Outcome::Joined)

@@ -2,7 +2,9 @@
 
 use super::MembershipError;
 use crate::gateway::Gateway;
-use crate::limits::{MEMBERS_PAGE_BYTES_MAX, MEMBERS_PAGE_DEFAULT, MEMBERS_PAGE_MAX, SERVICES_PER_MEMBER_MAX};
+use crate::limits::{
+    MEMBERS_PAGE_BYTES_MAX, MEMBERS_PAGE_DEFAULT, MEMBERS_PAGE_MAX, SERVICES_PER_MEMBER_MAX,
+};
 use crate::members::Standing;
 use crate::store::counter::{self, Counter};
 use crate::store::{member, service};
@@ -23,7 +25,9 @@ pub async fn list(
     };
     let page = gateway
         .store
-        .read("list_members", async |tx| page(tx, after, size).await)
+        .read("list_members", |mut tx| async move {
+            page(&mut tx, after, size).await
+        })
         .await?;
     Ok(page)
 }

@@ -5,9 +5,9 @@ use super::MembershipError;
 use crate::audit::{Code, Event};
 use crate::changes;
 use crate::gateway::Gateway;
+use crate::store::audit;
 use crate::store::counter::{self, Counter};
 use crate::store::member::{self, MemberRow};
-use crate::store::audit;
 use kith_proto::id::OrgId;
 use kith_proto::trust::{self, TrustError, binding_hash};
 use kith_proto::v1;
@@ -23,8 +23,8 @@ pub async fn publish_binding(
     let hash = binding_hash(&signed);
     let read = gateway
         .store
-        .read("publish_binding_read", async |tx| -> Result<_, StoreError> {
-            member::by_org(tx, org).await
+        .read("publish_binding_read", |mut tx| async move {
+            member::by_org(&mut tx, org).await
         })
         .await?
         .ok_or(MembershipError::NotAMember)?;
@@ -33,29 +33,30 @@ pub async fn publish_binding(
         return Ok(v1::PublishBindingResponse { number: held });
     }
     let chain = extended(gateway, &read, signed);
-    let proven = trust::verify_chain(&chain, &gateway.keys.root, &gateway.keys.network, now_ms).map_err(|error| {
-        match error {
-            // It does not follow on the last one: a repeat of an older one, or a fork.
-            TrustError::Broken => MembershipError::Fork,
-            error => error.into(),
-        }
-    })?;
+    let proven =
+        trust::verify_chain(&chain, &gateway.keys.root, &gateway.keys.network, now_ms).map_err(|error| {
+            match error {
+                // It does not follow on the last one: a repeat of an older one, or a fork.
+                TrustError::Broken => MembershipError::Fork,
+                error => error.into(),
+            }
+        })?;
     let newest = proven.bindings.last().ok_or(TrustError::Broken)?;
     let event = Event::new(&gateway.rng, Code::BindingPublished, now_ms)?
         .org("organisation", org)
         .number("number", i64::try_from(newest.number).unwrap_or(i64::MAX))
         .bytes("binding_hash", &newest.hash)
         .word("signed_by", if newest.rekey { "registrar" } else { "member" });
-    let events = [event];
+    let (read, chain, events) = (&read, &chain, &[event]);
     let kept = gateway
         .store
-        .tx("publish_binding", async |tx| -> Result<bool, StoreError> {
-            let changed = counter::take(tx, Counter::Change, 1).await?;
-            let kept = member::set_chain(tx, &read, &chain, changed).await?;
+        .tx("publish_binding", |mut tx| async move {
+            let changed = counter::take(&mut tx, Counter::Change, 1).await?;
+            let kept = member::set_chain(&mut tx, read, chain, changed).await?;
             if kept {
-                audit::insert(tx, &events).await?;
+                audit::insert(&mut tx, events).await?;
             }
-            Ok(kept)
+            Ok::<_, StoreError>(kept)
         })
         .await?;
     if !kept {
@@ -63,7 +64,9 @@ pub async fn publish_binding(
         return Err(MembershipError::Moved);
     }
     changes::refresh(gateway).await?;
-    Ok(v1::PublishBindingResponse { number: newest.number })
+    Ok(v1::PublishBindingResponse {
+        number: newest.number,
+    })
 }
 
 /// The chain with one more binding, and with the registrar in use when that signed it.

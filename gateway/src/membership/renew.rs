@@ -9,12 +9,17 @@ use crate::limits::RENEWAL_SKEW_MS;
 use crate::store::audit;
 use kith_proto::id::OrgId;
 use kith_proto::{receipt, v1};
-use kith_service::store::StoreError;
 
 /// Answers a new certificate to the member whose signing key in force now signed the request.
-pub async fn renew(gateway: &Gateway, request: v1::RenewRequest) -> Result<v1::RenewResponse, MembershipError> {
+pub async fn renew(
+    gateway: &Gateway,
+    request: v1::RenewRequest,
+) -> Result<v1::RenewResponse, MembershipError> {
     let now_ms = gateway.clock.now_ms();
-    let org: OrgId = request.organisation.parse().map_err(|_| MembershipError::Renewal)?;
+    let org: OrgId = request
+        .organisation
+        .parse()
+        .map_err(|_| MembershipError::Renewal)?;
     let known = gateway.member(&org).ok_or(MembershipError::Renewal)?;
     let binding = known.member.key_at(now_ms).ok_or(MembershipError::Renewal)?;
     receipt::verify(&binding.signing_key, &request)?;
@@ -28,10 +33,13 @@ pub async fn renew(gateway: &Gateway, request: v1::RenewRequest) -> Result<v1::R
     let event = Event::new(&gateway.rng, Code::CertificateIssued, now_ms)?
         .org("organisation", &org)
         .bytes("tls_key_hash", &tls_key_hash);
-    let events = [event];
+    let events = &[event];
     gateway
         .store
-        .tx("renew", async |tx| -> Result<(), StoreError> { audit::insert(tx, &events).await })
+        .tx(
+            "renew",
+            |mut tx| async move { audit::insert(&mut tx, events).await },
+        )
         .await?;
     Ok(v1::RenewResponse {
         certificate_chain_pem: certificate,

@@ -9,22 +9,26 @@ use crate::store::{audit, member};
 use kith_proto::id::OrgId;
 
 /// Sets how a member stands; says whether it stood otherwise before. [`MembershipError::NotAMember`] when it never joined.
-pub async fn set_standing(gateway: &Gateway, org: &OrgId, standing: Standing) -> Result<bool, MembershipError> {
+pub async fn set_standing(
+    gateway: &Gateway,
+    org: &OrgId,
+    standing: Standing,
+) -> Result<bool, MembershipError> {
     let code = match standing {
         Standing::Active => Code::MemberResumed,
         Standing::Suspended => Code::MemberSuspended,
     };
-    let events = [Event::new(&gateway.rng, code, gateway.clock.now_ms())?.org("organisation", org)];
+    let events = &[Event::new(&gateway.rng, code, gateway.clock.now_ms())?.org("organisation", org)];
     let changed = gateway
         .store
-        .tx("set_standing", async |tx| -> Result<bool, MembershipError> {
-            let changed = counter::take(tx, Counter::Change, 1).await?;
-            if member::by_org(tx, org).await?.is_none() {
+        .tx("set_standing", |mut tx| async move {
+            let changed = counter::take(&mut tx, Counter::Change, 1).await?;
+            if member::by_org(&mut tx, org).await?.is_none() {
                 return Err(MembershipError::NotAMember);
             }
-            let moved = member::set_state(tx, org, standing, changed).await?;
+            let moved = member::set_state(&mut tx, org, standing, changed).await?;
             if moved {
-                audit::insert(tx, &events).await?;
+                audit::insert(&mut tx, events).await?;
             }
             Ok(moved)
         })

@@ -46,5 +46,8 @@ pub async fn read(tx: &mut Tx, counter: Counter) -> Result<i64, StoreError> {
 }
 
 const fn missing() -> StoreError {
-    StoreError::Corrupt { table: TABLE, column: "name" }
+    StoreError::Corrupt {
+        table: TABLE,
+        column: "name",
+    }
 }

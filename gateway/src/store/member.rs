@@ -41,7 +41,9 @@ impl TryFrom<Row> for MemberRow {
         let text = |name| column::<String>(&row, TABLE, name);
         let chain: Vec<u8> = column(&row, TABLE, "chain")?;
         Ok(Self {
-            org: text("organisation")?.parse().map_err(|_| corrupt("organisation"))?,
+            org: text("organisation")?
+                .parse()
+                .map_err(|_| corrupt("organisation"))?,
             kind: text("kind")?.parse().map_err(|_| corrupt("kind"))?,
             name: text("name")?,
             state: Standing::parse(&text("state")?).ok_or(corrupt("state"))?,
@@ -88,7 +90,9 @@ const BY_INVITE: &str = "SELECT organisation, kind, name, state, chain, invite_i
 
 /// Returns the member that joined with this invite.
 pub async fn by_invite(tx: &mut Tx, invite_id: InviteId) -> Result<Option<MemberRow>, StoreError> {
-    let row = tx.one(query(BY_INVITE).bind(invite_id.as_bytes().to_vec())).await?;
+    let row = tx
+        .one(query(BY_INVITE).bind(invite_id.as_bytes().to_vec()))
+        .await?;
     row.map(MemberRow::try_from).transpose()
 }
 
@@ -130,12 +134,7 @@ pub async fn set_chain(
 const SET_STATE: &str = "UPDATE member SET state = $1, changed = $2 WHERE organisation = $3 AND state <> $1";
 
 /// Sets a member's state; says whether it was another before.
-pub async fn set_state(
-    tx: &mut Tx,
-    org: &OrgId,
-    state: Standing,
-    changed: i64,
-) -> Result<bool, StoreError> {
+pub async fn set_state(tx: &mut Tx, org: &OrgId, state: Standing, changed: i64) -> Result<bool, StoreError> {
     let update = query(SET_STATE)
         .bind(state.as_str())
         .bind(changed)

@@ -14,7 +14,10 @@ pub async fn read(tx: &mut Tx) -> Result<Option<(NetworkName, PublicKey)>, Store
     let Some(row) = tx.one(query(READ)).await? else {
         return Ok(None);
     };
-    let corrupt = |_| StoreError::Corrupt { table: TABLE, column: "network" };
+    let corrupt = |_| StoreError::Corrupt {
+        table: TABLE,
+        column: "network",
+    };
     let name: String = column(&row, TABLE, "network")?;
     let root = PublicKey(bytes(&row, TABLE, "root_public_key")?);
     Ok(Some((name.parse().map_err(corrupt)?, root)))

@@ -55,7 +55,8 @@ fn check(service: &v1::Service) -> Result<(), TrustError> {
     must(service.service_id.len() == 16, TrustError::Malformed)?;
     must(service.languages.len() <= LANGUAGES_MAX, TrustError::TooLarge)?;
     let tag = |t: &String| {
-        (2..=LANGUAGE_BYTES_MAX).contains(&t.len()) && t.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        (2..=LANGUAGE_BYTES_MAX).contains(&t.len())
+            && t.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
     };
     must(service.languages.iter().all(tag), TrustError::Malformed)?;
     let purposes = &service.purposes;

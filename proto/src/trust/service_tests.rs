@@ -52,23 +52,36 @@ fn service() -> v1::Service {
 #[test]
 fn the_members_own_service_of_the_key_in_force_is_believed() {
     let signed = issue_service(&key(4), &service()).unwrap();
-    assert_eq!(verify_service(&signed, &member("womens-circle"), T0 + 500), Ok(service()));
+    assert_eq!(
+        verify_service(&signed, &member("womens-circle"), T0 + 500),
+        Ok(service())
+    );
 }
 
 #[test]
 fn another_members_an_old_keys_or_an_altered_service_is_not() {
     let signed = issue_service(&key(4), &service()).unwrap();
-    let refused = |signed: &v1::Signed, org: &str| verify_service(signed, &member(org), T0 + 500).unwrap_err();
+    let refused =
+        |signed: &v1::Signed, org: &str| verify_service(signed, &member(org), T0 + 500).unwrap_err();
     assert_eq!(refused(&signed, "other-circle"), TrustError::Foreign);
     let mut late = service();
     late.made_at_ms = T0 + 200;
-    assert_eq!(refused(&issue_service(&key(4), &late).unwrap(), "womens-circle"), TrustError::Forged);
-    assert_eq!(refused(&issue_service(&key(6), &service()).unwrap(), "womens-circle"), TrustError::Forged);
+    assert_eq!(
+        refused(&issue_service(&key(4), &late).unwrap(), "womens-circle"),
+        TrustError::Forged
+    );
+    assert_eq!(
+        refused(&issue_service(&key(6), &service()).unwrap(), "womens-circle"),
+        TrustError::Forged
+    );
     let mut altered = signed.clone();
     altered.statement[30] ^= 1;
     assert_eq!(refused(&altered, "womens-circle"), TrustError::Forged);
     late.made_at_ms = T0 + 500 + CLOCK_SKEW_MS + 1;
-    assert_eq!(refused(&issue_service(&key(5), &late).unwrap(), "womens-circle"), TrustError::Clock);
+    assert_eq!(
+        refused(&issue_service(&key(5), &late).unwrap(), "womens-circle"),
+        TrustError::Clock
+    );
 }
 
 #[test]

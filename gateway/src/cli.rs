@@ -1,0 +1,117 @@
+//! The commands of `kith-gateway`. Each file parses its own arguments, calls use-cases, and says in plain sentences what it did.
+//! Only the commands use the system's clock and randomness; nothing here can shift time.
+
+use clap::{Parser, Subcommand};
+use kith_service::clock::Clock;
+use kith_service::rng::Rng;
+use kith_service::telemetry::{self, LogFormat};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use crate::gateway::{Gateway, GatewayConfig};
+
+mod init;
+mod invite;
+mod members;
+mod serve;
+mod suspend;
+
+/// The router of one Kith network: it passes on sealed referrals and cannot read them.
+#[derive(Debug, Parser)]
+#[command(name = "kith-gateway", version)]
+struct Arguments {
+    /// How log lines look on the standard error stream: text or json.
+    #[arg(long, default_value = "text", global = true)]
+    log_format: LogFormat,
+    /// What is logged, for example `info` or `warn,kith_gateway=debug`.
+    #[arg(long, default_value = "info", global = true)]
+    log: String,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Makes the keys of a new network, in three folders that are kept apart.
+    Init(init::Arguments),
+    /// Invites one organisation to join; prints a token as the last line.
+    Invite(invite::Arguments),
+    /// Lists the members.
+    Members(Place),
+    /// Suspends a member: it may still end things, and nothing else.
+    Suspend(suspend::Arguments),
+    /// Ends a member's suspension.
+    Resume(suspend::Arguments),
+    /// Serves the network.
+    Serve(serve::Arguments),
+}
+
+/// Where the gateway's keys and rows are.
+#[derive(Debug, clap::Args)]
+struct Place {
+    /// The folder `gateway` that `init` made.
+    #[arg(long)]
+    data: PathBuf,
+    /// The store: `sqlite:///path/file.db` or `postgres://…`; a file in the data folder unless given.
+    #[arg(long)]
+    store: Option<String>,
+}
+
+impl Place {
+    fn config(&self) -> GatewayConfig {
+        let config = GatewayConfig::in_folder(&self.data);
+        match &self.store {
+            Some(store_url) => GatewayConfig {
+                store_url: store_url.clone(),
+                ..config
+            },
+            None => config,
+        }
+    }
+
+    async fn open(&self) -> anyhow::Result<std::sync::Arc<Gateway>> {
+        Ok(Gateway::open(&self.config(), Clock::system(), Rng::system()).await?)
+    }
+}
+
+/// Reads the command line and runs one command; a failure is one line on the standard error stream and exit code 1.
+pub fn run() -> ExitCode {
+    let arguments = Arguments::parse();
+    match start(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nobody is left to tell when this fails too.
+            writeln!(std::io::stderr().lock(), "kith-gateway: {error:#}").ok();
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(arguments: Arguments) -> anyhow::Result<()> {
+    telemetry::init(arguments.log_format, &arguments.log)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        match arguments.command {
+            Command::Init(arguments) => init::run(&arguments),
+            Command::Invite(arguments) => invite::run(arguments),
+            Command::Members(place) => members::run(&place).await,
+            Command::Suspend(arguments) => suspend::suspend(arguments).await,
+            Command::Resume(arguments) => suspend::resume(arguments).await,
+            Command::Serve(arguments) => serve::run(arguments).await,
+        }
+    })
+}
+
+/// Writes one line to the standard output stream.
+fn say(line: impl std::fmt::Display) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}")?;
+    out.flush()?;
+    Ok(())
+}
+
+/// A path as people read it.
+fn shown(path: &Path) -> String {
+    path.display().to_string()
+}
