@@ -256,7 +256,11 @@ fn check_sealing_key(head: &Head, facts: &Facts<'_>) -> Result<(), Refusal> {
     }
     let kept_until_ms = current.effective_at_ms.saturating_add(PREVIOUS_KEY_MS_MAX);
     match keys.next() {
-        Some(previous) if facts.now_ms < kept_until_ms && previous.sealing_key_id() == head.sealing_key_id => Ok(()),
+        Some(previous)
+            if facts.now_ms < kept_until_ms && previous.sealing_key_id() == head.sealing_key_id =>
+        {
+            Ok(())
+        }
         _ => Err(stale),
     }
 }
@@ -267,7 +271,11 @@ fn check_quotas(head: &Head, facts: &Facts<'_>) -> Result<(), Refusal> {
         return Err(Refusal::last(Problem::CapacityFull));
     }
     let full = Refusal::later(Problem::Unavailable, MAILBOX_FULL_RETRY_MS);
-    let reserve = if ends_things(head) { MAILBOX_RESERVE_BYTES } else { 0 };
+    let reserve = if ends_things(head) {
+        MAILBOX_RESERVE_BYTES
+    } else {
+        0
+    };
     let fits = |held: i64, max: i64| held.saturating_add(facts.envelope_bytes) <= max.saturating_add(reserve);
     if fits(facts.mailbox_bytes, MAILBOX_BYTES_MAX) && fits(facts.pair_bytes, PAIR_BYTES_MAX) {
         Ok(())

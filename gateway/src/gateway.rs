@@ -8,8 +8,8 @@ use crate::issuing::{self, ServerTlsError};
 use crate::keys::{GatewayKeys, KeyError};
 use crate::limits::SHUTDOWN_MS;
 use crate::members::{KnownMember, Members};
-use crate::relay::Relay;
-use crate::store;
+use crate::relay::{self, Relay};
+use crate::{store, window};
 use kith_proto::id::{NetworkName, OrgId};
 use kith_proto::problem::Problem;
 use kith_service::clock::Clock;
@@ -187,6 +187,8 @@ where
 {
     let incoming = issuing::incoming(&gateway.keys, &gateway.clock, sockets)?;
     shutdown.spawn(changes::poll(gateway.clone(), shutdown.clone()));
+    shutdown.spawn(window::sweep(gateway.clone(), shutdown.clone()));
+    shutdown.spawn(relay::close_with(gateway.clone(), shutdown.clone()));
     let served = grpc::serve(&gateway, incoming, shutdown.wait()).await;
     let finished = shutdown.finish(Duration::from_millis(SHUTDOWN_MS)).await;
     gateway.store.close().await;

@@ -99,5 +99,7 @@ pub const PREVIOUS_KEY_MS_MAX: i64 = MAILBOX_WINDOW_MS;
 pub const TAKEN_MS_MAX: i64 = 2 * MAILBOX_WINDOW_MS;
 /// How long a delivered envelope's id and outcome are kept.
 pub const DELIVERED_MS_MAX: i64 = MAILBOX_WINDOW_MS;
+/// How often mailboxes are swept: mail that expires is dropped within ten minutes, or when it would be delivered.
+pub const SWEEP_EVERY_MS: u64 = 10 * 60 * 1000;
 /// Rows of one transaction of the sweeper: short enough not to hold up the doors.
 pub const SWEEP_ROWS_MAX: usize = 256;

@@ -16,6 +16,7 @@ use kith_proto::order::OrderError;
 use kith_proto::problem::Problem;
 use kith_proto::receipt::ReceiptError;
 use kith_proto::v1::{self, attach_response::Frame};
+use kith_service::shutdown::Shutdown;
 use kith_service::status::{self, Failure};
 use kith_service::store::{Store, StoreError};
 use kith_service::tls::identity::Identity;
@@ -78,6 +79,12 @@ impl Relay {
     async fn closing(&self) {
         self.closing.cancelled().await;
     }
+}
+
+/// Ends all streams at the wish to stop: the server waits for them.
+pub(crate) async fn close_with(gateway: Arc<Gateway>, shutdown: Shutdown) {
+    shutdown.wait().await;
+    gateway.relay.close();
 }
 
 /// Serves one node's stream until it ends; `peer` is what its certificate says. Refuses a peer that is no member of this network.

@@ -54,7 +54,9 @@ pub async fn by_secret(gateway: &Gateway, slip_id: SlipId, secret: &[u8; 32]) ->
             let tx = &mut tx;
             let slip = slip::lock(tx, slip_id).await?;
             // Hashes of 256 random bits: how long comparing takes tells nothing of the secret.
-            let slip = slip.filter(|slip| slip.stop_hash == opened).ok_or(StopError::NotFound)?;
+            let slip = slip
+                .filter(|slip| slip.stop_hash == opened)
+                .ok_or(StopError::NotFound)?;
             if let Some(stop) = standing(tx, slip_id, &slip).await? {
                 return Ok((stop.stopped_at_ms, BTreeSet::new()));
             }
@@ -161,7 +163,8 @@ fn stopped(slip_id: SlipId, stop: &StopRow) -> Frame {
 }
 
 fn event(gateway: &Gateway, slip_id: SlipId, stop: &StopRow) -> Result<Event, BuryError> {
-    let event = Event::new(&gateway.rng, Code::SlipStopped, stop.stopped_at_ms).map_err(|_| BuryError::Library)?;
+    let event =
+        Event::new(&gateway.rng, Code::SlipStopped, stop.stopped_at_ms).map_err(|_| BuryError::Library)?;
     let event = event.bytes("slip_id", slip_id.as_bytes());
     Ok(match &stop.organisation {
         Some(member) => event.org("by", member),

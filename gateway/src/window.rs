@@ -1,12 +1,16 @@
-//! The mailbox window: what waited too long is dropped, what is told is forgotten. `serve` calls [`sweep_once`] now and then, a
-//! simulation calls it by hand. Never deletes a tombstone that its recipient has not passed: the order of a pair stays whole.
+//! The mailbox window: what waited too long is dropped, what is told is forgotten. `serve` runs [`sweep`], a
+//! simulation calls [`sweep_once`] by hand. Never deletes a tombstone that its recipient has not passed: the order of a pair stays whole.
+
+use std::sync::Arc;
+use std::time::Duration;
 
 use kith_proto::problem::Problem;
 use kith_proto::slip::SLIP_LIFE_MS_MAX;
+use kith_service::shutdown::Shutdown;
 use kith_service::store::{StoreError, Tx};
 
 use crate::gateway::Gateway;
-use crate::limits::{DELIVERED_MS_MAX, MAILBOX_WINDOW_MS, SWEEP_ROWS_MAX, TAKEN_MS_MAX};
+use crate::limits::{DELIVERED_MS_MAX, MAILBOX_WINDOW_MS, SWEEP_EVERY_MS, SWEEP_ROWS_MAX, TAKEN_MS_MAX};
 use crate::relay::bury::{BuryError, Told, bury};
 use crate::relay::take::day;
 use crate::store::{mailbox, slip, taken};
@@ -18,6 +22,21 @@ pub struct Swept {
     pub dropped: usize,
     /// Rows of outcomes, slips, stops, batches and counts that had served.
     pub forgotten: u64,
+}
+
+/// Sweeps at every [`SWEEP_EVERY_MS`] until the wish to stop; a failed sweep is made up for by the next.
+pub(crate) async fn sweep(gateway: Arc<Gateway>, shutdown: Shutdown) {
+    loop {
+        tokio::select! {
+            () = shutdown.wait() => return,
+            () = tokio::time::sleep(Duration::from_millis(SWEEP_EVERY_MS)) => {}
+        }
+        match sweep_once(&gateway).await {
+            Ok(swept) if swept == Swept::default() => {}
+            Ok(swept) => tracing::info!(dropped = swept.dropped, forgotten = swept.forgotten, "swept"),
+            Err(error) => tracing::warn!(%error, "the mailboxes were not swept"),
+        }
+    }
 }
 
 /// Drops all mail that is older than the window or has expired, and forgets what has served, in steps of at most

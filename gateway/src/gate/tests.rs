@@ -116,7 +116,9 @@ impl Case {
         let signed = SignedSlip::issue(&slip, &signer(self.slip_signer)).unwrap();
         let ground = match self.kind {
             EnvelopeKind::Question | EnvelopeKind::Answer => None,
-            EnvelopeKind::Disclosure => Some(head::Ground::DisclosureNote(v1::SignedDisclosureNote::default())),
+            EnvelopeKind::Disclosure => {
+                Some(head::Ground::DisclosureNote(v1::SignedDisclosureNote::default()))
+            }
             _ => Some(head::Ground::Slip(signed)),
         };
         let head = v1::Head {
@@ -156,10 +158,13 @@ impl Case {
         };
         let verified = read(&self.envelope(), peer, NOW_MS, key_then)?;
         let recipient = (self.facts.to != MemberState::NotMember).then_some(&to);
-        judge(&verified.head, &Facts {
-            recipient,
-            ..self.facts
-        })
+        judge(
+            &verified.head,
+            &Facts {
+                recipient,
+                ..self.facts
+            },
+        )
     }
 }
 
@@ -190,35 +195,175 @@ fn each_reason_refuses_alone() {
         ..last(Problem::CategoryNotAllowed)
     };
     let table: Vec<(&str, EnvelopeKind, Turn, Refusal)> = vec![
-        ("oversized head", Referral, |c| c.spoil = |e| resign(e, |h| h.network = "x".repeat(9000)), last(Problem::TooLarge)),
-        ("oversized", Referral, |c| c.spoil = |e| e.ciphertext = vec![0; 1 << 20].into(), last(Problem::TooLarge)),
-        ("truncated head", Referral, |c| c.spoil = |e| e.head.truncate(20), last(Problem::Invalid)),
-        ("another version", Referral, |c| c.spoil = |e| resign(e, |h| h.version = 2), last(Problem::Invalid)),
-        ("another network's gateway", Referral, |c| c.network = "ribble.example", last(Problem::Invalid)),
-        ("another sender than the certificate's", Referral, |c| c.head.from = "harbour-aid2".into(), last(Problem::Invalid)),
-        ("forged header", Referral, |c| c.signer = 7, last(Problem::Invalid)),
-        ("flipped ciphertext", Referral, |c| c.spoil = |e| e.ciphertext = vec![0; e.ciphertext.len()].into(), last(Problem::Invalid)),
-        ("no ground", Referral, |c| c.spoil = |e| resign(e, |h| h.ground = None), last(Problem::Invalid)),
-        ("forged slip", Referral, |c| c.slip_signer = 2, last(Problem::Invalid)),
-        ("slip of a stranger", Referral, |c| c.slip.from = "hope-mosque".into(), last(Problem::Invalid)),
-        ("slip issued tomorrow", Referral, |c| c.slip.issued_at_ms = NOW_MS + DAY_MS / 2, last(Problem::Invalid)),
-        ("slip of other parties", Referral, |c| c.slip.to = "hope-mosque".into(), last(Problem::RecipientNotAllowed)),
-        ("slip id of another slip", Referral, |c| c.facts.slip = SlipRecord::Another, last(Problem::Invalid)),
-        ("disclosure without policy", Disclosure, |_| {}, last(Problem::RecipientNotAllowed)),
-        ("recipient is no member", Referral, |c| c.facts.to = MemberState::NotMember, last(Problem::NotAMember)),
-        ("suspended recipient", Referral, |c| c.facts.to = MemberState::Suspended, last(Problem::MemberSuspended)),
-        ("suspended sender", Question, |c| c.facts.from = MemberState::Suspended, last(Problem::MemberSuspended)),
-        ("stopped slip", Referral, |c| c.facts.slip = SlipRecord::Stopped, last(Problem::ConsentWithdrawn)),
-        ("expired slip", Referral, |c| c.slip.expires_at_ms = NOW_MS, last(Problem::ConsentExpired)),
-        ("slip without a purpose", Referral, |c| c.slip.purposes.clear(), last(Problem::ConsentMissing)),
-        ("category outside the slip", Referral, |c| c.head.categories = vec![1, 5], categories),
-        ("expired envelope", Event, |c| c.head.expires_at_ms = NOW_MS, last(Problem::DeadlineExceeded)),
-        ("made tomorrow", Event, |c| c.head.created_at_ms = NOW_MS + DAY_MS / 2, last(Problem::ClockOff)),
-        ("sealed to a key not yet in force", Referral, |c| c.sealer = 23, stale),
+        (
+            "oversized head",
+            Referral,
+            |c| c.spoil = |e| resign(e, |h| h.network = "x".repeat(9000)),
+            last(Problem::TooLarge),
+        ),
+        (
+            "oversized",
+            Referral,
+            |c| c.spoil = |e| e.ciphertext = vec![0; 1 << 20].into(),
+            last(Problem::TooLarge),
+        ),
+        (
+            "truncated head",
+            Referral,
+            |c| c.spoil = |e| e.head.truncate(20),
+            last(Problem::Invalid),
+        ),
+        (
+            "another version",
+            Referral,
+            |c| c.spoil = |e| resign(e, |h| h.version = 2),
+            last(Problem::Invalid),
+        ),
+        (
+            "another network's gateway",
+            Referral,
+            |c| c.network = "ribble.example",
+            last(Problem::Invalid),
+        ),
+        (
+            "another sender than the certificate's",
+            Referral,
+            |c| c.head.from = "harbour-aid2".into(),
+            last(Problem::Invalid),
+        ),
+        (
+            "forged header",
+            Referral,
+            |c| c.signer = 7,
+            last(Problem::Invalid),
+        ),
+        (
+            "flipped ciphertext",
+            Referral,
+            |c| c.spoil = |e| e.ciphertext = vec![0; e.ciphertext.len()].into(),
+            last(Problem::Invalid),
+        ),
+        (
+            "no ground",
+            Referral,
+            |c| c.spoil = |e| resign(e, |h| h.ground = None),
+            last(Problem::Invalid),
+        ),
+        (
+            "forged slip",
+            Referral,
+            |c| c.slip_signer = 2,
+            last(Problem::Invalid),
+        ),
+        (
+            "slip of a stranger",
+            Referral,
+            |c| c.slip.from = "hope-mosque".into(),
+            last(Problem::Invalid),
+        ),
+        (
+            "slip issued tomorrow",
+            Referral,
+            |c| c.slip.issued_at_ms = NOW_MS + DAY_MS / 2,
+            last(Problem::Invalid),
+        ),
+        (
+            "slip of other parties",
+            Referral,
+            |c| c.slip.to = "hope-mosque".into(),
+            last(Problem::RecipientNotAllowed),
+        ),
+        (
+            "slip id of another slip",
+            Referral,
+            |c| c.facts.slip = SlipRecord::Another,
+            last(Problem::Invalid),
+        ),
+        (
+            "disclosure without policy",
+            Disclosure,
+            |_| {},
+            last(Problem::RecipientNotAllowed),
+        ),
+        (
+            "recipient is no member",
+            Referral,
+            |c| c.facts.to = MemberState::NotMember,
+            last(Problem::NotAMember),
+        ),
+        (
+            "suspended recipient",
+            Referral,
+            |c| c.facts.to = MemberState::Suspended,
+            last(Problem::MemberSuspended),
+        ),
+        (
+            "suspended sender",
+            Question,
+            |c| c.facts.from = MemberState::Suspended,
+            last(Problem::MemberSuspended),
+        ),
+        (
+            "stopped slip",
+            Referral,
+            |c| c.facts.slip = SlipRecord::Stopped,
+            last(Problem::ConsentWithdrawn),
+        ),
+        (
+            "expired slip",
+            Referral,
+            |c| c.slip.expires_at_ms = NOW_MS,
+            last(Problem::ConsentExpired),
+        ),
+        (
+            "slip without a purpose",
+            Referral,
+            |c| c.slip.purposes.clear(),
+            last(Problem::ConsentMissing),
+        ),
+        (
+            "category outside the slip",
+            Referral,
+            |c| c.head.categories = vec![1, 5],
+            categories,
+        ),
+        (
+            "expired envelope",
+            Event,
+            |c| c.head.expires_at_ms = NOW_MS,
+            last(Problem::DeadlineExceeded),
+        ),
+        (
+            "made tomorrow",
+            Event,
+            |c| c.head.created_at_ms = NOW_MS + DAY_MS / 2,
+            last(Problem::ClockOff),
+        ),
+        (
+            "sealed to a key not yet in force",
+            Referral,
+            |c| c.sealer = 23,
+            stale,
+        ),
         ("sealed to an unknown key", Referral, |c| c.sealer = 99, stale),
-        ("the day's questions are used up", Question, |c| c.facts.forms_today = 20, last(Problem::CapacityFull)),
-        ("full mailbox", Referral, |c| c.facts.mailbox_bytes = MAILBOX_BYTES_MAX - 4999, full),
-        ("full pair", Referral, |c| c.facts.pair_bytes = PAIR_BYTES_MAX - 4999, full),
+        (
+            "the day's questions are used up",
+            Question,
+            |c| c.facts.forms_today = 20,
+            last(Problem::CapacityFull),
+        ),
+        (
+            "full mailbox",
+            Referral,
+            |c| c.facts.mailbox_bytes = MAILBOX_BYTES_MAX - 4999,
+            full,
+        ),
+        (
+            "full pair",
+            Referral,
+            |c| c.facts.pair_bytes = PAIR_BYTES_MAX - 4999,
+            full,
+        ),
     ];
     for (name, kind, turn, expected) in table {
         let mut case = Case::new(kind);
@@ -268,7 +413,10 @@ fn the_previous_sealing_key_is_taken_for_thirty_days_after_the_change() {
             network: &network,
             member: &from,
         };
-        read(&case.envelope(), peer, NOW_MS, |_, at_ms| from.key_at(at_ms).map(|b| b.signing_key)).unwrap()
+        read(&case.envelope(), peer, NOW_MS, |_, at_ms| {
+            from.key_at(at_ms).map(|b| b.signing_key)
+        })
+        .unwrap()
     };
     let mut to = member("harbour-aid", 2);
     to.bindings[1].effective_at_ms = NOW_MS - PREVIOUS_KEY_MS_MAX;

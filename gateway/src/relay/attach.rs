@@ -14,7 +14,7 @@ use kith_service::tls::identity::Identity;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_stream::{Stream, StreamExt as _};
-use tonic::Status;
+use tonic::{Code, Status};
 
 use super::deliver::Courier;
 use super::settle::{Received, Settling};
@@ -23,12 +23,13 @@ use super::submit::{self, Submission};
 use super::{Out, RelayError, answer};
 use crate::gateway::Gateway;
 use crate::limits::{
-    DOOR_WAITING_MAX, FRAMES_PER_SECOND, HELLO_MS_MAX, HELLO_PAIRS_MAX, SUBMISSIONS_IN_FLIGHT_MAX, TAKE_LINES_MAX,
+    DOOR_WAITING_MAX, FRAMES_PER_SECOND, HELLO_MS_MAX, HELLO_PAIRS_MAX, SUBMISSIONS_IN_FLIGHT_MAX,
+    TAKE_LINES_MAX,
 };
 use crate::members::KnownMember;
 use crate::stop;
-use crate::store::pair::{self, Pair};
 use crate::store::mailbox;
+use crate::store::pair::{self, Pair};
 
 /// The version of the link that this gateway speaks.
 const VERSION: u32 = 1;
@@ -73,10 +74,23 @@ where
 {
     let wait = Duration::from_millis(HELLO_MS_MAX);
     let frame = tokio::time::timeout(wait, frames.next()).await;
-    let frame = frame.map_err(|_| RelayError::NoHello)?.ok_or(RelayError::NodeGone)?;
-    match frame.map_err(|_| RelayError::NodeGone)?.frame {
-        Some(From::Hello(hello)) if hello.version == VERSION && hello.received.len() <= HELLO_PAIRS_MAX => Ok(hello),
+    let frame = frame
+        .map_err(|_| RelayError::NoHello)?
+        .ok_or(RelayError::NodeGone)?;
+    match frame.map_err(unread)?.frame {
+        Some(From::Hello(hello)) if hello.version == VERSION && hello.received.len() <= HELLO_PAIRS_MAX => {
+            Ok(hello)
+        }
         _ => Err(RelayError::Frame(Problem::Invalid)),
+    }
+}
+
+/// A message that cannot be decoded is the node's fault and told to it; anything else is a broken line.
+fn unread(status: Status) -> RelayError {
+    match status.code() {
+        Code::Internal => RelayError::Frame(Problem::Invalid),
+        Code::OutOfRange => RelayError::Frame(Problem::TooLarge),
+        _ => RelayError::NodeGone,
     }
 }
 
@@ -139,7 +153,7 @@ impl Reader<'_> {
         let mut pace = Pace::default();
         while let Some(frame) = frames.next().await {
             pace.keep().await;
-            let frame = frame.map_err(|_| RelayError::NodeGone)?.frame;
+            let frame = frame.map_err(unread)?.frame;
             match frame.ok_or(RelayError::Frame(Problem::Invalid))? {
                 From::Hello(_) => return Err(RelayError::Frame(Problem::Invalid)),
                 From::Submission(submission) => self.submission(submission).await?,
@@ -178,7 +192,7 @@ impl Reader<'_> {
             Some(Received {
                 envelope_id: id.as_slice().try_into().ok()?,
                 envelope_hash: hash.as_slice().try_into().ok()?,
-                problem: kith_proto::problem::Problem::try_from(*problem).ok(),
+                problem: Problem::try_from(*problem).ok(),
             })
         });
         let envelopes: Option<Vec<Received>> = envelopes.collect();

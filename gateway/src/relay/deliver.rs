@@ -201,7 +201,8 @@ impl<'a> Courier<'a> {
             }
             item_of = this;
             if let Some(item) = items.last_mut() {
-                item.envelopes.push(v1::DeliveredEnvelope { what: Some(row.what) });
+                item.envelopes
+                    .push(v1::DeliveredEnvelope { what: Some(row.what) });
             }
         }
         self.out.frame(Frame::Delivery(v1::Delivery { items })).await

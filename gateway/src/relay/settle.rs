@@ -119,8 +119,15 @@ async fn settle(gateway: &Gateway, tx: &mut Tx, rows: &[Settling]) -> BatchAnswe
     for row in rows {
         let answer = match row {
             Settling::Notices { .. } => Ok(()),
-            Settling::Receipts { pair, frame, envelopes } => {
-                if envelopes.iter().all(|envelope| is_of(pair, envelope, &waiting, &gone)) {
+            Settling::Receipts {
+                pair,
+                frame,
+                envelopes,
+            } => {
+                if envelopes
+                    .iter()
+                    .all(|envelope| is_of(pair, envelope, &waiting, &gone))
+                {
                     let fresh = remove(&mut waiting, &mut gone, pair, envelopes);
                     settled.receive(gateway, pair, frame, &fresh, now_ms)
                 } else {

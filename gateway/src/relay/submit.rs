@@ -116,8 +116,15 @@ impl Reader<'_> {
         envelopes: Vec<v1::Envelope>,
     ) -> Result<Submission, RelayError> {
         let sender = &self.sender.member.org;
-        let recipient: OrgId = batch.to.parse().map_err(|_| RelayError::Frame(Problem::Invalid))?;
-        let key = self.sender.member.key_at(self.now_ms).ok_or(RelayError::NoMember)?;
+        let recipient: OrgId = batch
+            .to
+            .parse()
+            .map_err(|_| RelayError::Frame(Problem::Invalid))?;
+        let key = self
+            .sender
+            .member
+            .key_at(self.now_ms)
+            .ok_or(RelayError::NoMember)?;
         order::verify(&key.signing_key, sender, &recipient, &batch).map_err(RelayError::Order)?;
         let mut envelopes = envelopes.into_iter().peekable();
         let mut lines = Vec::with_capacity(batch.lines.len());

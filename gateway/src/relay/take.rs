@@ -157,10 +157,7 @@ async fn look_up(tx: &mut Tx, rows: &[Submission], now_ms: i64) -> Result<Held, 
 
 /// Reads the outcomes of lines that came before; none in the ordinary course.
 async fn look_up_repeats(tx: &mut Tx, row: &Submission, held: &mut Held) -> Result<(), StoreError> {
-    let last = held
-        .pairs
-        .get(&row.pair)
-        .map_or(0, |pair| pair.position.number());
+    let last = held.pairs.get(&row.pair).map_or(0, |pair| pair.position.number());
     let repeated = row
         .lines
         .iter()
@@ -185,7 +182,9 @@ fn lines(rows: &[Submission]) -> impl Iterator<Item = &Line> {
 
 fn is_form(line: &Line) -> bool {
     match &line.what {
-        What::Envelope { read: Ok(verified), .. } => {
+        What::Envelope {
+            read: Ok(verified), ..
+        } => {
             matches!(verified.head.kind, EnvelopeKind::Question | EnvelopeKind::Answer)
         }
         What::Envelope { .. } | What::Withheld => false,
@@ -196,7 +195,10 @@ fn is_form(line: &Line) -> bool {
 fn seen(rows: &[Submission]) -> BTreeMap<SlipId, Seen> {
     let mut slips = BTreeMap::new();
     for line in lines(rows) {
-        let What::Envelope { read: Ok(verified), .. } = &line.what else {
+        let What::Envelope {
+            read: Ok(verified), ..
+        } = &line.what
+        else {
             continue;
         };
         if let Ground::Slip { signed, claimed } = &verified.head.ground {
@@ -238,7 +240,9 @@ fn prepare(
         prepared.events.push(event);
         let content = match (&stored.line.what, &stored.tombstone) {
             (_, Some(tombstone)) => Content::Tombstone(tombstone.encode_to_vec()),
-            (What::Envelope { encoded, .. }, None) if stored.head.is_some() => Content::Envelope(encoded.clone()),
+            (What::Envelope { encoded, .. }, None) if stored.head.is_some() => {
+                Content::Envelope(encoded.clone())
+            }
             _ => continue,
         };
         let order = rows.get(stored.submission).and_then(|row| row.order.as_ref());

@@ -352,12 +352,18 @@ static REMOVE: InList = InList::new("DELETE FROM mailbox WHERE position IN", 0, 
 /// Takes rows out.
 pub async fn remove(tx: &mut Tx, positions: &[i64]) -> Result<(), StoreError> {
     REMOVE
-        .run(tx, positions, |query| query, |query, position| query.bind(*position))
+        .run(
+            tx,
+            positions,
+            |query| query,
+            |query, position| query.bind(*position),
+        )
         .await
         .map(drop)
 }
 
-const PASSED: &str = "DELETE FROM mailbox WHERE recipient = $1 AND sender = $2 AND number <= $3 AND tombstone IS NOT NULL";
+const PASSED: &str =
+    "DELETE FROM mailbox WHERE recipient = $1 AND sender = $2 AND number <= $3 AND tombstone IS NOT NULL";
 
 /// Takes out the tombstones of a pair that its recipient has passed.
 pub async fn passed(tx: &mut Tx, pair: &Pair, number: u64) -> Result<(), StoreError> {

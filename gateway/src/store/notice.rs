@@ -64,7 +64,8 @@ pub async fn insert(tx: &mut Tx, frames: BTreeMap<OrgId, Vec<Frame>>) -> Result<
         .map(drop)
 }
 
-const AFTER: &str = "SELECT number, frame FROM notice WHERE organisation = $1 AND number > $2 ORDER BY number LIMIT $3";
+const AFTER: &str =
+    "SELECT number, frame FROM notice WHERE organisation = $1 AND number > $2 ORDER BY number LIMIT $3";
 
 /// The next notices of a node after a number, at most `rows_max`, as they go onto the stream.
 pub async fn after(

@@ -114,7 +114,13 @@ pub async fn advance(tx: &mut Tx, moved: &BTreeMap<Pair, Moved>) -> Result<(), S
                 .bind(pair.sender.as_str().to_owned())
                 .bind(pair.recipient.as_str().to_owned())
                 .bind(stored(moved.position.number()))
-                .bind(moved.position.hash().map(|hash| hash.to_vec()).unwrap_or_default())
+                .bind(
+                    moved
+                        .position
+                        .hash()
+                        .map(|hash| hash.to_vec())
+                        .unwrap_or_default(),
+                )
                 .bind(moved.bytes)
         })
         .await
@@ -149,10 +155,7 @@ static WAITING: InList = InList::new(
 );
 
 /// Bytes that wait for each recipient, from all senders.
-pub async fn waiting(
-    tx: &mut Tx,
-    recipients: &BTreeSet<&OrgId>,
-) -> Result<BTreeMap<OrgId, i64>, StoreError> {
+pub async fn waiting(tx: &mut Tx, recipients: &BTreeSet<&OrgId>) -> Result<BTreeMap<OrgId, i64>, StoreError> {
     let recipients: Vec<&OrgId> = recipients.iter().copied().collect();
     let rows = WAITING
         .all(
@@ -163,7 +166,12 @@ pub async fn waiting(
         )
         .await?;
     rows.iter()
-        .map(|row| Ok((org(row, "pair", "recipient")?, column(row, "pair", "mailbox_bytes")?)))
+        .map(|row| {
+            Ok((
+                org(row, "pair", "recipient")?,
+                column(row, "pair", "mailbox_bytes")?,
+            ))
+        })
         .collect()
 }
 

@@ -81,7 +81,8 @@ fn read(row: &Row) -> Result<SlipRow, StoreError> {
     })
 }
 
-const LOCK: &str = "UPDATE slip SET seen_at_ms = seen_at_ms WHERE slip_id = $1 RETURNING sender, recipient, stop_hash";
+const LOCK: &str =
+    "UPDATE slip SET seen_at_ms = seen_at_ms WHERE slip_id = $1 RETURNING sender, recipient, stop_hash";
 
 /// Locks the row of one slip; `None` when the gate never saw it.
 pub async fn lock(tx: &mut Tx, slip_id: SlipId) -> Result<Option<SlipRow>, StoreError> {
@@ -124,13 +125,14 @@ pub async fn stops(tx: &mut Tx, slips: &[SlipId]) -> Result<BTreeMap<SlipId, Sto
     rows.iter()
         .map(|row| {
             let member: Option<String> = column(row, "stop", "organisation")?;
-            let organisation = member
-                .map(|text| text.parse())
-                .transpose()
-                .map_err(|_| StoreError::Corrupt {
-                    table: "stop",
-                    column: "organisation",
-                })?;
+            let organisation =
+                member
+                    .map(|text| text.parse())
+                    .transpose()
+                    .map_err(|_| StoreError::Corrupt {
+                        table: "stop",
+                        column: "organisation",
+                    })?;
             let stop = StopRow {
                 organisation,
                 stopped_at_ms: column(row, "stop", "stopped_at_ms")?,
@@ -148,7 +150,11 @@ const STOP: &str = "INSERT INTO stop (slip_id, organisation, stopped_at_ms, by_s
 pub async fn stop(tx: &mut Tx, slip_id: SlipId, stop: &StopRow) -> Result<(), StoreError> {
     let insert = query(STOP)
         .bind(slip_id.as_bytes().to_vec())
-        .bind(stop.organisation.as_ref().map(|member| member.as_str().to_owned()))
+        .bind(
+            stop.organisation
+                .as_ref()
+                .map(|member| member.as_str().to_owned()),
+        )
         .bind(stop.stopped_at_ms)
         .bind(i64::from(stop.organisation.is_none()));
     tx.run(insert).await.map(drop)

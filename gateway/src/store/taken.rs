@@ -104,10 +104,7 @@ fn read(row: &Row) -> Result<TakenRow, StoreError> {
             sender: org(row, TABLE, "sender")?,
             recipient: org(row, TABLE, "recipient")?,
         },
-        number: number
-            .map(u64::try_from)
-            .transpose()
-            .map_err(|_| bad("number"))?,
+        number: number.map(u64::try_from).transpose().map_err(|_| bad("number"))?,
         taken_at_ms: column(row, TABLE, "taken_at_ms")?,
         problem: problem
             .map(|text| text.parse())
@@ -135,7 +132,11 @@ pub async fn dropped(tx: &mut Tx, ids: &[[u8; 16]], problem: Problem) -> Result<
         .map(drop)
 }
 
-static DELIVERED: InList = InList::new("UPDATE taken SET delivered_at_ms = $1 WHERE envelope_id IN", 1, "");
+static DELIVERED: InList = InList::new(
+    "UPDATE taken SET delivered_at_ms = $1 WHERE envelope_id IN",
+    1,
+    "",
+);
 
 /// Marks envelopes whose recipient holds them.
 pub async fn delivered(tx: &mut Tx, ids: &[[u8; 16]], now_ms: i64) -> Result<(), StoreError> {

@@ -30,13 +30,13 @@ use tonic::transport::Channel;
 use crate::node::Node;
 
 /// 2026-01-01.
-pub const START_MS: i64 = 1_767_225_600_000;
+pub(crate) const START_MS: i64 = 1_767_225_600_000;
 /// A day.
-pub const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+pub(crate) const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 const NETWORK: &str = "lune-valley.example";
 
 /// Where a test's rows are.
-pub struct Place {
+pub(crate) struct Place {
     dir: TempDir,
     url: String,
     postgres: bool,
@@ -44,7 +44,7 @@ pub struct Place {
 
 impl Place {
     /// A new file.
-    pub fn sqlite() -> Self {
+    pub(crate) fn sqlite() -> Self {
         let dir = TempDir::new().unwrap();
         let url = format!("sqlite://{}", dir.path().join("gateway.db").display());
         Self {
@@ -55,7 +55,7 @@ impl Place {
     }
 
     /// A new database at the server that the tests were given.
-    pub async fn postgres() -> Self {
+    pub(crate) async fn postgres() -> Self {
         let server = std::env::var("KITH_TEST_POSTGRES")
             .expect("KITH_TEST_POSTGRES must name a PostgreSQL server: a skipped database is untested");
         let name: [u8; 8] = Rng::system().bytes().unwrap();
@@ -63,7 +63,9 @@ impl Place {
         let mut connection = sqlx::PgConnection::connect(&server).await.unwrap();
         let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE kith_{name}"));
         sqlx::raw_sql(create).execute(&mut connection).await.unwrap();
-        let (front, options) = server.split_once('?').map_or((server.as_str(), ""), |(f, o)| (f, o));
+        let (front, options) = server
+            .split_once('?')
+            .map_or((server.as_str(), ""), |(f, o)| (f, o));
         let host = front.rsplit_once('/').unwrap().0;
         let mark = if options.is_empty() { "" } else { "?" };
         Self {
@@ -75,10 +77,10 @@ impl Place {
 }
 
 /// A gateway at work.
-pub struct Network {
-    pub gateway: Arc<Gateway>,
-    pub hand: ManualClock,
-    pub gateway_key: PublicKey,
+pub(crate) struct Network {
+    pub(crate) gateway: Arc<Gateway>,
+    pub(crate) hand: ManualClock,
+    pub(crate) gateway_key: PublicKey,
     clock: Clock,
     place: Place,
     address: SocketAddr,
@@ -87,7 +89,7 @@ pub struct Network {
 
 impl Network {
     /// Makes the keys, opens the store and serves.
-    pub async fn start(place: Place) -> Self {
+    pub(crate) async fn start(place: Place) -> Self {
         let (clock, hand) = Clock::manual(START_MS);
         let rng = Rng::system();
         let terms = NetworkTerms {
@@ -104,11 +106,7 @@ impl Network {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = Shutdown::new();
-        tokio::spawn(serve(
-            gateway.clone(),
-            incoming::tcp(listener),
-            shutdown.clone(),
-        ));
+        tokio::spawn(serve(gateway.clone(), incoming::tcp(listener), shutdown.clone()));
         Self {
             gateway,
             hand,
@@ -121,7 +119,7 @@ impl Network {
     }
 
     /// Invites and enrols a member; its keys come from `seed`.
-    pub async fn node(&self, org: &str, seed: u8) -> Node {
+    pub(crate) async fn node(&self, org: &str, seed: u8) -> Node {
         let keys = RegistrarKeys::load(&self.dir().join("registrar"), START_MS).unwrap();
         let invited = Invited {
             org: org.parse().unwrap(),
@@ -129,16 +127,14 @@ impl Network {
             name: format!("The {org}"),
         };
         let text = token(&keys, invited, &self.clock, &Rng::system()).unwrap();
-        let token: InviteToken = text.parse().unwrap();
+        let token = InviteToken::decode(&text).unwrap();
         let signing = SigningKey::from_seed([seed; 32]).unwrap();
         let sealing = SealingKey::from_seed([seed; 32]).unwrap();
         let new_keys = NewKeys {
             signing_key: signing.public(),
             sealing_key: sealing.public().clone(),
         };
-        let network = NETWORK.parse().unwrap();
-        let registrar = trust::verify_registrar(&token.registrar, &self.gateway.keys.root, &network, START_MS);
-        let invite = trust::verify_invite(&token.invite, &registrar.unwrap(), START_MS).unwrap();
+        let (_, invite) = token.verify(START_MS).unwrap();
         let seed_key = SigningKey::from_seed(token.seed).unwrap();
         let binding = trust::first_binding(&seed_key, &invite, &new_keys, START_MS).unwrap();
         let key_pem = generate_key_pem().unwrap();
@@ -168,21 +164,24 @@ impl Network {
     }
 
     /// Suspends a member or ends that.
-    pub async fn set_standing(&self, org: &OrgId, standing: Standing) {
-        membership::set_standing(&self.gateway, org, standing).await.unwrap();
+    pub(crate) async fn set_standing(&self, org: &OrgId, standing: Standing) {
+        membership::set_standing(&self.gateway, org, standing)
+            .await
+            .unwrap();
     }
 
     /// Runs a statement in the gateway's store.
-    pub async fn run(&self, statement: &'static str) {
-        let done = self.gateway.store.tx("test", |mut tx| async move {
-            tx.run(query(statement)).await
-        });
+    pub(crate) async fn run(&self, statement: &'static str) {
+        let done = self
+            .gateway
+            .store
+            .tx("test", |mut tx| async move { tx.run(query(statement)).await });
         let done: Result<u64, StoreError> = done.await;
         done.unwrap();
     }
 
     /// Runs a count in the gateway's store.
-    pub async fn count(&self, statement: &'static str) -> i64 {
+    pub(crate) async fn count(&self, statement: &'static str) -> i64 {
         let row = self.gateway.store.read("test", |mut tx| async move {
             let row = tx.one(query(statement)).await?;
             kith_service::store::column(&row.unwrap(), "test", "n")
@@ -192,7 +191,7 @@ impl Network {
     }
 
     /// Whether the rows are in PostgreSQL.
-    pub fn on_postgres(&self) -> bool {
+    pub(crate) fn on_postgres(&self) -> bool {
         self.place.postgres
     }
 

@@ -30,10 +30,10 @@ const SALT: [u8; 32] = [4; 32];
 const PERSON: [u8; 16] = [5; 16];
 
 /// A member's node.
-pub struct Node {
-    pub org: OrgId,
-    pub signing: SigningKey,
-    pub sealing: SealingKey,
+pub(crate) struct Node {
+    pub(crate) org: OrgId,
+    pub(crate) signing: SigningKey,
+    pub(crate) sealing: SealingKey,
     channel: Channel,
     gateway_key: PublicKey,
     sent: BTreeMap<OrgId, Position>,
@@ -41,14 +41,14 @@ pub struct Node {
 
 /// A slip as its capturing member holds it.
 #[derive(Clone)]
-pub struct HeldSlip {
-    pub slip: Slip,
-    pub signed: v1::SignedSlip,
-    pub secret: [u8; 32],
+pub(crate) struct HeldSlip {
+    pub(crate) slip: Slip,
+    pub(crate) signed: v1::SignedSlip,
+    pub(crate) secret: [u8; 32],
 }
 
 impl Node {
-    pub fn new(
+    pub(crate) fn new(
         org: OrgId,
         signing: SigningKey,
         sealing: SealingKey,
@@ -66,7 +66,7 @@ impl Node {
     }
 
     /// Issues a slip for another member: a month long, for need and identity.
-    pub fn slip(&self, to: &Node) -> HeldSlip {
+    pub(crate) fn slip(&self, to: &Node) -> HeldSlip {
         let secret = stop_secret(&random());
         let slip = Slip::parse(&v1::Slip {
             slip_id: random::<16>().to_vec(),
@@ -87,12 +87,12 @@ impl Node {
     }
 
     /// Seals an envelope of a kind under a slip.
-    pub fn envelope(&self, to: &Node, kind: EnvelopeKind, slip: &HeldSlip) -> v1::Envelope {
+    pub(crate) fn envelope(&self, to: &Node, kind: EnvelopeKind, slip: &HeldSlip) -> v1::Envelope {
         self.seal(to, kind, slip, |_| {})
     }
 
     /// As [`Node::envelope`], with something about the head turned.
-    pub fn seal(
+    pub(crate) fn seal(
         &self,
         to: &Node,
         kind: EnvelopeKind,
@@ -129,7 +129,7 @@ impl Node {
     }
 
     /// Numbers and signs envelopes after the last ones that this node has sent to the member.
-    pub fn submission(&mut self, to: &Node, envelopes: Vec<v1::Envelope>) -> v1::Submission {
+    pub(crate) fn submission(&mut self, to: &Node, envelopes: Vec<v1::Envelope>) -> v1::Submission {
         let hashes: Vec<[u8; 32]> = envelopes.iter().map(envelope_hash).collect();
         let last = self.sent.get(&to.org).copied().unwrap_or(Position::START);
         let (batch, position) = order::sign(&self.signing, &self.org, &to.org, last, &hashes).unwrap();
@@ -141,17 +141,22 @@ impl Node {
     }
 
     /// Forgets numbers from a position on, as a node does whose submissions were not taken.
-    pub fn go_back(&mut self, to: &Node, position: Position) {
+    pub(crate) fn go_back(&mut self, to: &Node, position: Position) {
         self.sent.insert(to.org.clone(), position);
     }
 
+    /// The way to the gateway.
+    pub(crate) fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+
     /// Where this node stands with a member.
-    pub fn position(&self, to: &Node) -> Position {
+    pub(crate) fn position(&self, to: &Node) -> Position {
         self.sent.get(&to.org).copied().unwrap_or(Position::START)
     }
 
     /// Receipts envelopes as received.
-    pub fn receipt(&self, from: &OrgId, envelopes: &[([u8; 16], [u8; 32])]) -> v1::RecipientReceipts {
+    pub(crate) fn receipt(&self, from: &OrgId, envelopes: &[([u8; 16], [u8; 32])]) -> v1::RecipientReceipts {
         let mut receipts = v1::RecipientReceipts {
             from: from.to_string(),
             to: self.org.to_string(),
@@ -166,7 +171,7 @@ impl Node {
     }
 
     /// Says that a slip is to be stopped.
-    pub fn stop_notice(&self, slip: &HeldSlip) -> v1::StopNotice {
+    pub(crate) fn stop_notice(&self, slip: &HeldSlip) -> v1::StopNotice {
         let mut notice = v1::StopNotice {
             slip_id: slip.slip.id.as_bytes().to_vec(),
             withdrawn_at_ms: START_MS,
@@ -177,12 +182,12 @@ impl Node {
     }
 
     /// Attaches as a node that holds nothing.
-    pub async fn attach(&self) -> Line {
+    pub(crate) async fn attach(&self) -> Line {
         self.attach_holding(Vec::new()).await
     }
 
     /// Attaches, and waits for the gateway's hello.
-    pub async fn attach_holding(&self, received: Vec<v1::PairPosition>) -> Line {
+    pub(crate) async fn attach_holding(&self, received: Vec<v1::PairPosition>) -> Line {
         let mut line = self.call().await;
         line.send(Up::Hello(v1::NodeHello {
             version: 1,
@@ -198,10 +203,9 @@ impl Node {
     }
 
     /// Opens the stream and says nothing yet.
-    pub async fn call(&self) -> Line {
+    pub(crate) async fn call(&self) -> Line {
         let (up, frames) = mpsc::channel(4096);
-        let mut client =
-            RelayServiceClient::new(self.channel.clone()).max_decoding_message_size(8 << 20);
+        let mut client = RelayServiceClient::new(self.channel.clone()).max_decoding_message_size(8 << 20);
         let down = client.attach(ReceiverStream::new(frames)).await.unwrap();
         Line {
             up,
@@ -214,34 +218,37 @@ impl Node {
 }
 
 /// An open stream.
-pub struct Line {
+pub(crate) struct Line {
     up: mpsc::Sender<v1::AttachRequest>,
     down: tonic::Streaming<v1::AttachResponse>,
-    pub hello: v1::GatewayHello,
+    pub(crate) hello: v1::GatewayHello,
     /// The number of the last notice that came.
-    pub notice: u64,
+    pub(crate) notice: u64,
     gateway_key: PublicKey,
 }
 
 /// How a gateway answered one envelope.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Answered {
+pub(crate) enum Answered {
     Taken { at_ms: i64 },
     Refused { problem: Problem, again: bool },
 }
 
 impl Line {
     /// Sends a frame; a stream that has ended already shows so on the next read.
-    pub async fn send(&self, frame: Up) {
+    pub(crate) async fn send(&self, frame: Up) {
         let request = v1::AttachRequest { frame: Some(frame) };
         self.up.send(request).await.ok();
     }
 
     /// The next frame, without word of changed members.
-    pub async fn next(&mut self) -> Frame {
+    pub(crate) async fn next(&mut self) -> Frame {
         loop {
             let response = tokio::time::timeout(PATIENCE, self.down.message()).await;
-            let response = response.expect("a frame in time").expect("no status").expect("a frame");
+            let response = response
+                .expect("a frame in time")
+                .expect("no status")
+                .expect("a frame");
             if response.notice_number > 0 {
                 self.notice = response.notice_number;
             }
@@ -253,7 +260,7 @@ impl Line {
     }
 
     /// Reads until the stream ends, and says with which problem.
-    pub async fn ended(&mut self) -> (Vec<Frame>, Problem) {
+    pub(crate) async fn ended(&mut self) -> (Vec<Frame>, Problem) {
         let mut frames = Vec::new();
         loop {
             let response = tokio::time::timeout(PATIENCE, self.down.message()).await;
@@ -266,7 +273,7 @@ impl Line {
     }
 
     /// Reads answers until `count` envelopes have one, by envelope hash; other frames are given back too.
-    pub async fn answers(&mut self, count: usize) -> BTreeMap<[u8; 32], Answered> {
+    pub(crate) async fn answers(&mut self, count: usize) -> BTreeMap<[u8; 32], Answered> {
         let mut answers = BTreeMap::new();
         let mut got = 0;
         while got < count {
@@ -296,11 +303,16 @@ impl Line {
     }
 
     /// Reads deliveries until `count` envelopes or tombstones came; checks that they stand on their lines in order.
-    pub async fn delivered(&mut self, count: usize) -> Vec<Got> {
+    pub(crate) async fn delivered(&mut self, count: usize) -> Vec<Got> {
         let mut got = Vec::new();
         while got.len() < count {
             match self.next().await {
-                Frame::Delivery(delivery) => got.extend(delivery.items.iter().flat_map(|item| read(item, &self.gateway_key))),
+                Frame::Delivery(delivery) => got.extend(
+                    delivery
+                        .items
+                        .iter()
+                        .flat_map(|item| read(item, &self.gateway_key)),
+                ),
                 other => panic!("mail was awaited, not {other:?}"),
             }
         }
@@ -311,12 +323,12 @@ impl Line {
 
 /// What came down a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Got {
-    pub id: [u8; 16],
-    pub hash: [u8; 32],
-    pub number: Option<u64>,
+pub(crate) struct Got {
+    pub(crate) id: [u8; 16],
+    pub(crate) hash: [u8; 32],
+    pub(crate) number: Option<u64>,
     /// Why there is only a tombstone.
-    pub tombstone: Option<Problem>,
+    pub(crate) tombstone: Option<Problem>,
 }
 
 /// Reads one item: each envelope or tombstone has its own line in the order batch, if there is one.
@@ -333,11 +345,17 @@ fn read(item: &v1::Delivered, gateway_key: &PublicKey) -> Vec<Got> {
             What::Tombstone(dropped) => {
                 receipt::verify(gateway_key, dropped).unwrap();
                 let problem = Problem::try_from(dropped.problem).unwrap();
-                (dropped.envelope_id.clone(), dropped.envelope_hash.clone(), Some(problem))
+                (
+                    dropped.envelope_id.clone(),
+                    dropped.envelope_hash.clone(),
+                    Some(problem),
+                )
             }
         };
         let line = item.order.as_ref().map(|_| {
-            lines.find(|line| line.envelope_hash == hash).expect("a line, in order")
+            lines
+                .find(|line| line.envelope_hash == hash)
+                .expect("a line, in order")
         });
         all.push(Got {
             id: id.try_into().unwrap(),
@@ -350,12 +368,12 @@ fn read(item: &v1::Delivered, gateway_key: &PublicKey) -> Vec<Got> {
 }
 
 /// Fresh random bytes.
-pub fn random<const N: usize>() -> [u8; N] {
+pub(crate) fn random<const N: usize>() -> [u8; N] {
     Rng::system().bytes().unwrap()
 }
 
 /// Id and hash of an envelope.
-pub fn named(envelope: &v1::Envelope) -> ([u8; 16], [u8; 32]) {
+pub(crate) fn named(envelope: &v1::Envelope) -> ([u8; 16], [u8; 32]) {
     let head = kith_proto::envelope::Head::parse(&envelope.head).unwrap();
     (*head.envelope_id.as_bytes(), envelope_hash(envelope))
 }

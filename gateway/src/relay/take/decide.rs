@@ -189,7 +189,12 @@ impl<'a> Decider<'a, '_> {
             recipient: recipient.map(|known| &known.member),
             slip: self.slip_record(verified),
             forms_today: self.held.forms.get(pair).copied().unwrap_or_default(),
-            mailbox_bytes: self.held.waiting.get(&pair.recipient).copied().unwrap_or_default(),
+            mailbox_bytes: self
+                .held
+                .waiting
+                .get(&pair.recipient)
+                .copied()
+                .unwrap_or_default(),
             pair_bytes: self.held.pairs.get(pair).map_or(0, |row| row.mailbox_bytes) + moved,
             envelope_bytes: i64::try_from(encoded.len()).unwrap_or(i64::MAX),
         };
@@ -204,7 +209,8 @@ impl<'a> Decider<'a, '_> {
         let Some(row) = self.held.slips.get(&claimed.id) else {
             return SlipRecord::Another;
         };
-        let same = row.sender == claimed.from && row.recipient == claimed.to && row.stop_hash == claimed.stop_hash;
+        let same =
+            row.sender == claimed.from && row.recipient == claimed.to && row.stop_hash == claimed.stop_hash;
         let stop = self.held.stops.get(&claimed.id);
         if !same {
             SlipRecord::Another
