@@ -9,20 +9,9 @@ use kith_proto::words::EnvelopeKind::{Blob, Referral, Withdrawal};
 
 use super::place;
 use crate::network::{DAY_MS, Network, START_MS};
-use crate::node::{Answered, Got, HeldSlip, Line, Node, named};
+use crate::node::{Answered, Got, HeldSlip, Line, Node, alone, later, named, refused};
 
 const TAKEN: Answered = Answered::Taken { at_ms: START_MS };
-
-const fn refused(problem: Problem) -> Answered {
-    Answered::Refused {
-        problem,
-        again: false,
-    }
-}
-
-const fn later(problem: Problem) -> Answered {
-    Answered::Refused { problem, again: true }
-}
 
 /// A GP and a peer group, a slip between them, and the GP attached.
 async fn pair() -> (Network, Node, Node, HeldSlip, Line) {
@@ -34,31 +23,8 @@ async fn pair() -> (Network, Node, Node, HeldSlip, Line) {
     (network, gp, peers, slip, line)
 }
 
-async fn submit(line: &mut Line, submission: &v1::Submission) -> Vec<Answered> {
-    line.send(Up::Submission(submission.clone())).await;
-    let hashes: Vec<[u8; 32]> = match &submission.order {
-        Some(order) => {
-            let hashes = order
-                .lines
-                .iter()
-                .map(|line| line.envelope_hash.as_slice().try_into());
-            hashes.collect::<Result<_, _>>().unwrap()
-        }
-        None => submission.envelopes.iter().map(envelope_hash).collect(),
-    };
-    let answers = line.answers(hashes.len()).await;
-    hashes.iter().map(|hash| answers[hash].clone()).collect()
-}
-
 fn referrals(gp: &Node, to: &Node, slip: &HeldSlip, count: usize) -> Vec<v1::Envelope> {
     (0..count).map(|_| gp.envelope(to, Referral, slip)).collect()
-}
-
-fn alone(envelope: v1::Envelope) -> v1::Submission {
-    v1::Submission {
-        envelopes: vec![envelope],
-        order: None,
-    }
 }
 
 #[tokio::test]
@@ -66,10 +32,10 @@ async fn what_is_repeated_is_receipted_again_and_delivered_once() {
     let (network, mut gp, peers, slip, mut line) = pair().await;
     let envelopes = referrals(&gp, &peers, &slip, 3);
     let submission = gp.submission(&peers, envelopes);
-    assert_eq!(submit(&mut line, &submission).await, vec![TAKEN; 3]);
+    assert_eq!(line.submit(&submission).await, vec![TAKEN; 3]);
     network.hand.advance(5_000);
     assert_eq!(
-        submit(&mut line, &submission).await,
+        line.submit(&submission).await,
         vec![TAKEN; 3],
         "the first time stands"
     );
@@ -89,7 +55,7 @@ async fn what_is_repeated_is_receipted_again_and_delivered_once() {
     let new = Answered::Taken {
         at_ms: START_MS + 5_000,
     };
-    assert_eq!(submit(&mut again, &mixed).await, vec![TAKEN, TAKEN, new]);
+    assert_eq!(again.submit(&mixed).await, vec![TAKEN, TAKEN, new]);
 
     let got = peers.attach().await.delivered(4).await;
     let numbers: Vec<_> = got.iter().map(|got| got.number.unwrap()).collect();
@@ -121,20 +87,17 @@ async fn after_a_gap_nothing_is_taken_and_every_number_stays_free() {
     let (network, mut gp, peers, slip, mut line) = pair().await;
     let first = gp.submission(&peers, referrals(&gp, &peers, &slip, 2));
     let behind = gp.submission(&peers, referrals(&gp, &peers, &slip, 2));
-    assert_eq!(
-        submit(&mut line, &behind).await,
-        vec![later(Problem::Unavailable); 2]
-    );
+    assert_eq!(line.submit(&behind).await, vec![later(Problem::Unavailable); 2]);
     assert_eq!(network.count("SELECT COUNT(*) AS n FROM taken").await, 0);
-    assert_eq!(submit(&mut line, &first).await, vec![TAKEN; 2]);
-    assert_eq!(submit(&mut line, &behind).await, vec![TAKEN; 2]);
+    assert_eq!(line.submit(&first).await, vec![TAKEN; 2]);
+    assert_eq!(line.submit(&behind).await, vec![TAKEN; 2]);
 }
 
 #[tokio::test]
 async fn a_fork_ends_the_stream() {
     let (network, mut gp, peers, slip, mut line) = pair().await;
     let submission = gp.submission(&peers, referrals(&gp, &peers, &slip, 3));
-    assert_eq!(submit(&mut line, &submission).await, vec![TAKEN; 3]);
+    assert_eq!(line.submit(&submission).await, vec![TAKEN; 3]);
     let forks = [
         Position::START,
         Position::at(1, [9; 32]),
@@ -202,12 +165,8 @@ async fn a_final_refusal_leaves_a_tombstone_and_the_order_stays_whole() {
         refused(Problem::Invalid),
         TAKEN,
     ];
-    assert_eq!(submit(&mut line, &submission).await, expected);
-    assert_eq!(
-        submit(&mut line, &submission).await,
-        expected,
-        "answered as before"
-    );
+    assert_eq!(line.submit(&submission).await, expected);
+    assert_eq!(line.submit(&submission).await, expected, "answered as before");
     let got = peers.attach().await.delivered(5).await;
     let order: Vec<_> = got
         .iter()
@@ -264,7 +223,7 @@ async fn a_stale_key_frees_its_number_and_all_behind_it() {
     gp.go_back(&peers, taken_until);
     let sealed_anew = gp.submission(&peers, vec![stale, last]);
     assert_eq!(
-        submit(&mut line, &sealed_anew).await,
+        line.submit(&sealed_anew).await,
         vec![TAKEN; 2],
         "under the same id"
     );
@@ -278,10 +237,10 @@ async fn a_withheld_line_becomes_a_tombstone() {
     let mut submission = gp.submission(&peers, referrals(&gp, &peers, &slip, 3));
     let withheld = submission.envelopes.remove(1);
     let expected = vec![TAKEN, refused(Problem::ConsentWithdrawn), TAKEN];
-    assert_eq!(submit(&mut line, &submission).await, expected);
+    assert_eq!(line.submit(&submission).await, expected);
     submission.envelopes.insert(1, withheld.clone());
     assert_eq!(
-        submit(&mut line, &submission).await,
+        line.submit(&submission).await,
         expected,
         "also when it comes after all"
     );
@@ -327,12 +286,9 @@ async fn an_id_is_never_taken_for_two_envelopes() {
     let blob = gp.envelope(&peers, Blob, &slip);
     let (blob_id, _) = named(&blob);
     let other = gp.seal(&peers, Blob, &slip, |head| head.envelope_id = blob_id.to_vec());
-    assert_eq!(submit(&mut line, &alone(blob.clone())).await, [TAKEN]);
-    assert_eq!(
-        submit(&mut line, &alone(other)).await,
-        [refused(Problem::Conflict)]
-    );
-    assert_eq!(submit(&mut line, &alone(blob)).await, [TAKEN]);
+    assert_eq!(line.submit(&alone(blob.clone())).await, [TAKEN]);
+    assert_eq!(line.submit(&alone(other)).await, [refused(Problem::Conflict)]);
+    assert_eq!(line.submit(&alone(blob)).await, [TAKEN]);
     assert_eq!(
         network
             .count("SELECT COUNT(*) AS n FROM mailbox WHERE number IS NULL")
@@ -345,15 +301,12 @@ async fn an_id_is_never_taken_for_two_envelopes() {
 async fn what_stands_outside_the_order_goes_alone_and_what_stands_in_it_does_not() {
     let (_network, mut gp, peers, slip, mut line) = pair().await;
     let withdrawal = gp.envelope(&peers, Withdrawal, &slip);
-    assert_eq!(submit(&mut line, &alone(withdrawal.clone())).await, [TAKEN]);
+    assert_eq!(line.submit(&alone(withdrawal.clone())).await, [TAKEN]);
     let referral = gp.envelope(&peers, Referral, &slip);
-    assert_eq!(
-        submit(&mut line, &alone(referral)).await,
-        [refused(Problem::Invalid)]
-    );
+    assert_eq!(line.submit(&alone(referral)).await, [refused(Problem::Invalid)]);
     let numbered = gp.envelope(&peers, Withdrawal, &slip);
     let numbered = gp.submission(&peers, vec![numbered]);
-    assert_eq!(submit(&mut line, &numbered).await, [refused(Problem::Invalid)]);
+    assert_eq!(line.submit(&numbered).await, [refused(Problem::Invalid)]);
     let got = peers.attach().await.delivered(2).await;
     assert_eq!((got[0].hash, got[0].number), (envelope_hash(&withdrawal), None));
     assert_eq!(
@@ -376,23 +329,23 @@ async fn for_nobody_and_for_a_strangers_slip_there_is_a_refusal() {
     let own = gp.slip(&stranger);
     let lost = gp.envelope(&stranger, Referral, &own);
     let lost = gp.submission(&stranger, vec![lost]);
-    assert_eq!(submit(&mut line, &lost).await, [refused(Problem::NotAMember)]);
+    assert_eq!(line.submit(&lost).await, [refused(Problem::NotAMember)]);
     let of_others = gp.envelope(&mosque, Referral, &slip);
     let of_others = gp.submission(&mosque, vec![of_others]);
     assert_eq!(
-        submit(&mut line, &of_others).await,
+        line.submit(&of_others).await,
         [refused(Problem::RecipientNotAllowed)]
     );
 
     // The id of a slip that the gate has seen cannot be given to another slip.
     let seen = gp.submission(&peers, referrals(&gp, &peers, &slip, 1));
-    assert_eq!(submit(&mut line, &seen).await, [TAKEN]);
+    assert_eq!(line.submit(&seen).await, [TAKEN]);
     let mut stolen = gp.slip(&mosque);
     stolen.slip.id = slip.slip.id;
     stolen.signed = kith_proto::slip::SignedSlip::issue(&stolen.slip, &gp.signing).unwrap();
     let stolen = gp.envelope(&mosque, Referral, &stolen);
     let stolen = gp.submission(&mosque, vec![stolen]);
-    assert_eq!(submit(&mut line, &stolen).await, [refused(Problem::Invalid)]);
+    assert_eq!(line.submit(&stolen).await, [refused(Problem::Invalid)]);
 }
 
 fn key(seed: u8) -> kith_proto::sign::SigningKey {
