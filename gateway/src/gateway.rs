@@ -8,7 +8,8 @@ use crate::issuing::{self, ServerTlsError};
 use crate::keys::{GatewayKeys, KeyError};
 use crate::limits::SHUTDOWN_MS;
 use crate::members::{KnownMember, Members};
-use crate::store;
+use crate::relay::{self, Relay};
+use crate::{store, window};
 use kith_proto::id::{NetworkName, OrgId};
 use kith_proto::problem::Problem;
 use kith_service::clock::Clock;
@@ -126,6 +127,8 @@ pub struct Gateway {
     pub rng: Rng,
     /// The verified members.
     pub members: Members,
+    /// The open streams and the doors behind them.
+    pub relay: Relay,
 }
 
 impl Gateway {
@@ -143,17 +146,18 @@ impl Gateway {
         clock: Clock,
         rng: Rng,
     ) -> Result<Arc<Self>, OpenError> {
-        let gateway = Self {
+        let gateway = Arc::new_cyclic(|this| Self {
             network: keys.network.clone(),
+            relay: Relay::start(&store, this),
             keys,
             store,
             clock,
             rng,
             members: Members::default(),
-        };
+        });
         gateway.claim_store().await?;
         changes::refresh(&gateway).await?;
-        Ok(Arc::new(gateway))
+        Ok(gateway)
     }
 
     /// Returns a verified member and how it stands; `None` when it never joined.
@@ -197,6 +201,8 @@ where
 {
     let incoming = issuing::incoming(&gateway.keys, &gateway.clock, sockets)?;
     shutdown.spawn(changes::poll(gateway.clone(), shutdown.clone()));
+    shutdown.spawn(window::sweep(gateway.clone(), shutdown.clone()));
+    shutdown.spawn(relay::close_with(gateway.clone(), shutdown.clone()));
     let served = grpc::serve(&gateway, incoming, shutdown.wait()).await;
     let finished = shutdown.finish(Duration::from_millis(SHUTDOWN_MS)).await;
     gateway.store.close().await;

@@ -14,7 +14,9 @@
 //! | [`changes`] | the poller that follows the change counter |
 //! | [`issuing`] | certificates of members and of the gateway itself |
 //! | [`relay`] | the stream of a node |
+//! | [`gate`] | which envelope is taken |
 //! | [`stop`] | stopping a slip |
+//! | [`window`] | dropping what waited too long |
 //! | [`audit`] | the closed list of audit events |
 //! | [`limits`] | every limit, with its reason |
 //! | [`grpc`] | the edges of the three services |
@@ -24,6 +26,7 @@ pub mod audit;
 pub mod changes;
 pub mod cli;
 pub mod directory;
+pub mod gate;
 pub mod gateway;
 pub mod grpc;
 pub mod invite;
@@ -35,5 +38,6 @@ pub mod membership;
 pub mod relay;
 pub mod stop;
 pub mod store;
+pub mod window;
 
 pub use gateway::{Gateway, GatewayConfig, serve};

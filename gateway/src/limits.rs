@@ -38,3 +38,70 @@ pub const CERTIFICATE_LIFE_MS: i64 = 7 * 24 * 60 * 60 * 1000;
 pub const RENEWAL_SKEW_MS: i64 = 60 * 60 * 1000;
 /// How long tasks may take to end after the wish to stop.
 pub const SHUTDOWN_MS: u64 = 10_000;
+
+// The relay.
+
+/// Envelopes and withheld lines of one stream without an answer: four times what keeps the take door busy (256), and at most a
+/// few MiB of referrals. What a node is told in `GatewayHello`.
+pub const SUBMISSIONS_IN_FLIGHT_MAX: usize = 1024;
+/// Most envelopes in one submission.
+pub const SUBMISSION_ENVELOPES_MAX: usize = 64;
+/// Most bytes of envelopes in one submission of more than one.
+pub const SUBMISSION_BYTES_MAX: usize = 1 << 20;
+/// Most open streams: one a member, and as many again while broken ones are found out.
+pub const STREAMS_MAX: usize = 2 * MEMBERS_MAX;
+/// Frames that one stream may send in a second; above it the gateway reads no further until the second is over. Twenty times
+/// what a node at full load sends.
+pub const FRAMES_PER_SECOND: u32 = 5_000;
+/// Frames made and not yet taken by the connection, per stream; at most 2 MiB each, then the stream waits for its node.
+pub const FRAMES_OUT_MAX: usize = 4;
+/// How long a node may take to say hello, in ms.
+pub const HELLO_MS_MAX: u64 = 10_000;
+/// Members of a hello's `received` list, at most.
+pub const HELLO_PAIRS_MAX: usize = 2 * MEMBERS_MAX;
+/// Submissions that wait in a stream for the take door, and receipts for the settle door.
+pub const DOOR_WAITING_MAX: usize = 256;
+/// Envelope lines that a stream hands to the take door at once.
+pub const TAKE_LINES_MAX: usize = 256;
+/// Submissions of one take transaction, over all streams: with 64 small envelopes each, 4,096 rows a table.
+pub const TAKE_ROWS_MAX: usize = 64;
+/// Receipts of one settle transaction, over all streams.
+pub const SETTLE_ROWS_MAX: usize = 256;
+/// Rows of one read of a mailbox.
+pub const DELIVERY_ROWS_MAX: usize = 128;
+/// Bytes of envelopes in one read of a mailbox and one `Delivery`; the last envelope may stand over it.
+pub const DELIVERY_BYTES_MAX: i64 = 1 << 20;
+/// Delivered envelopes of one stream without a receipt.
+pub const DELIVERY_IN_FLIGHT_MAX: usize = 1024;
+/// Notices of one read.
+pub const NOTICES_MAX: usize = 64;
+/// How often a stream looks into its mailbox without having been woken, in ms: another replica may have filled it.
+pub const DELIVERY_POLL_MS: u64 = 2_000;
+/// Bytes waiting for one member, from all senders: a month of a busy hospital's mail.
+pub const MAILBOX_BYTES_MAX: i64 = 256 << 20;
+/// Bytes waiting for one member from one sender: four senders must act together to fill a mailbox.
+pub const PAIR_BYTES_MAX: i64 = 64 << 20;
+/// Bytes above both limits that only withdrawals and their proofs may use.
+pub const MAILBOX_RESERVE_BYTES: i64 = 16 << 20;
+/// Questions and answers of one pair on one day (UTC).
+pub const FORMS_PER_DAY_MAX: i64 = 20;
+/// When an envelope may come again that found the mailbox full, or a library failing.
+pub const MAILBOX_FULL_RETRY_MS: i64 = 5_000;
+/// When an envelope may come again whose sealing key is stale: as soon as it is sealed anew.
+pub const STALE_KEY_RETRY_MS: i64 = 1;
+/// When a line may come again that stood behind one that was not taken: whatever that one's wait is.
+pub const BEHIND_RETRY_MS: i64 = 1;
+/// How far ahead of the gateway a sender's clock may be.
+pub const CLOCK_AHEAD_MS_MAX: i64 = 60 * 60 * 1000;
+/// How long mail waits for its recipient: the mailbox window of 30 days.
+pub const MAILBOX_WINDOW_MS: i64 = 30 * 24 * 60 * 60 * 1000;
+/// How long after a change of keys mail sealed to the previous one is taken: as long as its owner keeps it.
+pub const PREVIOUS_KEY_MS_MAX: i64 = MAILBOX_WINDOW_MS;
+/// How long an envelope's id and outcome are kept: twice the mailbox window.
+pub const TAKEN_MS_MAX: i64 = 2 * MAILBOX_WINDOW_MS;
+/// How long a delivered envelope's id and outcome are kept.
+pub const DELIVERED_MS_MAX: i64 = MAILBOX_WINDOW_MS;
+/// How often mailboxes are swept: mail that expires is dropped within ten minutes, or when it would be delivered.
+pub const SWEEP_EVERY_MS: u64 = 10 * 60 * 1000;
+/// Rows of one transaction of the sweeper: short enough not to hold up the doors.
+pub const SWEEP_ROWS_MAX: usize = 256;

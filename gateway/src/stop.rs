@@ -1,11 +1,173 @@
-//! Stopping a slip. Called by the edge of `StopService` with the secret, and by the relay with a member's notice.
+//! Stopping a slip: from the commit on the gate takes nothing more under it, and what waits is buried. Called by the relay with a
+//! member's notice, and by the edge of `StopService` with the stop secret. Learns no name; never stops a slip for somebody who is
+//! neither its party nor holds its secret, and tells such a caller no more than that it is done.
 
-use crate::gateway::Gateway;
-use kith_proto::id::SlipId;
+use std::collections::BTreeSet;
+
+use kith_proto::id::{OrgId, SlipId};
 use kith_proto::problem::Problem;
+use kith_proto::slip::stop_hash;
+use kith_proto::v1;
 use kith_service::status::Failure;
+use kith_service::store::{StoreError, Tx};
 
-/// Stops the slip that the secret opens; returns when it was stopped, ms UTC.
-pub async fn by_secret(_gateway: &Gateway, _slip_id: SlipId, _secret: &[u8; 32]) -> Result<i64, Failure> {
-    Err(Failure::new(Problem::Unavailable))
+use crate::audit::{Code, Event};
+use crate::gateway::Gateway;
+use crate::relay::bury::{BuryError, Told, bury};
+use crate::store::mailbox;
+use crate::store::notice::Frame;
+use crate::store::slip::{self, SlipRow, StopRow};
+
+/// Why a slip was not stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum StopError {
+    /// No slip has this id and this secret; which of the two is wrong is not said.
+    #[error("no slip is stopped by this secret")]
+    NotFound,
+    /// The rows could not be written, or the gateway could not sign: try again.
+    #[error(transparent)]
+    Bury(#[from] BuryError),
+}
+
+impl StopError {
+    /// The problem code that an edge answers.
+    pub fn problem(&self) -> Problem {
+        match self {
+            Self::NotFound => Problem::NotFound,
+            Self::Bury(error) => error.problem(),
+        }
+    }
+}
+
+impl From<StoreError> for StopError {
+    fn from(error: StoreError) -> Self {
+        Self::Bury(error.into())
+    }
+}
+
+/// Stops the slip that the secret opens; returns when it was stopped, ms UTC: the first time, when it comes again.
+pub async fn by_secret(gateway: &Gateway, slip_id: SlipId, secret: &[u8; 32]) -> Result<i64, Failure> {
+    let opened = stop_hash(secret);
+    let stopped = gateway
+        .store
+        .tx("stop by secret", |mut tx| async move {
+            let tx = &mut tx;
+            let slip = slip::lock(tx, slip_id).await?;
+            // Hashes of 256 random bits: how long comparing takes tells nothing of the secret.
+            let slip = slip
+                .filter(|slip| slip.stop_hash == opened)
+                .ok_or(StopError::NotFound)?;
+            if let Some(stop) = standing(tx, slip_id, &slip).await? {
+                return Ok((stop.stopped_at_ms, BTreeSet::new()));
+            }
+            let mut told = Told::default();
+            let at_ms = stop(gateway, tx, (slip_id, &slip), None, &mut told).await?;
+            Ok::<_, StopError>((at_ms, told.write(tx).await?))
+        })
+        .await;
+    match stopped {
+        Ok((at_ms, woken)) => {
+            gateway.relay.wake_all(&woken);
+            Ok(at_ms)
+        }
+        Err(error) => {
+            if error.problem() != Problem::NotFound {
+                tracing::warn!(%error, "a slip was not stopped");
+            }
+            Err(Failure::new(error.problem()))
+        }
+    }
+}
+
+/// Stops a slip for a member that is a party to it, and tells it so, also when it was stopped before. Of a slip that no envelope
+/// has shown yet the member's word is kept: it counts once the slip shows that the member is a party.
+pub async fn by_member(gateway: &Gateway, member: &OrgId, slip_id: SlipId) -> Result<(), StopError> {
+    let woken = gateway
+        .store
+        .tx("stop by member", |mut tx| async move {
+            let tx = &mut tx;
+            let mut told = Told::default();
+            match slip::lock(tx, slip_id).await? {
+                Some(slip) if slip.has(member) => match standing(tx, slip_id, &slip).await? {
+                    Some(stop) => told.notice(member, stopped(slip_id, &stop)),
+                    None => {
+                        stop(gateway, tx, (slip_id, &slip), Some(member), &mut told).await?;
+                    }
+                },
+                Some(_) => told.notice(member, stopped(slip_id, &now(gateway, Some(member)))),
+                None => keep(gateway, tx, slip_id, member, &mut told).await?,
+            }
+            Ok::<_, StopError>(told.write(tx).await?)
+        })
+        .await?;
+    gateway.relay.wake_all(&woken);
+    Ok(())
+}
+
+/// The stop of a slip that counts.
+async fn standing(tx: &mut Tx, slip_id: SlipId, slip: &SlipRow) -> Result<Option<StopRow>, StoreError> {
+    let mut stops = slip::stops(tx, &[slip_id]).await?;
+    Ok(stops.remove(&slip_id).filter(|stop| stop.counts_for(slip)))
+}
+
+/// Stops a locked slip that was not stopped.
+async fn stop(
+    gateway: &Gateway,
+    tx: &mut Tx,
+    (slip_id, slip): (SlipId, &SlipRow),
+    member: Option<&OrgId>,
+    told: &mut Told,
+) -> Result<i64, BuryError> {
+    let row = now(gateway, member);
+    slip::stop(tx, slip_id, &row).await?;
+    told.events.push(event(gateway, slip_id, &row)?);
+    let waiting = mailbox::of_slip(tx, slip_id).await?;
+    bury(gateway, tx, &waiting, Problem::ConsentWithdrawn, told).await?;
+    for party in [&slip.sender, &slip.recipient] {
+        told.notice(party, stopped(slip_id, &row));
+    }
+    Ok(row.stopped_at_ms)
+}
+
+/// Keeps the word of a member about a slip that was never seen; another member's word about it stays, as it may be the party's.
+async fn keep(
+    gateway: &Gateway,
+    tx: &mut Tx,
+    slip_id: SlipId,
+    member: &OrgId,
+    told: &mut Told,
+) -> Result<(), BuryError> {
+    let row = now(gateway, Some(member));
+    let known = slip::stops(tx, &[slip_id]).await?;
+    if !known.contains_key(&slip_id) {
+        slip::stop(tx, slip_id, &row).await?;
+        told.events.push(event(gateway, slip_id, &row)?);
+    }
+    told.notice(member, stopped(slip_id, known.get(&slip_id).unwrap_or(&row)));
+    Ok(())
+}
+
+fn now(gateway: &Gateway, member: Option<&OrgId>) -> StopRow {
+    StopRow {
+        organisation: member.cloned(),
+        stopped_at_ms: gateway.clock.now_ms(),
+    }
+}
+
+fn stopped(slip_id: SlipId, stop: &StopRow) -> Frame {
+    Frame::Stopped(v1::SlipStopped {
+        slip_id: slip_id.as_bytes().to_vec(),
+        stopped_at_ms: stop.stopped_at_ms,
+        by_secret: stop.organisation.is_none(),
+    })
+}
+
+fn event(gateway: &Gateway, slip_id: SlipId, stop: &StopRow) -> Result<Event, BuryError> {
+    let event =
+        Event::new(&gateway.rng, Code::SlipStopped, stop.stopped_at_ms).map_err(|_| BuryError::Library)?;
+    let event = event.bytes("slip_id", slip_id.as_bytes());
+    Ok(match &stop.organisation {
+        Some(member) => event.org("by", member),
+        None => event.word("by", "secret"),
+    })
 }

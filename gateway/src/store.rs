@@ -8,9 +8,14 @@ use std::sync::LazyLock;
 
 pub mod audit;
 pub mod counter;
+pub mod mailbox;
 pub mod member;
 pub mod network;
+pub mod notice;
+pub mod pair;
 pub mod service;
+pub mod slip;
+pub mod taken;
 
 /// The name that a gateway's database carries; another product's database is refused.
 pub const PRODUCT: &str = "kith-gateway";

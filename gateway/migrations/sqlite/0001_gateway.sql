@@ -50,6 +50,7 @@ CREATE TABLE pair (
   mailbox_bytes INTEGER NOT NULL,
   PRIMARY KEY (sender, recipient)
 );
+CREATE INDEX pair_by_recipient ON pair (recipient);
 
 -- Slips seen by the gate. Gate and stop lock the same row.
 CREATE TABLE slip (
@@ -103,6 +104,8 @@ CREATE TABLE mailbox (
 CREATE INDEX mailbox_by_recipient ON mailbox (recipient, position);
 CREATE INDEX mailbox_by_slip ON mailbox (slip_id);
 CREATE INDEX mailbox_by_time ON mailbox (taken_at_ms);
+CREATE INDEX mailbox_by_expiry ON mailbox (expires_at_ms);
+CREATE INDEX mailbox_by_batch ON mailbox (batch_id);
 
 -- The tombstone of every envelope id answered finally, so that a repeat is answered the same way; kept 60 days.
 CREATE TABLE taken (
@@ -117,6 +120,8 @@ CREATE TABLE taken (
   delivered_at_ms INTEGER
 );
 CREATE INDEX taken_by_time ON taken (taken_at_ms);
+CREATE INDEX taken_by_number ON taken (sender, recipient, number);
+CREATE INDEX taken_by_delivery ON taken (delivered_at_ms);
 
 -- Frames kept for a node until it says NoticesHeld (serialised AttachResponse).
 CREATE TABLE notice (

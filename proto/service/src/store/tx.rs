@@ -144,7 +144,7 @@ impl Open {
                     Door::Read => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
                     Door::Write => "BEGIN",
                 };
-                Held::Pooled(pool.begin_with(statement).await.map_err(end_of_begin)?)
+                Held::Pooled(begin_pooled(pool, statement).await?)
             }
         };
         Ok(Self {
@@ -229,6 +229,21 @@ impl Open {
             self.fault = self.fault.max(fault);
             StoreError::from(error)
         })
+    }
+}
+
+/// Begins on a connection of the pool, in a task of its own: the driver counts a transaction only once its `BEGIN` was
+/// answered, so a caller that went away before would give a connection back with a transaction open that nobody ends,
+/// and the next caller would find itself inside it, read-only or on an old view.
+async fn begin_pooled(
+    pool: &sqlx::Pool<Db>,
+    statement: &'static str,
+) -> Result<Transaction<'static, Db>, End<StoreError>> {
+    let pool = pool.clone();
+    let begun = tokio::spawn(async move { pool.begin_with(statement).await }).await;
+    match begun {
+        Ok(outcome) => outcome.map_err(end_of_begin),
+        Err(_) => Err(End::Over(StoreError::unavailable("begin"))),
     }
 }
 

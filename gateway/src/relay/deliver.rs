@@ -1,0 +1,257 @@
+//! What goes down a stream: notices in number order, mail in the order of commits, and word of changed members.
+//! Runs beside the stream's reader until the stream ends. Reads mail in chunks, checks consent and members again on the way out,
+//! and never has more than the limit of envelopes out without a receipt. Deletes nothing: only receipts empty a mailbox.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kith_proto::id::OrgId;
+use kith_proto::problem::Problem;
+use kith_proto::v1::{self, attach_response::Frame, delivered_envelope::What};
+use kith_service::store::StoreError;
+use kith_service::tls::identity::Identity;
+use tokio::sync::watch;
+
+use super::bury::{BuryError, Told, bury};
+use super::streams::Open;
+use super::{Out, RelayError};
+use crate::gateway::Gateway;
+use crate::limits::{
+    DELIVERY_BYTES_MAX, DELIVERY_IN_FLIGHT_MAX, DELIVERY_POLL_MS, DELIVERY_ROWS_MAX, NOTICES_MAX,
+};
+use crate::members::{MemberMap, Standing};
+use crate::store::mailbox::{self, Waiting};
+use crate::store::notice;
+
+/// The courier of one stream.
+pub struct Courier<'a> {
+    gateway: &'a Gateway,
+    peer: &'a Identity,
+    open: &'a Open,
+    out: &'a Out,
+    members: watch::Receiver<i64>,
+    /// The last position looked at.
+    cursor: i64,
+    /// The last notice sent.
+    noticed: u64,
+    /// Senders whose mail waits for the end of a suspension, and where the first of it stands.
+    held_back: BTreeSet<OrgId>,
+    held_back_at: Option<i64>,
+}
+
+impl<'a> Courier<'a> {
+    /// A courier for a stream that has just said hello.
+    pub fn new(gateway: &'a Gateway, peer: &'a Identity, open: &'a Open, out: &'a Out) -> Self {
+        Self {
+            gateway,
+            peer,
+            open,
+            out,
+            members: gateway.members.follow(),
+            cursor: 0,
+            noticed: 0,
+            held_back: BTreeSet::new(),
+            held_back_at: None,
+        }
+    }
+
+    /// Delivers until the stream must end; returns why.
+    pub async fn run(mut self) -> RelayError {
+        loop {
+            let step = self.step().await;
+            match step {
+                Ok(true) => {}
+                Ok(false) => self.wait().await,
+                Err(error) => return error,
+            }
+        }
+    }
+
+    async fn wait(&mut self) {
+        tokio::select! {
+            () = self.open.woken() => {}
+            // An error says that the gateway is going; the stream is ended by others then.
+            _ = self.members.changed() => self.members.mark_changed(),
+            () = tokio::time::sleep(Duration::from_millis(DELIVERY_POLL_MS)) => {}
+        }
+    }
+
+    /// Does one thing; says whether there may be more to do.
+    async fn step(&mut self) -> Result<bool, RelayError> {
+        if self.peer.not_after_ms <= self.gateway.clock.now_ms() {
+            return Err(RelayError::CertificateEnded);
+        }
+        if self.members.has_changed().unwrap_or(false) {
+            return self.members_changed().await.map(|()| true);
+        }
+        Ok(self.notices().await? || self.mail().await?)
+    }
+
+    /// Tells the node, and looks again at what waited for the end of a suspension.
+    async fn members_changed(&mut self) -> Result<(), RelayError> {
+        let cursor = self.members.borrow_and_update().unsigned_abs();
+        if self.gateway.members.get(&self.peer.org).is_none() {
+            return Err(RelayError::NoMember);
+        }
+        if let Some(first) = self.held_back_at.take() {
+            self.cursor = self.cursor.min(first.saturating_sub(1));
+            self.held_back.clear();
+        }
+        let changed = v1::MembersChanged { cursor };
+        self.out.frame(Frame::MembersChanged(changed)).await
+    }
+
+    async fn notices(&mut self) -> Result<bool, RelayError> {
+        let (member, noticed) = (&self.peer.org, self.noticed);
+        let notices = self
+            .gateway
+            .store
+            .read("notices", |mut tx| async move {
+                notice::after(&mut tx, member, noticed, NOTICES_MAX).await
+            })
+            .await?;
+        let found = !notices.is_empty();
+        for notice in notices {
+            self.noticed = notice.notice_number;
+            self.out.response(notice).await?;
+        }
+        Ok(found)
+    }
+
+    async fn mail(&mut self) -> Result<bool, RelayError> {
+        let room = DELIVERY_IN_FLIGHT_MAX.saturating_sub(self.open.in_flight());
+        let rows_max = room.min(DELIVERY_ROWS_MAX);
+        if rows_max == 0 {
+            return Ok(false);
+        }
+        let (member, cursor) = (&self.peer.org, self.cursor);
+        let rows = self
+            .gateway
+            .store
+            .read("deliver", |mut tx| async move {
+                mailbox::chunk(&mut tx, member, cursor, (rows_max, DELIVERY_BYTES_MAX)).await
+            })
+            .await?;
+        let Some(last) = rows.last().map(|row| row.position) else {
+            return Ok(false);
+        };
+        let now_ms = self.gateway.clock.now_ms();
+        if rows.iter().any(|row| ended(row, now_ms).is_some()) {
+            bury_ended(self.gateway, &rows, now_ms).await?;
+            // Read again: the tombstones stand where the envelopes stood.
+            return Ok(true);
+        }
+        let rows = self.passing(rows);
+        self.send(rows).await?;
+        self.cursor = last;
+        Ok(true)
+    }
+
+    /// Leaves out what is out already, and what waits for the end of a suspension: then also what stands behind it in its pair.
+    fn passing(&mut self, rows: Vec<Waiting>) -> Vec<Waiting> {
+        let members = self.gateway.members.all();
+        let own = is_suspended(&members, &self.peer.org);
+        let mut passing = Vec::with_capacity(rows.len());
+        for row in rows {
+            if self.open.is_out(&row.envelope_id) {
+                continue;
+            }
+            let tombstone = matches!(row.what, What::Tombstone(_));
+            let barred = !row.exempt && !tombstone && (own || is_suspended(&members, &row.sender));
+            if !barred && !(row.ordered && self.held_back.contains(&row.sender)) {
+                passing.push(row);
+                continue;
+            }
+            if row.ordered {
+                self.held_back.insert(row.sender);
+            }
+            self.held_back_at.get_or_insert(row.position);
+        }
+        passing
+    }
+
+    async fn send(&self, rows: Vec<Waiting>) -> Result<(), RelayError> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let ids: &BTreeSet<[u8; 16]> = &rows.iter().filter_map(|row| row.batch_id).collect();
+        let batches = self
+            .gateway
+            .store
+            .read("order batches", |mut tx| async move {
+                mailbox::batches(&mut tx, ids).await
+            })
+            .await?;
+        let sent = rows
+            .iter()
+            .map(|row| (row.envelope_id, matches!(row.what, What::Envelope(_))));
+        self.open.out(sent);
+        let mut items: Vec<v1::Delivered> = Vec::new();
+        let mut item_of = None;
+        for row in rows {
+            let this = row.batch_id;
+            if this.is_none() || item_of != this {
+                let order = this.map(|id| batches.get(&id).cloned().ok_or(MISSING_BATCH));
+                items.push(v1::Delivered {
+                    order: order.transpose()?,
+                    taken_at_ms: row.taken_at_ms,
+                    envelopes: Vec::new(),
+                });
+            }
+            item_of = this;
+            if let Some(item) = items.last_mut() {
+                item.envelopes
+                    .push(v1::DeliveredEnvelope { what: Some(row.what) });
+            }
+        }
+        self.out.frame(Frame::Delivery(v1::Delivery { items })).await
+    }
+}
+
+const MISSING_BATCH: StoreError = StoreError::Corrupt {
+    table: "mailbox",
+    column: "batch_id",
+};
+
+fn is_suspended(members: &Arc<MemberMap>, member: &OrgId) -> bool {
+    members
+        .get(member)
+        .is_none_or(|known| known.state == Standing::Suspended)
+}
+
+/// Why an envelope is not delivered any more.
+fn ended(row: &Waiting, now_ms: i64) -> Option<Problem> {
+    if row.exempt || matches!(row.what, What::Tombstone(_)) {
+        None
+    } else if row.stopped {
+        Some(Problem::ConsentWithdrawn)
+    } else if row.expires_at_ms <= now_ms {
+        Some(Problem::DeadlineExceeded)
+    } else {
+        None
+    }
+}
+
+async fn bury_ended(gateway: &Gateway, rows: &[Waiting], now_ms: i64) -> Result<(), BuryError> {
+    let woken = gateway
+        .store
+        .tx("bury", |mut tx| async move {
+            let mut told = Told::default();
+            for problem in [Problem::ConsentWithdrawn, Problem::DeadlineExceeded] {
+                let ids: Vec<[u8; 16]> = rows
+                    .iter()
+                    .filter(|row| ended(row, now_ms) == Some(problem))
+                    .map(|row| row.envelope_id)
+                    .collect();
+                // What was settled or buried since is not found, or found buried.
+                let held = mailbox::held(&mut tx, &ids).await?;
+                let held: Vec<_> = held.into_values().collect();
+                bury(gateway, &mut tx, &held, problem, &mut told).await?;
+            }
+            Ok::<_, BuryError>(told.write(&mut tx).await?)
+        })
+        .await?;
+    gateway.relay.wake_all(&woken);
+    Ok(())
+}

@@ -1,0 +1,133 @@
+//! The open streams: at most one a member, the newest; woken when something waits for their member.
+//! Filled by [`super::attach`]; woken by whoever commits something for a member. Keeps nothing that must survive the process.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use kith_proto::id::OrgId;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::RelayError;
+use crate::limits::STREAMS_MAX;
+
+/// All open streams.
+#[derive(Debug, Default)]
+pub struct Streams {
+    open: Mutex<BTreeMap<OrgId, Arc<Open>>>,
+    opened: AtomicU64,
+    /// Streams at work, the replaced ones included.
+    count: Mutex<usize>,
+}
+
+/// One open stream.
+#[derive(Debug)]
+pub struct Open {
+    id: u64,
+    wake: Notify,
+    replaced: CancellationToken,
+    /// Ids delivered and not yet receipted; `true` for those that count against the limit, which tombstones do not.
+    in_flight: Mutex<BTreeMap<[u8; 16], bool>>,
+}
+
+/// A stream's place among the open ones; given up when dropped.
+#[derive(Debug)]
+pub struct Place<'a> {
+    streams: &'a Streams,
+    member: OrgId,
+    /// The stream.
+    pub open: Arc<Open>,
+}
+
+impl Streams {
+    /// Opens a member's stream and ends the one before.
+    pub fn open(&self, member: &OrgId) -> Result<Place<'_>, RelayError> {
+        {
+            let mut count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
+            if *count >= STREAMS_MAX {
+                return Err(RelayError::Busy);
+            }
+            *count += 1;
+        }
+        let open = Arc::new(Open {
+            id: self.opened.fetch_add(1, Ordering::Relaxed),
+            wake: Notify::new(),
+            replaced: CancellationToken::new(),
+            in_flight: Mutex::default(),
+        });
+        if let Some(before) = self.lock().insert(member.clone(), open.clone()) {
+            before.replaced.cancel();
+        }
+        Ok(Place {
+            streams: self,
+            member: member.clone(),
+            open,
+        })
+    }
+
+    /// Tells the streams of these members that something waits.
+    pub fn wake_all<'m>(&self, members: impl IntoIterator<Item = &'m OrgId>) {
+        let open = self.lock();
+        for member in members {
+            if let Some(stream) = open.get(member) {
+                stream.wake.notify_one();
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<OrgId, Arc<Open>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut open = self.streams.lock();
+        if open.get(&self.member).is_some_and(|held| held.id == self.open.id) {
+            open.remove(&self.member);
+        }
+        let mut count = self.streams.count.lock().unwrap_or_else(PoisonError::into_inner);
+        *count = count.saturating_sub(1);
+    }
+}
+
+impl Open {
+    /// Waits until something waits for the member.
+    pub async fn woken(&self) {
+        self.wake.notified().await;
+    }
+
+    /// Waits until a newer stream of the member has taken over.
+    pub async fn replaced(&self) {
+        self.replaced.cancelled().await;
+    }
+
+    /// How many envelopes are out without a receipt.
+    pub fn in_flight(&self) -> usize {
+        self.sent().values().filter(|counts| **counts).count()
+    }
+
+    /// Whether the envelope or tombstone is out already.
+    pub fn is_out(&self, id: &[u8; 16]) -> bool {
+        self.sent().contains_key(id)
+    }
+
+    /// Notes what goes out; `counts` is false for a tombstone.
+    pub fn out(&self, sent: impl IntoIterator<Item = ([u8; 16], bool)>) {
+        self.sent().extend(sent);
+    }
+
+    /// Notes what was receipted, and wakes the stream for more.
+    pub fn receipted<'i>(&self, ids: impl IntoIterator<Item = &'i [u8; 16]>) {
+        let mut sent = self.sent();
+        for id in ids {
+            sent.remove(id);
+        }
+        self.wake.notify_one();
+    }
+
+    fn sent(&self) -> MutexGuard<'_, BTreeMap<[u8; 16], bool>> {
+        self.in_flight.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

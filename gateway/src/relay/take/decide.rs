@@ -1,0 +1,370 @@
+//! What becomes of each line of a batch: taken, refused for good, to come again, or answered as before. Pure but for the gateway's
+//! signature on refusals: works on what [`super`] has looked up and gives what it has to write.
+//! Lines of one pair are decided in their order, across the submissions of the batch; nothing is taken twice or past a gap.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use kith_proto::envelope::{Ground, Verified};
+use kith_proto::id::{OrgId, SlipId};
+use kith_proto::order::{self, OrderError, Position};
+use kith_proto::permits::MemberState;
+use kith_proto::problem::Problem;
+use kith_proto::words::EnvelopeKind;
+use kith_proto::{receipt, v1};
+
+use super::{Answer, TakeError};
+use crate::gate::{self, Facts, Refusal, SlipRecord};
+use crate::gateway::Gateway;
+use crate::limits::BEHIND_RETRY_MS;
+use crate::members::{KnownMember, MemberMap};
+use crate::relay::answer;
+use crate::relay::submit::{Line, Submission, What};
+use crate::store::pair::{Moved, Pair, PairRow};
+use crate::store::slip::{SlipRow, StopRow};
+use crate::store::taken::TakenRow;
+
+/// What was looked up for a batch.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    /// Where its pairs stand.
+    pub(super) pairs: BTreeMap<Pair, PairRow>,
+    /// Outcomes by id, of every id that its lines claim.
+    pub(super) ids: BTreeMap<[u8; 16], TakenRow>,
+    /// Outcomes by number, of the lines that came before.
+    pub(super) numbers: BTreeMap<(Pair, u64), TakenRow>,
+    /// The slips of its envelopes as recorded.
+    pub(super) slips: BTreeMap<SlipId, SlipRow>,
+    /// The stops of these slips.
+    pub(super) stops: BTreeMap<SlipId, StopRow>,
+    /// Questions and answers taken today.
+    pub(super) forms: BTreeMap<Pair, i64>,
+    /// Bytes waiting for each recipient.
+    pub(super) waiting: BTreeMap<OrgId, i64>,
+}
+
+/// A line with a new outcome.
+#[derive(Debug)]
+pub(super) struct Stored<'a> {
+    /// Which submission of the batch.
+    pub(super) submission: usize,
+    /// The line.
+    pub(super) line: &'a Line,
+    /// The head, when it was taken.
+    pub(super) head: Option<&'a Verified>,
+    /// Its outcome.
+    pub(super) outcome: TakenRow,
+    /// What its recipient gets in its place; `None` when it was taken, or stands outside the order.
+    pub(super) tombstone: Option<v1::Dropped>,
+}
+
+/// What a batch comes to.
+#[derive(Debug, Default)]
+pub(super) struct Decided<'a> {
+    /// For each submission its answers, one a line, or why its stream ends.
+    pub(super) answers: Vec<Result<Vec<Answer>, TakeError>>,
+    /// New outcomes, in the order of their positions.
+    pub(super) stored: Vec<Stored<'a>>,
+    /// How far its pairs moved.
+    pub(super) moved: BTreeMap<Pair, Moved>,
+    /// Questions and answers taken.
+    pub(super) forms: BTreeMap<Pair, i64>,
+}
+
+/// Decides a batch. Fails as a whole when the gateway can neither sign nor draw randomness.
+pub(super) fn decide<'a>(
+    gateway: &Gateway,
+    rows: &'a [Submission],
+    held: Held,
+    now_ms: i64,
+) -> Result<Decided<'a>, TakeError> {
+    let mut decider = Decider {
+        gateway,
+        members: gateway.members.all(),
+        now_ms,
+        held,
+        out: Decided::default(),
+    };
+    for (index, row) in rows.iter().enumerate() {
+        let answers = match decider.submission(index, row) {
+            Err(error @ TakeError::Library) => return Err(error),
+            answers => answers,
+        };
+        decider.out.answers.push(answers);
+    }
+    Ok(decider.out)
+}
+
+struct Decider<'a, 'g> {
+    gateway: &'g Gateway,
+    members: Arc<MemberMap>,
+    now_ms: i64,
+    held: Held,
+    out: Decided<'a>,
+}
+
+impl<'a> Decider<'a, '_> {
+    fn submission(&mut self, index: usize, row: &'a Submission) -> Result<Vec<Answer>, TakeError> {
+        let Some(order) = &row.order else {
+            let answers = row.lines.iter().map(|line| self.unordered(index, row, line));
+            return answers.collect();
+        };
+        let last = self.position(&row.pair);
+        match order::resume(last, &order.batch) {
+            Ok(_) | Err(OrderError::Gap { .. }) => {}
+            Err(error) => return Err(TakeError::Order(error)),
+        }
+        // Repeats come first, so a fork is found before anything of the submission has been decided.
+        let answers = row.lines.iter().map(|line| match line.number {
+            Some(number) if number <= last.number() => self.repeat(&row.pair, number, line),
+            Some(number) if Some(number) == self.position(&row.pair).number().checked_add(1) => {
+                self.next(index, row, line)
+            }
+            _ => Ok(later(line, Refusal::later(Problem::Unavailable, BEHIND_RETRY_MS))),
+        });
+        answers.collect()
+    }
+
+    fn position(&self, pair: &Pair) -> Position {
+        match (self.out.moved.get(pair), self.held.pairs.get(pair)) {
+            (Some(moved), _) => moved.position,
+            (None, Some(row)) => row.position,
+            (None, None) => Position::START,
+        }
+    }
+
+    /// Answers a line that came before, from its stored outcome. One that is no longer known has outlived its window.
+    fn repeat(&self, pair: &Pair, number: u64, line: &Line) -> Result<Answer, TakeError> {
+        match self.held.numbers.get(&(pair.clone(), number)) {
+            Some(row) if row.envelope_hash != line.hash => Err(TakeError::Order(OrderError::Fork { number })),
+            Some(row) => Ok(again(row)),
+            None => self.refused(line, Refusal::last(Problem::DeadlineExceeded)),
+        }
+    }
+
+    /// Decides the line that follows on the pair's last one.
+    fn next(&mut self, index: usize, row: &'a Submission, line: &'a Line) -> Result<Answer, TakeError> {
+        match self.verdict(row, line, true) {
+            Ok(head) => Ok(self.take(index, row, line, head)),
+            Err(refusal) if refusal.is_final() => self.refuse(index, row, line, refusal),
+            Err(refusal) => Ok(later(line, refusal)),
+        }
+    }
+
+    /// Decides an envelope outside the order: a repeat is answered as before, another envelope under its id refused.
+    fn unordered(&mut self, index: usize, row: &'a Submission, line: &'a Line) -> Result<Answer, TakeError> {
+        if let Some(known) = self.held.ids.get(&line.answer_id) {
+            return if known.envelope_hash == line.hash && known.pair == row.pair {
+                Ok(again(known))
+            } else {
+                self.refused(line, Refusal::last(Problem::Conflict))
+            };
+        }
+        match self.verdict(row, line, false) {
+            Ok(head) => Ok(self.take(index, row, line, head)),
+            Err(refusal) if refusal.is_final() => self.refuse(index, row, line, refusal),
+            Err(refusal) => Ok(later(line, refusal)),
+        }
+    }
+
+    fn verdict(&self, row: &Submission, line: &'a Line, ordered: bool) -> Result<&'a Verified, Refusal> {
+        let What::Envelope { encoded, read } = &line.what else {
+            return Err(Refusal::last(Problem::ConsentWithdrawn));
+        };
+        let verified = read.as_ref().map_err(|refusal| *refusal)?;
+        let head = &verified.head;
+        if head.to != row.pair.recipient || gate::is_unordered(head.kind) == ordered {
+            return Err(Refusal::last(Problem::Invalid));
+        }
+        if self.held.ids.contains_key(&line.answer_id) {
+            return Err(Refusal::last(Problem::Conflict));
+        }
+        let pair = &row.pair;
+        let moved = self.out.moved.get(pair).map_or(0, |moved| moved.bytes);
+        let recipient = self.members.get(&pair.recipient);
+        let facts = Facts {
+            now_ms: self.now_ms,
+            from: state(self.members.get(&pair.sender)),
+            to: state(recipient),
+            recipient: recipient.map(|known| &known.member),
+            slip: self.slip_record(verified),
+            forms_today: self.held.forms.get(pair).copied().unwrap_or_default(),
+            mailbox_bytes: self
+                .held
+                .waiting
+                .get(&pair.recipient)
+                .copied()
+                .unwrap_or_default(),
+            pair_bytes: self.held.pairs.get(pair).map_or(0, |row| row.mailbox_bytes) + moved,
+            envelope_bytes: i64::try_from(encoded.len()).unwrap_or(i64::MAX),
+        };
+        gate::judge(head, &facts)?;
+        Ok(verified)
+    }
+
+    fn slip_record(&self, verified: &Verified) -> SlipRecord {
+        let Ground::Slip { claimed, .. } = &verified.head.ground else {
+            return SlipRecord::Standing;
+        };
+        let Some(row) = self.held.slips.get(&claimed.id) else {
+            return SlipRecord::Another;
+        };
+        let same =
+            row.sender == claimed.from && row.recipient == claimed.to && row.stop_hash == claimed.stop_hash;
+        let stop = self.held.stops.get(&claimed.id);
+        if !same {
+            SlipRecord::Another
+        } else if stop.is_some_and(|stop| stop.counts_for(row)) {
+            SlipRecord::Stopped
+        } else {
+            SlipRecord::Standing
+        }
+    }
+
+    fn take(&mut self, index: usize, row: &'a Submission, line: &'a Line, head: &'a Verified) -> Answer {
+        let bytes = match &line.what {
+            What::Envelope { encoded, .. } => i64::try_from(encoded.len()).unwrap_or(i64::MAX),
+            What::Withheld => 0,
+        };
+        self.advance(row, line, bytes);
+        *self.held.waiting.entry(row.pair.recipient.clone()).or_default() += bytes;
+        if matches!(head.head.kind, EnvelopeKind::Question | EnvelopeKind::Answer) {
+            *self.held.forms.entry(row.pair.clone()).or_default() += 1;
+            *self.out.forms.entry(row.pair.clone()).or_default() += 1;
+        }
+        let outcome = self.outcome(row, line, line.answer_id);
+        let answer = again(&outcome);
+        self.store(Stored {
+            submission: index,
+            line,
+            head: Some(head),
+            outcome,
+            tombstone: None,
+        });
+        answer
+    }
+
+    fn refuse(
+        &mut self,
+        index: usize,
+        row: &'a Submission,
+        line: &'a Line,
+        refusal: Refusal,
+    ) -> Result<Answer, TakeError> {
+        let refused = self.sign_refused(line, refusal)?;
+        // A used or unknown id keeps its own outcome; this one goes under a stand-in.
+        let free = !self.held.ids.contains_key(&line.answer_id);
+        let row_id = if free {
+            line.answer_id
+        } else {
+            self.gateway.rng.bytes().map_err(|_| TakeError::Library)?
+        };
+        let tombstone = match line.number {
+            Some(number) => Some(self.tombstone(row_id, line, number, refusal.problem)?),
+            None => None,
+        };
+        self.advance(row, line, 0);
+        let outcome = TakenRow {
+            problem: Some(refusal.problem),
+            refused: Some(refused.clone()),
+            ..self.outcome(row, line, row_id)
+        };
+        // What waits for nobody is not kept: the recipient is no member.
+        let tombstone = tombstone.filter(|_| self.members.contains_key(&row.pair.recipient));
+        self.store(Stored {
+            submission: index,
+            line,
+            head: None,
+            outcome,
+            tombstone,
+        });
+        Ok(Answer::Refused(refused))
+    }
+
+    fn tombstone(
+        &self,
+        row_id: [u8; 16],
+        line: &Line,
+        number: u64,
+        problem: Problem,
+    ) -> Result<v1::Dropped, TakeError> {
+        let mut dropped = v1::Dropped {
+            envelope_id: row_id.to_vec(),
+            envelope_hash: line.hash.to_vec(),
+            number,
+            problem: problem.number(),
+            dropped_at_ms: self.now_ms,
+            signature: Vec::new(),
+        };
+        receipt::sign(&self.gateway.keys.signing, &mut dropped).map_err(|_| TakeError::Library)?;
+        Ok(dropped)
+    }
+
+    fn refused(&self, line: &Line, refusal: Refusal) -> Result<Answer, TakeError> {
+        self.sign_refused(line, refusal).map(Answer::Refused)
+    }
+
+    fn sign_refused(&self, line: &Line, refusal: Refusal) -> Result<v1::Refused, TakeError> {
+        let envelope = (line.answer_id, line.hash);
+        answer::refused(&self.gateway.keys.signing, envelope, refusal, self.now_ms)
+            .map_err(|_| TakeError::Library)
+    }
+
+    fn outcome(&self, row: &Submission, line: &Line, envelope_id: [u8; 16]) -> TakenRow {
+        TakenRow {
+            envelope_id,
+            envelope_hash: line.hash,
+            pair: row.pair.clone(),
+            number: line.number,
+            taken_at_ms: self.now_ms,
+            problem: None,
+            refused: None,
+        }
+    }
+
+    fn advance(&mut self, row: &Submission, line: &Line, bytes: i64) {
+        let position = match line.number {
+            Some(number) => Position::at(number, line.hash),
+            None => self.position(&row.pair),
+        };
+        let moved = self.out.moved.entry(row.pair.clone());
+        let moved = moved.or_insert(Moved { position, bytes: 0 });
+        moved.position = position;
+        moved.bytes += bytes;
+    }
+
+    fn store(&mut self, stored: Stored<'a>) {
+        let outcome = &stored.outcome;
+        self.held.ids.insert(outcome.envelope_id, outcome.clone());
+        if let Some(number) = outcome.number {
+            self.held
+                .numbers
+                .insert((outcome.pair.clone(), number), outcome.clone());
+        }
+        self.out.stored.push(stored);
+    }
+}
+
+fn state(member: Option<&Arc<KnownMember>>) -> MemberState {
+    member.map_or(MemberState::NotMember, |known| known.state.into())
+}
+
+/// The answer of an outcome. One that was taken is receipted as taken, also when it was dropped later: a notice told that.
+fn again(row: &TakenRow) -> Answer {
+    match &row.refused {
+        Some(refused) => Answer::Refused(refused.clone()),
+        None => Answer::Taken {
+            envelope_id: row.envelope_id,
+            envelope_hash: row.envelope_hash,
+            taken_at_ms: row.taken_at_ms,
+        },
+    }
+}
+
+fn later(line: &Line, refusal: Refusal) -> Answer {
+    Answer::Later {
+        envelope_id: line.answer_id,
+        envelope_hash: line.hash,
+        refusal,
+    }
+}
