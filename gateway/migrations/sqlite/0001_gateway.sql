@@ -103,9 +103,6 @@ CREATE TABLE mailbox (
 );
 CREATE INDEX mailbox_by_recipient ON mailbox (recipient, position);
 CREATE INDEX mailbox_by_slip ON mailbox (slip_id);
-CREATE INDEX mailbox_by_time ON mailbox (taken_at_ms);
-CREATE INDEX mailbox_by_expiry ON mailbox (expires_at_ms);
-CREATE INDEX mailbox_by_batch ON mailbox (batch_id);
 
 -- The tombstone of every envelope id answered finally, so that a repeat is answered the same way; kept 60 days.
 CREATE TABLE taken (

@@ -184,193 +184,73 @@ fn resign(envelope: &mut v1::Envelope, turn: fn(&mut v1::Head)) {
     envelope.signature = signature.0.to_vec().into();
 }
 
+/// What a case is called, its kind, what is turned, and how the gate then answers.
+type Row = (&'static str, EnvelopeKind, Turn, Problem, i64);
+
+const FINAL: i64 = 0;
+
+#[rustfmt::skip]
+const REASONS: &[Row] = {
+    use EnvelopeKind::{Disclosure, Event, Question, Referral};
+    use Problem as P;
+    &[
+        ("oversized head", Referral, |c| c.spoil = |e| resign(e, |h| h.network = "x".repeat(9000)), P::TooLarge, FINAL),
+        ("oversized", Referral, |c| c.spoil = |e| e.ciphertext = vec![0; 1 << 20].into(), P::TooLarge, FINAL),
+        ("truncated head", Referral, |c| c.spoil = |e| e.head.truncate(20), P::Invalid, FINAL),
+        ("another version", Referral, |c| c.spoil = |e| resign(e, |h| h.version = 2), P::Invalid, FINAL),
+        ("another network's gateway", Referral, |c| c.network = "ribble.example", P::Invalid, FINAL),
+        ("another sender than the certificate's", Referral, |c| c.head.from = "hope-mosque".into(), P::Invalid, FINAL),
+        ("forged header", Referral, |c| c.signer = 7, P::Invalid, FINAL),
+        ("altered ciphertext", Referral, |c| c.spoil = |e| e.ciphertext = vec![0; 600].into(), P::Invalid, FINAL),
+        ("no ground", Referral, |c| c.spoil = |e| resign(e, |h| h.ground = None), P::Invalid, FINAL),
+        ("forged slip", Referral, |c| c.slip_signer = 2, P::Invalid, FINAL),
+        ("slip of a stranger", Referral, |c| c.slip.from = "hope-mosque".into(), P::Invalid, FINAL),
+        ("slip issued too far ahead", Referral, |c| c.slip.issued_at_ms = NOW_MS + DAY_MS / 2, P::Invalid, FINAL),
+        ("slip of other parties", Referral, |c| c.slip.to = "hope-mosque".into(), P::RecipientNotAllowed, FINAL),
+        ("slip id of another slip", Referral, |c| c.facts.slip = SlipRecord::Another, P::Invalid, FINAL),
+        ("disclosure without policy", Disclosure, |_| {}, P::RecipientNotAllowed, FINAL),
+        ("recipient is no member", Referral, |c| c.facts.to = MemberState::NotMember, P::NotAMember, FINAL),
+        ("suspended recipient", Referral, |c| c.facts.to = MemberState::Suspended, P::MemberSuspended, FINAL),
+        ("suspended sender", Question, |c| c.facts.from = MemberState::Suspended, P::MemberSuspended, FINAL),
+        ("stopped slip", Referral, |c| c.facts.slip = SlipRecord::Stopped, P::ConsentWithdrawn, FINAL),
+        ("expired slip", Referral, |c| c.slip.expires_at_ms = NOW_MS, P::ConsentExpired, FINAL),
+        ("slip without a purpose", Referral, |c| c.slip.purposes.clear(), P::ConsentMissing, FINAL),
+        ("category outside the slip", Referral, |c| c.head.categories = vec![1, 5], P::CategoryNotAllowed, FINAL),
+        ("expired envelope", Event, |c| c.head.expires_at_ms = NOW_MS, P::DeadlineExceeded, FINAL),
+        ("made too far ahead", Event, |c| c.head.created_at_ms = NOW_MS + DAY_MS / 2, P::ClockOff, FINAL),
+        ("sealed to a key not yet in force", Referral, |c| c.sealer = 23, P::StaleKey, STALE_KEY_RETRY_MS),
+        ("sealed to an unknown key", Referral, |c| c.sealer = 99, P::StaleKey, STALE_KEY_RETRY_MS),
+        ("questions of the day used up", Question, |c| c.facts.forms_today = 20, P::CapacityFull, FINAL),
+        ("full mailbox", Referral, |c| c.facts.mailbox_bytes = MAILBOX_BYTES_MAX - 4999, P::Unavailable, MAILBOX_FULL_RETRY_MS),
+        ("full pair", Referral, |c| c.facts.pair_bytes = PAIR_BYTES_MAX - 4999, P::Unavailable, MAILBOX_FULL_RETRY_MS),
+    ]
+};
+
 #[test]
 fn each_reason_refuses_alone() {
-    use EnvelopeKind::{Disclosure, Event, Question, Referral};
-    let last = Refusal::last;
-    let full = Refusal::later(Problem::Unavailable, MAILBOX_FULL_RETRY_MS);
-    let stale = Refusal::later(Problem::StaleKey, STALE_KEY_RETRY_MS);
-    let categories = Refusal {
-        categories: [Category::Health].into_iter().collect(),
-        ..last(Problem::CategoryNotAllowed)
-    };
-    let table: Vec<(&str, EnvelopeKind, Turn, Refusal)> = vec![
-        (
-            "oversized head",
-            Referral,
-            |c| c.spoil = |e| resign(e, |h| h.network = "x".repeat(9000)),
-            last(Problem::TooLarge),
-        ),
-        (
-            "oversized",
-            Referral,
-            |c| c.spoil = |e| e.ciphertext = vec![0; 1 << 20].into(),
-            last(Problem::TooLarge),
-        ),
-        (
-            "truncated head",
-            Referral,
-            |c| c.spoil = |e| e.head.truncate(20),
-            last(Problem::Invalid),
-        ),
-        (
-            "another version",
-            Referral,
-            |c| c.spoil = |e| resign(e, |h| h.version = 2),
-            last(Problem::Invalid),
-        ),
-        (
-            "another network's gateway",
-            Referral,
-            |c| c.network = "ribble.example",
-            last(Problem::Invalid),
-        ),
-        (
-            "another sender than the certificate's",
-            Referral,
-            |c| c.head.from = "harbour-aid2".into(),
-            last(Problem::Invalid),
-        ),
-        (
-            "forged header",
-            Referral,
-            |c| c.signer = 7,
-            last(Problem::Invalid),
-        ),
-        (
-            "flipped ciphertext",
-            Referral,
-            |c| c.spoil = |e| e.ciphertext = vec![0; e.ciphertext.len()].into(),
-            last(Problem::Invalid),
-        ),
-        (
-            "no ground",
-            Referral,
-            |c| c.spoil = |e| resign(e, |h| h.ground = None),
-            last(Problem::Invalid),
-        ),
-        (
-            "forged slip",
-            Referral,
-            |c| c.slip_signer = 2,
-            last(Problem::Invalid),
-        ),
-        (
-            "slip of a stranger",
-            Referral,
-            |c| c.slip.from = "hope-mosque".into(),
-            last(Problem::Invalid),
-        ),
-        (
-            "slip issued tomorrow",
-            Referral,
-            |c| c.slip.issued_at_ms = NOW_MS + DAY_MS / 2,
-            last(Problem::Invalid),
-        ),
-        (
-            "slip of other parties",
-            Referral,
-            |c| c.slip.to = "hope-mosque".into(),
-            last(Problem::RecipientNotAllowed),
-        ),
-        (
-            "slip id of another slip",
-            Referral,
-            |c| c.facts.slip = SlipRecord::Another,
-            last(Problem::Invalid),
-        ),
-        (
-            "disclosure without policy",
-            Disclosure,
-            |_| {},
-            last(Problem::RecipientNotAllowed),
-        ),
-        (
-            "recipient is no member",
-            Referral,
-            |c| c.facts.to = MemberState::NotMember,
-            last(Problem::NotAMember),
-        ),
-        (
-            "suspended recipient",
-            Referral,
-            |c| c.facts.to = MemberState::Suspended,
-            last(Problem::MemberSuspended),
-        ),
-        (
-            "suspended sender",
-            Question,
-            |c| c.facts.from = MemberState::Suspended,
-            last(Problem::MemberSuspended),
-        ),
-        (
-            "stopped slip",
-            Referral,
-            |c| c.facts.slip = SlipRecord::Stopped,
-            last(Problem::ConsentWithdrawn),
-        ),
-        (
-            "expired slip",
-            Referral,
-            |c| c.slip.expires_at_ms = NOW_MS,
-            last(Problem::ConsentExpired),
-        ),
-        (
-            "slip without a purpose",
-            Referral,
-            |c| c.slip.purposes.clear(),
-            last(Problem::ConsentMissing),
-        ),
-        (
-            "category outside the slip",
-            Referral,
-            |c| c.head.categories = vec![1, 5],
-            categories,
-        ),
-        (
-            "expired envelope",
-            Event,
-            |c| c.head.expires_at_ms = NOW_MS,
-            last(Problem::DeadlineExceeded),
-        ),
-        (
-            "made tomorrow",
-            Event,
-            |c| c.head.created_at_ms = NOW_MS + DAY_MS / 2,
-            last(Problem::ClockOff),
-        ),
-        (
-            "sealed to a key not yet in force",
-            Referral,
-            |c| c.sealer = 23,
-            stale,
-        ),
-        ("sealed to an unknown key", Referral, |c| c.sealer = 99, stale),
-        (
-            "the day's questions are used up",
-            Question,
-            |c| c.facts.forms_today = 20,
-            last(Problem::CapacityFull),
-        ),
-        (
-            "full mailbox",
-            Referral,
-            |c| c.facts.mailbox_bytes = MAILBOX_BYTES_MAX - 4999,
-            full,
-        ),
-        (
-            "full pair",
-            Referral,
-            |c| c.facts.pair_bytes = PAIR_BYTES_MAX - 4999,
-            full,
-        ),
-    ];
-    for (name, kind, turn, expected) in table {
-        let mut case = Case::new(kind);
-        assert_eq!(case.run().is_ok(), kind != Disclosure, "{name}: before");
+    for (name, kind, turn, problem, retry_after_ms) in REASONS {
+        let mut case = Case::new(*kind);
+        assert_eq!(
+            case.run().is_ok(),
+            *kind != EnvelopeKind::Disclosure,
+            "{name}: before"
+        );
         turn(&mut case);
-        assert_eq!(case.run(), Err(expected), "{name}");
+        let refusal = case.run().unwrap_err();
+        assert_eq!(
+            (refusal.problem, refusal.retry_after_ms),
+            (*problem, *retry_after_ms),
+            "{name}"
+        );
     }
+}
+
+#[test]
+fn a_refusal_names_the_categories_at_fault() {
+    let mut case = Case::new(EnvelopeKind::Referral);
+    case.head.categories = vec![1, 5, 6];
+    let expected = [Category::Health, Category::Family].into_iter().collect();
+    assert_eq!(case.run().unwrap_err().categories, expected);
 }
 
 #[test]

@@ -11,9 +11,12 @@ use kith_proto::words::Category;
 use super::take::Answer;
 use crate::gate::Refusal;
 
+/// An envelope's id and hash.
+type Named = ([u8; 16], [u8; 32]);
+
 /// Makes the frames that answer the envelopes, receipts first.
 pub fn frames(key: &SigningKey, answers: Vec<Answer>, now_ms: i64) -> Result<Vec<Frame>, ReceiptError> {
-    let mut taken: BTreeMap<i64, Vec<([u8; 16], [u8; 32])>> = BTreeMap::new();
+    let mut taken: BTreeMap<i64, Vec<Named>> = BTreeMap::new();
     let mut refusals = Vec::new();
     for answer in answers {
         match answer {
@@ -50,7 +53,7 @@ pub fn frames(key: &SigningKey, answers: Vec<Answer>, now_ms: i64) -> Result<Vec
 
 fn receipts(
     key: &SigningKey,
-    envelopes: &[([u8; 16], [u8; 32])],
+    envelopes: &[Named],
     taken_at_ms: i64,
 ) -> Result<v1::GatewayReceipts, ReceiptError> {
     let mut frame = v1::GatewayReceipts {
@@ -66,7 +69,7 @@ fn receipts(
 /// Signs a refusal of the envelope with this id and hash.
 pub fn refused(
     key: &SigningKey,
-    (id, hash): ([u8; 16], [u8; 32]),
+    (id, hash): Named,
     refusal: Refusal,
     now_ms: i64,
 ) -> Result<v1::Refused, ReceiptError> {

@@ -159,14 +159,14 @@ impl<'a> Courier<'a> {
             }
             let tombstone = matches!(row.what, What::Tombstone(_));
             let barred = !row.exempt && !tombstone && (own || is_suspended(&members, &row.sender));
-            if !barred && !(row.ordered && self.held_back.contains(&row.sender)) {
+            if barred || (row.ordered && self.held_back.contains(&row.sender)) {
+                self.held_back_at.get_or_insert(row.position);
+                if row.ordered {
+                    self.held_back.insert(row.sender);
+                }
+            } else {
                 passing.push(row);
-                continue;
             }
-            if row.ordered {
-                self.held_back.insert(row.sender);
-            }
-            self.held_back_at.get_or_insert(row.position);
         }
         passing
     }

@@ -11,9 +11,6 @@ use kith_proto::v1;
 use kith_service::rng::RandomFailed;
 use kith_service::store::{Batch, BatchAnswers, Store, StoreError, Tx};
 
-#[cfg(test)]
-mod tests;
-
 use super::bury::Told;
 use crate::audit::{Code, Event};
 use crate::gateway::Gateway;

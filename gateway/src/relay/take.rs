@@ -18,8 +18,6 @@ use kith_service::store::{Batch, BatchAnswers, Store, StoreError, Tx};
 use prost::Message as _;
 
 mod decide;
-#[cfg(test)]
-mod tests;
 
 use self::decide::{Decided, Held, Stored};
 use super::submit::{Line, Submission, What};

@@ -181,7 +181,7 @@ const CHUNK: &str = "SELECT m.position, m.sender, m.envelope_id, m.number, m.exe
      (ORDER BY position) AS BIGINT) - bytes AS before FROM mailbox WHERE recipient = $1 AND position > $2 \
      ORDER BY position LIMIT $3) w JOIN mailbox m ON m.position = w.position \
      LEFT JOIN stop s ON s.slip_id = m.slip_id AND (s.by_secret = 1 OR s.organisation = m.sender OR \
-     s.organisation = m.recipient) WHERE w.before < $4 ORDER BY m.position";
+     s.organisation = m.recipient) WHERE w.before < $4";
 
 /// What waits for a recipient after a position: at most `rows_max` rows, and no further row once `bytes_max` are reached.
 pub async fn chunk(
@@ -196,7 +196,10 @@ pub async fn chunk(
         .bind(i64::try_from(rows_max).unwrap_or(i64::MAX))
         .bind(bytes_max);
     let rows = tx.all(select).await?;
-    rows.iter().map(read_waiting).collect()
+    let mut waiting = rows.iter().map(read_waiting).collect::<Result<Vec<_>, _>>()?;
+    // Sorted here: the database would copy every body once more to do it.
+    waiting.sort_unstable_by_key(|row| row.position);
+    Ok(waiting)
 }
 
 fn read_waiting(row: &Row) -> Result<Waiting, StoreError> {

@@ -6,9 +6,9 @@ use kith_proto::receipt;
 use kith_proto::v1::{self, attach_request::Frame as Up, attach_response::Frame};
 use kith_proto::words::EnvelopeKind::{Blob, Referral};
 
-use super::place;
 use crate::network::{Network, START_MS};
 use crate::node::{Answered, Got, Line, Node, alone, named};
+use crate::place;
 
 const WAITING: &str = "SELECT COUNT(*) AS n FROM mailbox";
 const NOTICES: &str = "SELECT COUNT(*) AS n FROM notice";

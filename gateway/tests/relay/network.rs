@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use kith_gateway::gateway::{Gateway, GatewayConfig, serve};
 use kith_gateway::invite::{Invited, token};
@@ -22,7 +23,6 @@ use kith_service::shutdown::Shutdown;
 use kith_service::store::{StoreError, query};
 use kith_service::tls::issue::{certificate_request, generate_key_pem};
 use kith_service::tls::{KeyedChain, client_config, dial, incoming};
-use sqlx::Connection as _;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tonic::transport::Channel;
@@ -40,38 +40,17 @@ pub(crate) struct Place {
     dir: TempDir,
     url: String,
     postgres: bool,
+    faulty: AtomicBool,
 }
 
 impl Place {
-    /// A new file.
-    pub(crate) fn sqlite() -> Self {
-        let dir = TempDir::new().unwrap();
-        let url = format!("sqlite://{}", dir.path().join("gateway.db").display());
+    /// A store that does not exist yet; `dir` is for the keys, and whatever else lives as long as the test.
+    pub(crate) fn new(dir: TempDir, url: String, postgres: bool) -> Self {
         Self {
             dir,
             url,
-            postgres: false,
-        }
-    }
-
-    /// A new database at the server that the tests were given.
-    pub(crate) async fn postgres() -> Self {
-        let server = std::env::var("KITH_TEST_POSTGRES")
-            .expect("KITH_TEST_POSTGRES must name a PostgreSQL server: a skipped database is untested");
-        let name: [u8; 8] = Rng::system().bytes().unwrap();
-        let name: String = name.iter().map(|byte| format!("{byte:02x}")).collect();
-        let mut connection = sqlx::PgConnection::connect(&server).await.unwrap();
-        let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE kith_{name}"));
-        sqlx::raw_sql(create).execute(&mut connection).await.unwrap();
-        let (front, options) = server
-            .split_once('?')
-            .map_or((server.as_str(), ""), |(f, o)| (f, o));
-        let host = front.rsplit_once('/').unwrap().0;
-        let mark = if options.is_empty() { "" } else { "?" };
-        Self {
-            dir: TempDir::new().unwrap(),
-            url: format!("{host}/kith_{name}{mark}{options}"),
-            postgres: true,
+            postgres,
+            faulty: AtomicBool::new(false),
         }
     }
 }
@@ -190,9 +169,37 @@ impl Network {
         row.unwrap()
     }
 
-    /// Whether the rows are in PostgreSQL.
-    pub(crate) fn on_postgres(&self) -> bool {
-        self.place.postgres
+    /// Makes every commit with an audit event fail, at the commit itself: a deferred constraint that cannot hold.
+    pub(crate) async fn break_commits(&self) {
+        if !self.place.faulty.swap(true, Ordering::Relaxed) {
+            self.run("CREATE TABLE fault_parent (id BIGINT NOT NULL PRIMARY KEY)")
+                .await;
+            self.run(
+                "CREATE TABLE fault (id BIGINT NOT NULL REFERENCES fault_parent (id) DEFERRABLE INITIALLY DEFERRED)",
+            )
+            .await;
+        }
+        if self.place.postgres {
+            self.run(
+                "CREATE OR REPLACE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS \
+                 'BEGIN INSERT INTO fault (id) VALUES (1); RETURN NULL; END'",
+            )
+            .await;
+            self.run("CREATE TRIGGER failing AFTER INSERT ON audit_event EXECUTE FUNCTION fail()")
+                .await;
+        } else {
+            self.run("CREATE TRIGGER failing AFTER INSERT ON audit_event BEGIN INSERT INTO fault (id) VALUES (1); END")
+                .await;
+        }
+    }
+
+    /// Ends what [`Network::break_commits`] began.
+    pub(crate) async fn mend_commits(&self) {
+        if self.place.postgres {
+            self.run("DROP TRIGGER failing ON audit_event").await;
+        } else {
+            self.run("DROP TRIGGER failing").await;
+        }
     }
 
     fn dir(&self) -> std::path::PathBuf {

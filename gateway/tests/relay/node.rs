@@ -174,11 +174,6 @@ impl Node {
         self.channel.clone()
     }
 
-    /// Where this node stands with a member.
-    pub(crate) fn position(&self, to: &Node) -> Position {
-        self.sent.get(&to.org).copied().unwrap_or(Position::START)
-    }
-
     /// Receipts envelopes as received.
     pub(crate) fn receipt(&self, from: &OrgId, envelopes: &[([u8; 16], [u8; 32])]) -> v1::RecipientReceipts {
         let mut receipts = v1::RecipientReceipts {

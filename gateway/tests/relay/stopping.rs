@@ -9,9 +9,9 @@ use kith_proto::receipt;
 use kith_proto::v1::{attach_request::Frame as Up, attach_response::Frame};
 use kith_proto::words::EnvelopeKind::{Blob, Event, Referral, Withdrawal};
 
-use super::place;
 use crate::network::{Network, START_MS};
 use crate::node::{Answered, HeldSlip, Line, Node, alone, named, refused};
+use crate::place;
 
 const TAKEN: Answered = Answered::Taken { at_ms: START_MS };
 

@@ -7,9 +7,9 @@ use kith_proto::seal::SealingKey;
 use kith_proto::v1::{self, attach_request::Frame as Up};
 use kith_proto::words::EnvelopeKind::{Blob, Referral, Withdrawal};
 
-use super::place;
 use crate::network::{DAY_MS, Network, START_MS};
 use crate::node::{Answered, Got, HeldSlip, Line, Node, alone, later, named, refused};
+use crate::place;
 
 const TAKEN: Answered = Answered::Taken { at_ms: START_MS };
 
