@@ -16,6 +16,7 @@ mod insert;
 mod open;
 mod row;
 mod slots;
+mod text;
 mod tx;
 
 #[cfg(test)]

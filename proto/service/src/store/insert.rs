@@ -1,19 +1,13 @@
 //! Multi-row statements: few round trips for many rows, few different texts for the prepared-statement cache.
 //! Called inside transactions, above all by the batch doors. Each is a `static` beside the function that uses it.
-//! Never puts a value into a text: a text is made of `'static` parts and placeholders, once per row count.
+//! Never binds more values than one statement may carry; their texts are made in `text`.
 
-use std::fmt::Write as _;
 use std::ops::Range;
-use std::sync::{Arc, OnceLock};
-
-use sqlx::AssertSqlSafe;
 
 use super::error::StoreError;
+use super::open::Dialect;
+use super::text::{SIZES, Texts, push_list, push_rows, push_tail};
 use super::tx::{Query, Row, Tx};
-
-/// Row counts are powers of two up to 2^9, so that each statement has ten texts at most: sqlx keeps 100 prepared
-/// statements per SQLite connection, and a new text costs as much to prepare as to run.
-const SIZES: usize = 10;
 
 /// `INSERT INTO … VALUES (…), (…) …` for any number of rows.
 pub struct Insert {
@@ -39,9 +33,6 @@ pub struct WithRows {
     texts: Texts,
 }
 
-/// The texts by the binary logarithm of their row count, made on first use.
-struct Texts([OnceLock<Arc<str>>; SIZES]);
-
 impl Insert {
     /// `head` is `"INSERT INTO t (a, b, c) VALUES"`, `columns` its number of columns, `tail` what follows the rows:
     /// `"ON CONFLICT (a) DO NOTHING"`, `"RETURNING a"` or nothing.
@@ -65,7 +56,7 @@ impl Insert {
     ) -> Result<u64, StoreError> {
         let mut done = 0;
         for range in chunks(rows.len(), size_max(tx, 0, self.columns)) {
-            let query = self.texts.query(range.len(), |text, n| {
+            let query = self.texts.query(tx.dialect(), range.len(), |text, n| {
                 push_rows(text, self.head, 1, self.columns, n);
                 push_tail(text, self.tail);
             });
@@ -99,7 +90,7 @@ impl InList {
     ) -> Result<u64, StoreError> {
         let mut done = 0;
         for part in values.chunks(size_max(tx, self.fixed, 1)) {
-            done += tx.run(self.query(part, &bind_fixed, &bind)).await?;
+            done += tx.run(self.query(tx.dialect(), part, &bind_fixed, &bind)).await?;
         }
         Ok(done)
     }
@@ -114,7 +105,7 @@ impl InList {
     ) -> Result<Vec<Row>, StoreError> {
         let mut found = Vec::new();
         for part in values.chunks(size_max(tx, self.fixed, 1)) {
-            found.extend(tx.all(self.query(part, &bind_fixed, &bind)).await?);
+            found.extend(tx.all(self.query(tx.dialect(), part, &bind_fixed, &bind)).await?);
         }
         Ok(found)
     }
@@ -122,12 +113,13 @@ impl InList {
     /// A value twice in a list changes nothing, so the list is filled up to a power of two with its last value.
     fn query<R>(
         &'static self,
+        dialect: Dialect,
         part: &[R],
         bind_fixed: impl for<'q> Fn(Query<'q>) -> Query<'q>,
         bind: impl for<'q> Fn(Query<'q>, &R) -> Query<'q>,
     ) -> Query<'static> {
         let count = part.len().next_power_of_two();
-        let query = self.texts.query(count, |text, n| {
+        let query = self.texts.query(dialect, count, |text, n| {
             push_list(text, self.head, self.fixed + 1, n);
             push_tail(text, self.tail);
         });
@@ -158,7 +150,7 @@ impl WithRows {
     ) -> Result<u64, StoreError> {
         let mut done = 0;
         for part in rows.chunks(size_max(tx, 0, self.columns)) {
-            done += tx.run(self.query(part, &bind)).await?;
+            done += tx.run(self.query(tx.dialect(), part, &bind)).await?;
         }
         Ok(done)
     }
@@ -172,18 +164,19 @@ impl WithRows {
     ) -> Result<Vec<Row>, StoreError> {
         let mut found = Vec::new();
         for part in rows.chunks(size_max(tx, 0, self.columns)) {
-            found.extend(tx.all(self.query(part, &bind)).await?);
+            found.extend(tx.all(self.query(tx.dialect(), part, &bind)).await?);
         }
         Ok(found)
     }
 
     fn query<R>(
         &'static self,
+        dialect: Dialect,
         part: &[R],
         bind: impl for<'q> Fn(Query<'q>, &R) -> Query<'q>,
     ) -> Query<'static> {
         let count = part.len().next_power_of_two();
-        let query = self.texts.query(count, |text, n| {
+        let query = self.texts.query(dialect, count, |text, n| {
             push_rows(text, self.head, 1, self.columns, n);
             text.push_str(") ");
             text.push_str(self.statement);
@@ -192,29 +185,9 @@ impl WithRows {
     }
 }
 
-impl Texts {
-    const fn new() -> Self {
-        Self([const { OnceLock::new() }; SIZES])
-    }
-
-    /// The statement for `count` rows, a power of two; `write` makes its text the first time.
-    fn query(&'static self, count: usize, write: impl Fn(&mut String, usize)) -> Query<'static> {
-        let make = || {
-            let mut text = String::new();
-            write(&mut text, count);
-            Arc::from(text)
-        };
-        let text = match self.0.get(count.trailing_zeros() as usize) {
-            Some(kept) => kept.get_or_init(make).clone(),
-            None => make(),
-        };
-        sqlx::query(AssertSqlSafe(text))
-    }
-}
-
 /// The most rows of one statement: 512, or less where `fixed` values and `columns` per row would exceed the limit.
 fn size_max(tx: &Tx, fixed: usize, columns: usize) -> usize {
-    let fitting = (tx.binds_max().saturating_sub(fixed) / columns.max(1)).max(1);
+    let fitting = (tx.dialect().binds_max().saturating_sub(fixed) / columns.max(1)).max(1);
     (1 << (SIZES - 1)).min(1 << fitting.ilog2())
 }
 
@@ -232,30 +205,6 @@ fn chunks(count: usize, size_max: usize) -> impl Iterator<Item = Range<usize>> {
 /// The rows of `part`, then the last one again until there are `count`.
 fn filled<R>(part: &[R], count: usize) -> impl Iterator<Item = &R> {
     part.iter().chain(part.last().into_iter().cycle()).take(count)
-}
-
-fn push_rows(text: &mut String, head: &str, first: usize, columns: usize, rows: usize) {
-    for row in 0..rows {
-        let before = if row == 0 { head } else { "," };
-        push_list(text, before, first + row * columns, columns);
-    }
-}
-
-fn push_list(text: &mut String, before: &str, first: usize, count: usize) {
-    text.push_str(before);
-    for n in first..first + count {
-        let before = if n == first { " (" } else { "," };
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{before}${n}");
-    }
-    text.push(')');
-}
-
-fn push_tail(text: &mut String, tail: &str) {
-    if !tail.is_empty() {
-        text.push(' ');
-        text.push_str(tail);
-    }
 }
 
 #[cfg(test)]
@@ -276,19 +225,5 @@ mod tests {
             next = range.end;
         }
         assert_eq!(next, 777);
-    }
-
-    #[test]
-    fn texts_hold_placeholders_only() {
-        let mut text = String::new();
-        push_rows(&mut text, "INSERT INTO t (a, b) VALUES", 1, 2, 2);
-        push_tail(&mut text, "ON CONFLICT DO NOTHING");
-        assert_eq!(
-            text,
-            "INSERT INTO t (a, b) VALUES ($1,$2), ($3,$4) ON CONFLICT DO NOTHING"
-        );
-        let mut text = String::new();
-        push_list(&mut text, "DELETE FROM t WHERE a = $1 AND b IN", 2, 3);
-        assert_eq!(text, "DELETE FROM t WHERE a = $1 AND b IN ($2,$3,$4)");
     }
 }

@@ -13,7 +13,7 @@ use super::slots::Lent;
 use super::{Connection, Db};
 
 /// How often a transaction is run before its caller is told that the store is busy. Each SQLite attempt may already
-/// have waited `BUSY_TIMEOUT_MS`, so five stay within a call's default deadline of 30 s.
+/// have waited for its busy timeout of 5 s, so five stay within a call's default deadline of 30 s.
 pub const TX_ATTEMPTS: u32 = 5;
 
 /// A statement with its values, made by [`query`](super::query).
@@ -28,6 +28,7 @@ pub type Row = AnyRow;
 pub struct Tx {
     /// `None` only while it is being dropped.
     open: Option<Open>,
+    dialect: Dialect,
     back: Arc<Mutex<Option<Open>>>,
 }
 
@@ -90,9 +91,9 @@ impl Tx {
         open.noted(outcome)
     }
 
-    /// How many values one statement may carry on this database.
-    pub(crate) fn binds_max(&self) -> usize {
-        self.open.as_ref().map_or(1, |open| open.dialect.binds_max())
+    /// Which database this is; decides placeholders and how many values one statement may carry.
+    pub(crate) fn dialect(&self) -> Dialect {
+        self.dialect
     }
 
     fn open(&mut self) -> Result<&mut Open, StoreError> {
@@ -116,6 +117,7 @@ impl Open {
     {
         let back = Arc::new(Mutex::new(None));
         let outcome = f(Tx {
+            dialect: self.dialect,
             open: Some(self),
             back: back.clone(),
         })
