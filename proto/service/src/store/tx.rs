@@ -137,9 +137,7 @@ impl Open {
         let held = match doors {
             Doors::Sqlite { writer, readers } => {
                 let slots = if door == Door::Write { writer } else { readers };
-                let mut lent = slots.lend().await.map_err(End::Over)?;
-                begin_sqlite(&mut lent, door).await?;
-                Held::Own(lent)
+                Held::Own(slots.lend().await.map_err(End::Over)?)
             }
             Doors::Postgres(pool) => {
                 let statement = match door {
@@ -149,11 +147,19 @@ impl Open {
                 Held::Pooled(begin_pooled(pool, statement).await?)
             }
         };
-        Ok(Self {
+        // From here on a caller that goes away has its `BEGIN` undone.
+        let mut open = Self {
             held: Some(held),
             dialect,
             fault: Fault::None,
-        })
+        };
+        if let Some(Held::Own(lent)) = &mut open.held
+            && let Err(end) = begin_sqlite(lent, door).await
+        {
+            open.held = None;
+            return Err(end);
+        }
+        Ok(open)
     }
 
     /// Commits if `outcome` is `Ok` and no statement failed; rolls back otherwise.
