@@ -167,6 +167,7 @@ impl Store {
                 Ok(value) => return Ok(value),
                 Err(End::Again(_)) if attempt < TX_ATTEMPTS => {
                     tracing::debug!(tx = name, attempt, "another transaction was in the way");
+                    self.doors.step_aside(attempt).await;
                     attempt += 1;
                 }
                 Err(End::Again(error) | End::Over(error)) => return Err(error),

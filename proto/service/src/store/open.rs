@@ -19,6 +19,9 @@ const SQLITE_READERS: usize = 4;
 const POSTGRES_CONNECTIONS_MAX: u32 = 8;
 /// How long to wait for a free PostgreSQL connection: a call's default deadline.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
+/// The pause before the first rerun of a transaction, doubled, trebled … before the next: 0.2 s for all four together,
+/// which is long beside a commit and short beside a call's deadline.
+const RERUN_PAUSE: Duration = Duration::from_millis(20);
 /// Prepared statements kept per PostgreSQL connection: each multi-row statement has up to ten texts.
 const STATEMENTS_KEPT: u32 = 2_000;
 
@@ -129,6 +132,14 @@ impl Doors {
         match self {
             Self::Sqlite { .. } => Dialect::Sqlite,
             Self::Postgres(_) => Dialect::Postgres,
+        }
+    }
+
+    /// Waits before a transaction is run again. SQLite has waited already; PostgreSQL must be given time to hand the
+    /// rows to the transaction that was in the way, or the two meet again.
+    pub(crate) async fn step_aside(&self, attempt: u32) {
+        if matches!(self, Self::Postgres(_)) {
+            tokio::time::sleep(RERUN_PAUSE * attempt).await;
         }
     }
 
