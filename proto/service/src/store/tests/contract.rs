@@ -10,6 +10,9 @@ const PUT: &str = "INSERT INTO thing (id, n) VALUES ($1, $2)";
 const ADD: &str = "UPDATE thing SET n = n + 1 WHERE id = $1";
 const GET: &str = "SELECT id, n, body, word FROM thing WHERE id = $1";
 
+#[path = "rerun.rs"]
+mod rerun;
+
 async fn opened() -> (Store, Fresh) {
     let fresh = provider().await;
     let store = Store::open(&fresh.url, "kith-test", MIGRATIONS).await.unwrap();
