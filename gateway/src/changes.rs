@@ -32,8 +32,8 @@ pub async fn refresh(gateway: &Gateway) -> Result<(), StoreError> {
         // A full step may have left some behind: go on from its last one.
         let full = rows.len() == STEP;
         let upto = rows.last().filter(|_| full).map_or(counter, |row| row.changed);
-        let known = rows.iter().filter_map(|row| verified(gateway, row)).collect();
-        gateway.members.put(known, upto);
+        let read = rows.iter().map(|row| (row.org.clone(), verified(gateway, row)));
+        gateway.members.put(read.collect(), upto);
         if !full {
             return Ok(());
         }

@@ -1,10 +1,11 @@
 //! The commands of `kith-gateway`. Each file parses its own arguments, calls use-cases, and says in plain sentences what it did.
-//! Only the commands use the system's clock and randomness; nothing here can shift time.
+//! Called by `main`, and by whoever re-executes itself as a gateway with a clock of its own; nothing here can shift time.
 
 use clap::{Parser, Subcommand};
 use kith_service::clock::Clock;
 use kith_service::rng::Rng;
 use kith_service::telemetry::{self, LogFormat};
+use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -70,37 +71,47 @@ impl Place {
         }
     }
 
-    async fn open(&self) -> anyhow::Result<std::sync::Arc<Gateway>> {
-        Ok(Gateway::open(&self.config(), Clock::system(), Rng::system()).await?)
+    async fn open(&self, world: World) -> anyhow::Result<std::sync::Arc<Gateway>> {
+        Ok(Gateway::open(&self.config(), world.clock, world.rng).await?)
     }
 }
 
-/// Reads the command line and runs one command; a failure is one line on the standard error stream and exit code 1.
-pub fn run() -> ExitCode {
-    let arguments = Arguments::parse();
-    match start(arguments) {
+/// What a command takes from outside: time and randomness.
+struct World {
+    clock: Clock,
+    rng: Rng,
+}
+
+/// Runs one command to its end. `arguments` begin with the program's name. A failure is one line on the standard error
+/// stream and exit code 1; a command line that cannot be read is 2.
+pub async fn run(arguments: impl IntoIterator<Item = OsString>, clock: Clock, rng: Rng) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(wrong) => {
+            // Help and version come this way too; nobody is left to tell when printing fails.
+            wrong.print().ok();
+            return ExitCode::from(if wrong.use_stderr() { 2 } else { 0 });
+        }
+    };
+    match dispatch(arguments, World { clock, rng }).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Nobody is left to tell when this fails too.
             writeln!(std::io::stderr().lock(), "kith-gateway: {error:#}").ok();
             ExitCode::FAILURE
         }
     }
 }
 
-fn start(arguments: Arguments) -> anyhow::Result<()> {
+async fn dispatch(arguments: Arguments, world: World) -> anyhow::Result<()> {
     telemetry::init(arguments.log_format, &arguments.log)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
-        match arguments.command {
-            Command::Init(arguments) => init::run(&arguments),
-            Command::Invite(arguments) => invite::run(arguments),
-            Command::Members(place) => members::run(&place).await,
-            Command::Suspend(arguments) => suspend::suspend(arguments).await,
-            Command::Resume(arguments) => suspend::resume(arguments).await,
-            Command::Serve(arguments) => serve::run(arguments).await,
-        }
-    })
+    match arguments.command {
+        Command::Init(arguments) => init::run(&arguments, &world),
+        Command::Invite(arguments) => invite::run(arguments, &world),
+        Command::Members(place) => members::run(&place, world).await,
+        Command::Suspend(arguments) => suspend::suspend(arguments, world).await,
+        Command::Resume(arguments) => suspend::resume(arguments, world).await,
+        Command::Serve(arguments) => serve::run(arguments, world).await,
+    }
 }
 
 /// Writes one line to the standard output stream.

@@ -36,12 +36,26 @@ pub struct GatewayConfig {
 impl GatewayConfig {
     /// A data folder with the store in it: SQLite, `gateway.db`.
     pub fn in_folder(data_dir: &Path) -> Self {
-        let file = data_dir.join("gateway.db");
+        // A relative path would be read as a host.
+        let folder = std::path::absolute(data_dir).unwrap_or_else(|_| data_dir.to_owned());
         Self {
             data_dir: data_dir.to_owned(),
-            store_url: format!("sqlite://{}", file.display()),
+            store_url: sqlite_url(&folder.join("gateway.db")),
         }
     }
+}
+
+/// Writes a path as a URL: what means something in a URL stands as `%` and two digits.
+fn sqlite_url(file: &Path) -> String {
+    let mut url = String::from("sqlite://");
+    for byte in file.as_os_str().as_encoded_bytes() {
+        match byte {
+            b'/' | b'.' | b'-' | b'_' | b'~' => url.push(char::from(*byte)),
+            byte if byte.is_ascii_alphanumeric() => url.push(char::from(*byte)),
+            byte => url.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    url
 }
 
 /// Why a gateway was not opened, by what the operator can do.

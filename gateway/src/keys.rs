@@ -9,7 +9,7 @@
 //!
 //! `.key` and `.pub` of Ed25519 are the seed and the public key in hexadecimal; `.signed` is a serialised `Signed`.
 
-use crate::limits::{ISSUER_LIFE_MS, REGISTRAR_LIFE_MS};
+use crate::limits::{ADDRESS_BYTES_MAX, ISSUER_LIFE_MS, REGISTRAR_LIFE_MS};
 use kith_proto::id::NetworkName;
 use kith_proto::problem::Problem;
 use kith_proto::sign::{PublicKey, SigningKey};
@@ -40,6 +40,9 @@ pub enum KeyError {
     /// The keys in the folder are not those that the root signed: restore the folder from its backup.
     #[error("the keys in the folder are not those that the root signed")]
     Mismatch,
+    /// The gateway's address is not `host:port`: correct it.
+    #[error("the gateway's address must be host:port")]
+    Address,
     /// No randomness, or the library failed: try again.
     #[error("the system gave no random bytes")]
     Random(#[from] RandomFailed),
@@ -52,7 +55,7 @@ impl KeyError {
     /// The problem code that an edge answers.
     pub const fn problem(&self) -> Problem {
         match self {
-            Self::File(_) | Self::Mismatch | Self::Issuing(_) => Problem::Invalid,
+            Self::File(_) | Self::Mismatch | Self::Address | Self::Issuing(_) => Problem::Invalid,
             Self::Statement(error) => error.problem(),
             Self::Random(_) | Self::Signing(_) => Problem::Unavailable,
         }
@@ -68,6 +71,15 @@ pub struct NetworkTerms {
     pub public_address: String,
 }
 
+/// Returns the port of a `host:port`; `None` when it is not one that a token can carry.
+pub fn port(address: &str) -> Option<u16> {
+    let (host, port) = address.rsplit_once(':')?;
+    let plain = !host.is_empty()
+        && address.len() <= ADDRESS_BYTES_MAX
+        && address.bytes().all(|b| b.is_ascii_graphic());
+    port.parse().ok().filter(|_| plain)
+}
+
 /// The public keys of a new network.
 #[derive(Clone, Debug)]
 pub struct NewNetwork {
@@ -81,6 +93,9 @@ pub struct NewNetwork {
 
 /// Makes a network's keys and writes them to `out/root`, `out/registrar` and `out/gateway`; `out` must be empty or missing.
 pub fn create(terms: &NetworkTerms, out: &Path, clock: &Clock, rng: &Rng) -> Result<NewNetwork, KeyError> {
+    if port(&terms.public_address).is_none() {
+        return Err(KeyError::Address);
+    }
     let now_ms = clock.now_ms();
     let validity = Validity {
         not_before_ms: now_ms.saturating_sub(CLOCK_SKEW_MS),

@@ -3,6 +3,8 @@
 
 /// Most members of one network: a region's organisations with room; each costs about 10 KiB of memory.
 pub const MEMBERS_MAX: usize = 500;
+/// Longest address of the gateway: what an invite carries.
+pub const ADDRESS_BYTES_MAX: usize = 255;
 /// How long the issuing certificate and the root's statement over the gateway's keys hold: five years, the life of a machine.
 pub const ISSUER_LIFE_MS: i64 = 5 * 365 * 24 * 60 * 60 * 1000;
 /// How long a registrar may admit members: a year.

@@ -1,6 +1,11 @@
-//! The `kith-gateway` binary: reads the command line and runs one command with the system's clock and randomness.
+//! The `kith-gateway` binary: the system's clock and randomness, and the command line.
 //! Never put a rule here.
 
-fn main() -> std::process::ExitCode {
-    kith_gateway::cli::run()
+use kith_service::clock::Clock;
+use kith_service::rng::Rng;
+use std::process::ExitCode;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    kith_gateway::cli::run(std::env::args_os(), Clock::system(), Rng::system()).await
 }

@@ -100,17 +100,21 @@ impl Members {
         self.cursor.subscribe()
     }
 
-    /// Puts in the members that changed up to `cursor`. An older state never replaces a newer one.
-    pub(crate) fn put(&self, changed: Vec<KnownMember>, cursor: i64) {
+    /// Puts in the members that changed up to `cursor`, and takes out those whose chain no longer verifies. An older state never
+    /// replaces a newer one.
+    pub(crate) fn put(&self, changed: Vec<(OrgId, Option<KnownMember>)>, cursor: i64) {
         {
             let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
             let mut next = MemberMap::clone(&map);
-            for member in changed {
-                let newer = next
-                    .get(&member.member.org)
-                    .is_none_or(|held| held.changed <= member.changed);
-                if newer {
-                    next.insert(member.member.org.clone(), Arc::new(member));
+            for (org, read) in changed {
+                match read {
+                    None => {
+                        next.remove(&org);
+                    }
+                    Some(read) if next.get(&org).is_some_and(|held| held.changed > read.changed) => {}
+                    Some(read) => {
+                        next.insert(org, Arc::new(read));
+                    }
                 }
             }
             *map = Arc::new(next);

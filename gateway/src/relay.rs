@@ -1,4 +1,4 @@
-//! The relay: streams of nodes in, mailboxes out. The edge of `RelayService.Attach` calls [`attach`] with a verified peer.
+//! The relay: streams of nodes in, mailboxes out. The edge of `RelayService.Attach` calls [`attach()`] with a verified peer.
 //! Everything it acknowledges is committed first; what it holds in memory may be lost at any moment.
 //!
 //! ```text

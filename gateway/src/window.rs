@@ -1,4 +1,4 @@
-//! The mailbox window: what waited too long is dropped, what is told is forgotten. `serve` runs [`sweep`], a
+//! The mailbox window: what waited too long is dropped, what is told is forgotten. `serve` runs `sweep`, a
 //! simulation calls [`sweep_once`] by hand. Never deletes a tombstone that its recipient has not passed: the order of a pair stays whole.
 
 use std::sync::Arc;

@@ -20,6 +20,7 @@ ARROWS = {
     "kith-node": {"kith-proto", "kith-service"},
     "kith-gateway": {"kith-proto", "kith-service"},
     "kith-demo": {"kith-proto", "kith-service", "kith-node", "kith-gateway"},
+    "kith-bare": set(),
     "kith-tests": {"kith-proto", "kith-service", "kith-node", "kith-gateway", "kith-demo"},
 }
 # What the pure crate may never use, at any depth of its sources.

@@ -1,10 +1,8 @@
 //! `init`: makes a network's keys and says what to do with each folder. Never writes into a folder that holds something.
 
-use super::{say, shown};
+use super::{World, say, shown};
 use crate::keys::{self, NetworkTerms};
 use kith_proto::id::NetworkName;
-use kith_service::clock::Clock;
-use kith_service::rng::Rng;
 use std::path::PathBuf;
 
 /// What `init` is told.
@@ -21,12 +19,12 @@ pub(super) struct Arguments {
     out: PathBuf,
 }
 
-pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+pub(super) fn run(arguments: &Arguments, world: &World) -> anyhow::Result<()> {
     let terms = NetworkTerms {
         network: arguments.network.clone(),
         public_address: arguments.address.clone(),
     };
-    let made = keys::create(&terms, &arguments.out, &Clock::system(), &Rng::system())?;
+    let made = keys::create(&terms, &arguments.out, &world.clock, &world.rng)?;
     let folder = |name: &str| shown(&arguments.out.join(name));
     say(format_args!("The network {} has its keys.", arguments.network))?;
     say(format_args!("  root       {}", made.root.fingerprint()))?;
@@ -44,9 +42,9 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         folder("registrar")
     ))?;
     say(format_args!(
-        "3. Leave {} on the gateway's machine, and start it:\n   kith-gateway serve --data {} --listen {}",
+        "3. Leave {} on the gateway's machine, and start it:\n   kith-gateway serve --data {} --listen 0.0.0.0:{}",
         folder("gateway"),
         folder("gateway"),
-        arguments.address
+        keys::port(&arguments.address).unwrap_or_default()
     ))
 }

@@ -1,12 +1,10 @@
 //! `invite`: prints one token; the last line of the output is the token alone.
 
-use super::{say, shown};
+use super::{World, say, shown};
 use crate::invite::{self, Invited};
 use crate::keys::RegistrarKeys;
 use kith_proto::id::OrgId;
 use kith_proto::words::OrganisationKind;
-use kith_service::clock::Clock;
-use kith_service::rng::Rng;
 use std::path::PathBuf;
 
 /// What `invite` is told.
@@ -25,15 +23,14 @@ pub(super) struct Arguments {
     registrar: PathBuf,
 }
 
-pub(super) fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let clock = Clock::system();
-    let keys = RegistrarKeys::load(&arguments.registrar, clock.now_ms())?;
+pub(super) fn run(arguments: Arguments, world: &World) -> anyhow::Result<()> {
+    let keys = RegistrarKeys::load(&arguments.registrar, world.clock.now_ms())?;
     let invited = Invited {
         org: arguments.org.clone(),
         kind: arguments.kind,
         name: arguments.name,
     };
-    let token = invite::token(&keys, invited, &clock, &Rng::system())?;
+    let token = invite::token(&keys, invited, &world.clock, &world.rng)?;
     say(format_args!(
         "{} may join {} once within 24 hours. Whoever holds this token can do so in its name: hand it over in person, \
          by telephone or by an encrypted message. On its computer: kith-node join TOKEN\n\

@@ -1,9 +1,9 @@
 //! `members`: lists who has joined, as verified from the root.
 
-use super::{Place, say};
+use super::{Place, World, say};
 
-pub(super) async fn run(place: &Place) -> anyhow::Result<()> {
-    let gateway = place.open().await?;
+pub(super) async fn run(place: &Place, world: World) -> anyhow::Result<()> {
+    let gateway = place.open(world).await?;
     let members = gateway.members.all();
     for known in members.values() {
         let member = &known.member;

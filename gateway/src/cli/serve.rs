@@ -1,6 +1,6 @@
 //! `serve`: opens the gateway and serves until SIGINT or SIGTERM. One process at a time on a SQLite store.
 
-use super::{Place, say, shown};
+use super::{Place, World, say, shown};
 use crate::gateway;
 use anyhow::Context as _;
 use kith_service::shutdown::Shutdown;
@@ -20,7 +20,7 @@ pub(super) struct Arguments {
     listen: SocketAddr,
 }
 
-pub(super) async fn run(arguments: Arguments) -> anyhow::Result<()> {
+pub(super) async fn run(arguments: Arguments, world: World) -> anyhow::Result<()> {
     let data = &arguments.place.data;
     // Held until the process ends; the system lets go of it even after a crash.
     let _lock = match arguments.place.config().store_url.starts_with("sqlite:") {
@@ -29,7 +29,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     };
     let shutdown = Shutdown::new();
     shutdown.on_signal()?;
-    let gateway = arguments.place.open().await?;
+    let gateway = arguments.place.open(world).await?;
     let listener = TcpListener::bind(arguments.listen)
         .await
         .with_context(|| format!("cannot listen on {}", arguments.listen))?;

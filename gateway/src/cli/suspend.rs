@@ -1,6 +1,6 @@
 //! `suspend` and `resume`: on the store; a running gateway follows within a second.
 
-use super::{Place, say};
+use super::{Place, World, say};
 use crate::members::Standing;
 use crate::membership;
 use kith_proto::id::OrgId;
@@ -14,8 +14,8 @@ pub(super) struct Arguments {
     place: Place,
 }
 
-pub(super) async fn suspend(arguments: Arguments) -> anyhow::Result<()> {
-    let moved = set(&arguments, Standing::Suspended).await?;
+pub(super) async fn suspend(arguments: Arguments, world: World) -> anyhow::Result<()> {
+    let moved = set(&arguments, Standing::Suspended, world).await?;
     let org = &arguments.org;
     match moved {
         true => say(format_args!(
@@ -25,8 +25,8 @@ pub(super) async fn suspend(arguments: Arguments) -> anyhow::Result<()> {
     }
 }
 
-pub(super) async fn resume(arguments: Arguments) -> anyhow::Result<()> {
-    let moved = set(&arguments, Standing::Active).await?;
+pub(super) async fn resume(arguments: Arguments, world: World) -> anyhow::Result<()> {
+    let moved = set(&arguments, Standing::Active, world).await?;
     let org = &arguments.org;
     match moved {
         true => say(format_args!("{org} takes part again.")),
@@ -34,8 +34,8 @@ pub(super) async fn resume(arguments: Arguments) -> anyhow::Result<()> {
     }
 }
 
-async fn set(arguments: &Arguments, standing: Standing) -> anyhow::Result<bool> {
-    let gateway = arguments.place.open().await?;
+async fn set(arguments: &Arguments, standing: Standing, world: World) -> anyhow::Result<bool> {
+    let gateway = arguments.place.open(world).await?;
     let moved = membership::set_standing(&gateway, &arguments.org, standing).await;
     gateway.store.close().await;
     Ok(moved?)

@@ -12,6 +12,7 @@ use kith_proto::id::OrgId;
 use kith_proto::trust::{self, TrustError, binding_hash};
 use kith_proto::v1;
 use kith_service::store::StoreError;
+use prost::Message as _;
 
 /// Takes the caller's next binding and returns its number.
 pub async fn publish_binding(
@@ -28,19 +29,21 @@ pub async fn publish_binding(
         })
         .await?
         .ok_or(MembershipError::NotAMember)?;
-    let held = u64::try_from(read.chain.bindings.len()).unwrap_or(u64::MAX);
-    if read.chain.bindings.last().map(binding_hash) == Some(hash) {
-        return Ok(v1::PublishBindingResponse { number: held });
+    if let Some(held) = (1..)
+        .zip(&read.chain.bindings)
+        .find(|(_, held)| binding_hash(held) == hash)
+    {
+        return Ok(v1::PublishBindingResponse { number: held.0 });
     }
-    let chain = extended(gateway, &read, signed);
-    let proven =
-        trust::verify_chain(&chain, &gateway.keys.root, &gateway.keys.network, now_ms).map_err(|error| {
-            match error {
-                // It does not follow on the last one: a repeat of an older one, or a fork.
-                TrustError::Broken => MembershipError::Fork,
-                error => error.into(),
-            }
-        })?;
+    let chain = extended(gateway, &read, signed.clone());
+    let proven = match trust::verify_chain(&chain, &gateway.keys.root, &gateway.network, now_ms) {
+        Ok(proven) => proven,
+        Err(_) if forks(gateway, &read.chain, signed, now_ms) => {
+            tracing::warn!(organisation = %org, "a second binding was offered for a number that is taken");
+            return Err(MembershipError::Fork);
+        }
+        Err(error) => return Err(error.into()),
+    };
     let newest = proven.bindings.last().ok_or(TrustError::Broken)?;
     let event = Event::new(&gateway.rng, Code::BindingPublished, now_ms)?
         .org("organisation", org)
@@ -76,7 +79,7 @@ fn extended(gateway: &Gateway, read: &MemberRow, signed: v1::Signed) -> v1::Bind
     let by_registrar = trust::verify_registrar(
         in_use,
         &gateway.keys.root,
-        &gateway.keys.network,
+        &gateway.network,
         gateway.clock.now_ms(),
     )
     .is_ok_and(|registrar| signed.signer == kith_proto::sign::sha256(&[&registrar.public_key.0]));
@@ -86,4 +89,24 @@ fn extended(gateway: &Gateway, read: &MemberRow, signed: v1::Signed) -> v1::Bind
     }
     chain.bindings.push(signed);
     chain
+}
+
+/// Whether the binding would have followed on an earlier one: two holders of one key, or a restored backup.
+fn forks(gateway: &Gateway, chain: &v1::BindingChain, signed: v1::Signed, now_ms: i64) -> bool {
+    // Not believed: only says where to try it.
+    let Ok(claimed) = v1::Binding::decode(signed.statement.as_slice()) else {
+        return false;
+    };
+    let before = claimed
+        .number
+        .checked_sub(1)
+        .and_then(|n| usize::try_from(n).ok())
+        .filter(|before| (1..chain.bindings.len()).contains(before));
+    let Some(before) = before else {
+        return false;
+    };
+    let mut earlier = chain.clone();
+    earlier.bindings.truncate(before);
+    earlier.bindings.push(signed);
+    trust::verify_chain(&earlier, &gateway.keys.root, &gateway.network, now_ms).is_ok()
 }

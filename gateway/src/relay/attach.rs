@@ -1,5 +1,5 @@
 //! One stream of a node from hello to end: reads its frames in order, hands submissions to the take door and receipts to the settle
-//! door, and answers after their commits. Called by [`super::attach`] in a task of its own.
+//! door, and answers after their commits. Called by [`mod@super::attach`] in a task of its own.
 //! Never reads on without bound: what is in flight is counted, and frames are slowed to a rate.
 
 use std::sync::Arc;

@@ -1,5 +1,5 @@
 //! The open streams: at most one a member, the newest; woken when something waits for their member.
-//! Filled by [`super::attach`]; woken by whoever commits something for a member. Keeps nothing that must survive the process.
+//! Filled by [`mod@super::attach`]; woken by whoever commits something for a member. Keeps nothing that must survive the process.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};

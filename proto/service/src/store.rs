@@ -18,6 +18,9 @@ mod row;
 mod slots;
 mod tx;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 pub use batch::{BATCH_QUEUE_MAX, Batch, BatchAnswers, Rows};
@@ -65,7 +68,8 @@ impl Store {
     }
 
     /// For simulations on one thread: every transaction then runs to its end before any other task moves, so that
-    /// the database's own threads cannot change the order of events. Call it before [`batch`](Self::batch).
+    /// the database's own threads cannot change the order of events. Call it before [`batch`](Self::batch). For SQLite
+    /// only: PostgreSQL's answers come over a socket that the blocked thread itself would have to read.
     #[must_use]
     pub fn blocking(self) -> Self {
         Self {
