@@ -1,1 +1,20 @@
 //! What any server of a Kith network needs: TLS with peer identity, statuses, store, clock, log, shutdown.
+//! Node and gateway use it; it knows no domain words beyond ids and problem codes.
+//!
+//! | module | what it gives |
+//! |---|---|
+//! | [`clock`], [`rng`] | time and randomness, as values |
+//! | [`deadline`] | a deadline for every call |
+//! | [`shutdown`], [`telemetry`] | an orderly end, and the log |
+//! | [`status`] | problem to status, in one place |
+//! | [`store`] | the two doors to the database |
+//! | [`tls`] | TLS 1.3, identities, issuing, dialling |
+
+pub mod clock;
+pub mod deadline;
+pub mod rng;
+pub mod shutdown;
+pub mod status;
+pub mod store;
+pub mod telemetry;
+pub mod tls;

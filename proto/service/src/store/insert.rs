@@ -1,0 +1,294 @@
+//! Multi-row statements: few round trips for many rows, few different texts for the prepared-statement cache.
+//! Called inside transactions, above all by the batch doors. Each is a `static` beside the function that uses it.
+//! Never puts a value into a text: a text is made of `'static` parts and placeholders, once per row count.
+
+use std::fmt::Write as _;
+use std::ops::Range;
+use std::sync::{Arc, OnceLock};
+
+use sqlx::AssertSqlSafe;
+
+use super::error::StoreError;
+use super::tx::{Query, Row, Tx};
+
+/// Row counts are powers of two up to 2^9, so that each statement has ten texts at most: sqlx keeps 100 prepared
+/// statements per SQLite connection, and a new text costs as much to prepare as to run.
+const SIZES: usize = 10;
+
+/// `INSERT INTO … VALUES (…), (…) …` for any number of rows.
+pub struct Insert {
+    head: &'static str,
+    columns: usize,
+    tail: &'static str,
+    texts: Texts,
+}
+
+/// `… IN ($n, $n+1, …) …` for any number of values: a look-up, an update or a deletion by key.
+pub struct InList {
+    head: &'static str,
+    fixed: usize,
+    tail: &'static str,
+    texts: Texts,
+}
+
+/// `WITH v(…) AS (VALUES (…), (…)) …` for any number of rows: an update, or a look-up by several columns at once.
+pub struct WithRows {
+    head: &'static str,
+    columns: usize,
+    statement: &'static str,
+    texts: Texts,
+}
+
+/// The texts by the binary logarithm of their row count, made on first use.
+struct Texts([OnceLock<Arc<str>>; SIZES]);
+
+impl Insert {
+    /// `head` is `"INSERT INTO t (a, b, c) VALUES"`, `columns` its number of columns, `tail` what follows the rows:
+    /// `"ON CONFLICT (a) DO NOTHING"`, `"RETURNING a"` or nothing.
+    pub const fn into(head: &'static str, columns: usize, tail: &'static str) -> Self {
+        Self {
+            head,
+            columns,
+            tail,
+            texts: Texts::new(),
+        }
+    }
+
+    /// Inserts `rows` in their order and says how many were inserted (conflicts passed over do not count). `bind` binds
+    /// the values of one row, in the order of the columns. A count of n rows takes one statement per binary digit
+    /// of n, and one more for each further 512 rows.
+    pub async fn rows<R>(
+        &'static self,
+        tx: &mut Tx,
+        rows: &[R],
+        bind: impl for<'q> Fn(Query<'q>, &R) -> Query<'q>,
+    ) -> Result<u64, StoreError> {
+        let mut done = 0;
+        for range in chunks(rows.len(), size_max(tx, 0, self.columns)) {
+            let query = self.texts.query(range.len(), |text, n| {
+                push_rows(text, self.head, 1, self.columns, n);
+                push_tail(text, self.tail);
+            });
+            let query = rows.get(range).unwrap_or_default().iter().fold(query, &bind);
+            done += tx.run(query).await?;
+        }
+        Ok(done)
+    }
+}
+
+impl InList {
+    /// `head` ends with `IN`, for example `"SELECT id, n FROM t WHERE org = $1 AND id IN"`; `fixed` is how many
+    /// placeholders it uses (`$1` to `$fixed`); `tail` follows the list and may use the same ones.
+    pub const fn new(head: &'static str, fixed: usize, tail: &'static str) -> Self {
+        Self {
+            head,
+            fixed,
+            tail,
+            texts: Texts::new(),
+        }
+    }
+
+    /// Runs the statement over `values` and says how many rows it changed. `bind_fixed` binds `$1` to `$fixed` (pass
+    /// `|q| q` for none), `bind` binds one value.
+    pub async fn run<R>(
+        &'static self,
+        tx: &mut Tx,
+        values: &[R],
+        bind_fixed: impl for<'q> Fn(Query<'q>) -> Query<'q>,
+        bind: impl for<'q> Fn(Query<'q>, &R) -> Query<'q>,
+    ) -> Result<u64, StoreError> {
+        let mut done = 0;
+        for part in values.chunks(size_max(tx, self.fixed, 1)) {
+            done += tx.run(self.query(part, &bind_fixed, &bind)).await?;
+        }
+        Ok(done)
+    }
+
+    /// Runs the statement over `values` and gives all rows; an order in `tail` holds within each 512 values only.
+    pub async fn all<R>(
+        &'static self,
+        tx: &mut Tx,
+        values: &[R],
+        bind_fixed: impl for<'q> Fn(Query<'q>) -> Query<'q>,
+        bind: impl for<'q> Fn(Query<'q>, &R) -> Query<'q>,
+    ) -> Result<Vec<Row>, StoreError> {
+        let mut found = Vec::new();
+        for part in values.chunks(size_max(tx, self.fixed, 1)) {
+            found.extend(tx.all(self.query(part, &bind_fixed, &bind)).await?);
+        }
+        Ok(found)
+    }
+
+    /// A value twice in a list changes nothing, so the list is filled up to a power of two with its last value.
+    fn query<R>(
+        &'static self,
+        part: &[R],
+        bind_fixed: impl for<'q> Fn(Query<'q>) -> Query<'q>,
+        bind: impl for<'q> Fn(Query<'q>, &R) -> Query<'q>,
+    ) -> Query<'static> {
+        let count = part.len().next_power_of_two();
+        let query = self.texts.query(count, |text, n| {
+            push_list(text, self.head, self.fixed + 1, n);
+            push_tail(text, self.tail);
+        });
+        filled(part, count).fold(bind_fixed(query), bind)
+    }
+}
+
+impl WithRows {
+    /// `head` is `"WITH v(id, n) AS (VALUES"`, `columns` its number of columns, `statement` what follows the closing
+    /// bracket, for example `"UPDATE t SET n = v.n FROM v WHERE t.id = v.id"`. The last row may be repeated to fill a
+    /// list up, so the statement must not count rows of `v`.
+    pub const fn new(head: &'static str, columns: usize, statement: &'static str) -> Self {
+        Self {
+            head,
+            columns,
+            statement,
+            texts: Texts::new(),
+        }
+    }
+
+    /// Runs the statement over `rows` and says how many rows it changed. `bind` binds one row of `v`; no two rows may
+    /// change the same stored row.
+    pub async fn run<R>(
+        &'static self,
+        tx: &mut Tx,
+        rows: &[R],
+        bind: impl for<'q> Fn(Query<'q>, &R) -> Query<'q>,
+    ) -> Result<u64, StoreError> {
+        let mut done = 0;
+        for part in rows.chunks(size_max(tx, 0, self.columns)) {
+            done += tx.run(self.query(part, &bind)).await?;
+        }
+        Ok(done)
+    }
+
+    /// Runs the statement over `rows` and gives all rows that it returns (`RETURNING …`); in no order.
+    pub async fn all<R>(
+        &'static self,
+        tx: &mut Tx,
+        rows: &[R],
+        bind: impl for<'q> Fn(Query<'q>, &R) -> Query<'q>,
+    ) -> Result<Vec<Row>, StoreError> {
+        let mut found = Vec::new();
+        for part in rows.chunks(size_max(tx, 0, self.columns)) {
+            found.extend(tx.all(self.query(part, &bind)).await?);
+        }
+        Ok(found)
+    }
+
+    fn query<R>(
+        &'static self,
+        part: &[R],
+        bind: impl for<'q> Fn(Query<'q>, &R) -> Query<'q>,
+    ) -> Query<'static> {
+        let count = part.len().next_power_of_two();
+        let query = self.texts.query(count, |text, n| {
+            push_rows(text, self.head, 1, self.columns, n);
+            text.push_str(") ");
+            text.push_str(self.statement);
+        });
+        filled(part, count).fold(query, bind)
+    }
+}
+
+impl Texts {
+    const fn new() -> Self {
+        Self([const { OnceLock::new() }; SIZES])
+    }
+
+    /// The statement for `count` rows, a power of two; `write` makes its text the first time.
+    fn query(&'static self, count: usize, write: impl Fn(&mut String, usize)) -> Query<'static> {
+        let make = || {
+            let mut text = String::new();
+            write(&mut text, count);
+            Arc::from(text)
+        };
+        let text = match self.0.get(count.trailing_zeros() as usize) {
+            Some(kept) => kept.get_or_init(make).clone(),
+            None => make(),
+        };
+        sqlx::query(AssertSqlSafe(text))
+    }
+}
+
+/// The most rows of one statement: 512, or less where `fixed` values and `columns` per row would exceed the limit.
+fn size_max(tx: &Tx, fixed: usize, columns: usize) -> usize {
+    let fitting = (tx.binds_max().saturating_sub(fixed) / columns.max(1)).max(1);
+    (1 << (SIZES - 1)).min(1 << fitting.ilog2())
+}
+
+/// Splits `0..count` into ranges whose lengths are powers of two, the longest first and none over `size_max`.
+fn chunks(count: usize, size_max: usize) -> impl Iterator<Item = Range<usize>> {
+    let mut start = 0;
+    std::iter::from_fn(move || {
+        let left = count - start;
+        let size = size_max.min(1 << left.checked_ilog2()?);
+        start += size;
+        Some(start - size..start)
+    })
+}
+
+/// The rows of `part`, then the last one again until there are `count`.
+fn filled<R>(part: &[R], count: usize) -> impl Iterator<Item = &R> {
+    part.iter().chain(part.last().into_iter().cycle()).take(count)
+}
+
+fn push_rows(text: &mut String, head: &str, first: usize, columns: usize, rows: usize) {
+    for row in 0..rows {
+        let before = if row == 0 { head } else { "," };
+        push_list(text, before, first + row * columns, columns);
+    }
+}
+
+fn push_list(text: &mut String, before: &str, first: usize, count: usize) {
+    text.push_str(before);
+    for n in first..first + count {
+        let before = if n == first { " (" } else { "," };
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{before}${n}");
+    }
+    text.push(')');
+}
+
+fn push_tail(text: &mut String, tail: &str) {
+    if !tail.is_empty() {
+        text.push(' ');
+        text.push_str(tail);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_split_into_powers_of_two_without_gap_or_overlap() {
+        let split = |count, max| chunks(count, max).map(|r| r.len()).collect::<Vec<_>>();
+        assert_eq!(split(0, 512), Vec::<usize>::new());
+        assert_eq!(split(1, 512), [1]);
+        assert_eq!(split(300, 512), [256, 32, 8, 4]);
+        assert_eq!(split(1_300, 512), [512, 512, 256, 16, 4]);
+        assert_eq!(split(5, 2), [2, 2, 1]);
+        let mut next = 0;
+        for range in chunks(777, 64) {
+            assert_eq!(range.start, next);
+            next = range.end;
+        }
+        assert_eq!(next, 777);
+    }
+
+    #[test]
+    fn texts_hold_placeholders_only() {
+        let mut text = String::new();
+        push_rows(&mut text, "INSERT INTO t (a, b) VALUES", 1, 2, 2);
+        push_tail(&mut text, "ON CONFLICT DO NOTHING");
+        assert_eq!(
+            text,
+            "INSERT INTO t (a, b) VALUES ($1,$2), ($3,$4) ON CONFLICT DO NOTHING"
+        );
+        let mut text = String::new();
+        push_list(&mut text, "DELETE FROM t WHERE a = $1 AND b IN", 2, 3);
+        assert_eq!(text, "DELETE FROM t WHERE a = $1 AND b IN ($2,$3,$4)");
+    }
+}
