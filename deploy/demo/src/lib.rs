@@ -9,6 +9,10 @@
 //! | [`client`] | one user's gRPC calls |
 //! | [`story`] | the referrals, step by step, each verified |
 
+use kith_service::rng::Rng;
+use std::ffi::OsString;
+use std::process::ExitCode;
+
 pub mod cast;
 pub mod client;
 pub mod clock;
@@ -18,18 +22,18 @@ pub mod story;
 
 /// Runs one of the network's own commands with the demo's movable clock, when the command line asks for it:
 /// `role CLOCK-FILE gateway|node ARGUMENTS…`. The benchmark and the network tests start their processes so too.
-pub fn play_role(args: &[std::ffi::OsString]) -> Option<std::process::ExitCode> {
+pub async fn play_role(args: &[OsString]) -> Option<ExitCode> {
     let [_, word, clock_file, role, rest @ ..] = args else {
         return None;
     };
     if word != "role" {
         return None;
     }
-    let clock = clock::movable(clock_file.into());
+    let (clock, rng) = (clock::movable(clock_file.into()), Rng::system());
     let rest = std::iter::once(role.clone()).chain(rest.iter().cloned());
     match role.to_str() {
-        Some("gateway") => Some(kith_gateway::cli::run_with(rest, clock)),
-        Some("node") => Some(kith_node::cli::run_with(rest, clock)),
+        Some("gateway") => Some(kith_gateway::cli::run(rest, clock, rng).await),
+        Some("node") => Some(kith_node::cli::run(rest, clock, rng).await),
         _ => None,
     }
 }

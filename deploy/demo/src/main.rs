@@ -2,7 +2,7 @@
 //! Prints plain sentences; exits 0 only if every step's outcome was verified.
 
 use clap::Parser;
-use kith_demo::{network::Network, play_role, story};
+use kith_demo::{cast::ORGS, network::Network, play_role, story};
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -19,14 +19,13 @@ struct Demo {
     data: Option<PathBuf>,
 }
 
-fn main() -> ExitCode {
+#[tokio::main]
+async fn main() -> ExitCode {
     let args: Vec<_> = std::env::args_os().collect();
-    if let Some(code) = play_role(&args) {
+    if let Some(code) = play_role(&args).await {
         return code;
     }
-    let demo = Demo::parse_from(args);
-    let told = tokio::runtime::Runtime::new().map_err(Into::into).and_then(|runtime| runtime.block_on(run(demo)));
-    match told {
+    match run(Demo::parse_from(args)).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             writeln!(std::io::stderr(), "The demo stopped: {error:#}").ok();
@@ -39,7 +38,7 @@ async fn run(demo: Demo) -> anyhow::Result<()> {
     let temporary = tempfile::Builder::new().prefix("kith-demo-").tempdir()?;
     let folder = demo.data.as_deref().unwrap_or(temporary.path());
     let folder = std::path::absolute(folder)?;
-    let mut network = Network::start(&folder).await?;
+    let mut network = Network::start(std::env::current_exe()?, &folder, &ORGS).await?;
     story::tell(&mut network).await?;
     if !demo.story {
         writeln!(

@@ -68,10 +68,11 @@ struct ListedNode<'a> {
 }
 
 impl Network {
-    /// Makes or takes up the network in this folder, starts its gateway and its five nodes, and writes `demo.json`.
-    pub async fn start(folder: &Path) -> anyhow::Result<Self> {
+    /// Makes or takes up the network in this folder, starts its gateway and a node for each of `orgs`, and writes
+    /// `demo.json`. `program` is a program that hands its arguments to [`play_role`](crate::play_role).
+    pub async fn start(program: PathBuf, folder: &Path, orgs: &[Org]) -> anyhow::Result<Self> {
         std::fs::create_dir_all(folder)?;
-        let stage = Stage::new(folder.join(crate::clock::FILE))?;
+        let stage = Stage::new(program, folder.join(crate::clock::FILE));
         let fresh = !folder.join("trust").exists();
         let gateway_address = if fresh {
             free_address()?
@@ -89,8 +90,8 @@ impl Network {
             network.found()?;
         }
         network.start_gateway().await?;
-        for org in ORGS {
-            network.enrol(org).await?;
+        for org in orgs {
+            network.enrol(*org).await?;
         }
         network.write_list()?;
         Ok(network)
@@ -210,6 +211,18 @@ impl Network {
         self.stage.run(role, args)
     }
 
+    /// Ends and starts the gateway's process as a power cut would.
+    pub async fn crash_gateway(&mut self) -> anyhow::Result<()> {
+        self.kill_gateway()?;
+        self.start_gateway().await
+    }
+
+    /// Ends and starts a node's process as a power cut would.
+    pub async fn crash_node(&mut self, org: Org) -> anyhow::Result<()> {
+        self.kill_node(org)?;
+        self.start_node(org).await
+    }
+
     /// Connects to an organisation's node as its coordinator.
     pub async fn client(&self, org: Org) -> anyhow::Result<Client> {
         let node = self.nodes.get(org.id).context("no such organisation")?;
@@ -264,7 +277,7 @@ impl Network {
 
     /// Stops every process.
     pub async fn stop(mut self) -> anyhow::Result<()> {
-        for org in ORGS {
+        for org in ORGS.iter().filter(|org| self.nodes.contains_key(org.id)).copied().collect::<Vec<_>>() {
             self.stop_node(org).await?;
         }
         match self.gateway.take() {

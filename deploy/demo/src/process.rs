@@ -3,6 +3,7 @@
 
 use anyhow::{Context as _, bail};
 use std::ffi::OsStr;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
@@ -17,17 +18,16 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// What every process of the demo is started with.
 #[derive(Clone, Debug)]
 pub struct Stage {
-    /// This program.
+    /// A program that plays roles.
     program: PathBuf,
     /// The file that moves the clock.
     clock: PathBuf,
 }
 
 impl Stage {
-    /// A stage whose processes follow this clock file.
-    pub fn new(clock: PathBuf) -> anyhow::Result<Self> {
-        let program = std::env::current_exe().context("cannot find this program's own file")?;
-        Ok(Self { program, clock })
+    /// A stage whose processes are `program` in a role and follow this clock file.
+    pub fn new(program: PathBuf, clock: PathBuf) -> Self {
+        Self { program, clock }
     }
 
     fn command<S: AsRef<OsStr>>(&self, role: &str, args: &[S]) -> Command {
@@ -69,8 +69,8 @@ impl Stage {
         let waited = tokio::time::timeout(START_LIMIT, async {
             loop {
                 let text = std::fs::read_to_string(address).unwrap_or_default();
-                if text.ends_with('\n') {
-                    return Ok(text.trim().to_owned());
+                if let Ok(listening) = text.trim().parse::<SocketAddr>() {
+                    return Ok(listening.to_string());
                 }
                 if let Some(status) = server.child.try_wait()? {
                     bail!("{role} ended at its start ({status}); see {}", log.display());

@@ -64,7 +64,7 @@ impl<'a> Teller<'a> {
             ask.to.name,
             listed(ask.categories)
         ))?;
-        let need = part(Category::Need, &[("in_their_words", ask.need)]);
+        let need = part(Category::Need, &[("own_words", ask.need)]);
         let sent = match send(&mut client, ask, (&person_id, &grant_id), vec![need]).await? {
             Ok(sent) => sent,
             Err(refused) => bail!("the referral was refused: {refused}"),
@@ -82,7 +82,7 @@ impl<'a> Teller<'a> {
         let mut client = self.network.client(ask.from).await?;
         let (person_id, grant_id) = record(&mut client, ask).await?;
         let parts = vec![
-            part(Category::Need, &[("in_their_words", ask.need)]),
+            part(Category::Need, &[("own_words", ask.need)]),
             part(Category::Health, &[("summary", health)]),
         ];
         match send(&mut client, ask, (&person_id, &grant_id), parts).await? {
@@ -225,8 +225,8 @@ async fn record(client: &mut Client, ask: Ask) -> anyhow::Result<(Vec<u8>, Vec<u
     let filled = |fields: &[(&'static str, &'static str)]| -> Vec<(&'static str, &'static str)> {
         fields.iter().copied().filter(|(_, value)| !value.is_empty()).collect()
     };
-    let identity = filled(&[("preferred_name", person.name), ("birth_date", person.born)]);
-    let contact = filled(&[("safe_phone", person.phone)]);
+    let identity = filled(&[("preferred_name", person.name), ("born", person.born)]);
+    let contact = filled(&[("phone", person.phone)]);
     let mut parts = vec![part(Category::Identity, &identity), part(Category::Communication, &[("languages", person.language)])];
     if !contact.is_empty() {
         parts.push(part(Category::Contact, &contact));
