@@ -30,6 +30,7 @@ pub mod answer;
 pub mod attach;
 pub mod bury;
 pub mod deliver;
+mod pace;
 pub mod settle;
 pub mod streams;
 pub mod submit;

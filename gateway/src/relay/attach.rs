@@ -12,19 +12,18 @@ use kith_proto::receipt;
 use kith_proto::v1::{self, attach_request::Frame as From, attach_response::Frame};
 use kith_service::tls::identity::Identity;
 use tokio::sync::mpsc;
-use tokio::time::Instant;
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Code, Status};
 
 use super::deliver::Courier;
+use super::pace::Pace;
 use super::settle::{Received, Settling};
 use super::streams::Open;
 use super::submit::{self, Submission};
 use super::{Out, RelayError, answer};
 use crate::gateway::Gateway;
 use crate::limits::{
-    DOOR_WAITING_MAX, FRAMES_PER_SECOND, HELLO_MS_MAX, HELLO_PAIRS_MAX, SUBMISSIONS_IN_FLIGHT_MAX,
-    TAKE_LINES_MAX,
+    DOOR_WAITING_MAX, HELLO_MS_MAX, HELLO_PAIRS_MAX, SUBMISSIONS_IN_FLIGHT_MAX, TAKE_LINES_MAX,
 };
 use crate::members::KnownMember;
 use crate::stop;
@@ -307,26 +306,4 @@ async fn settle(
         }
     }
     Ok(())
-}
-
-/// Slows a stream to [`FRAMES_PER_SECOND`] by reading no further until the second is over.
-#[derive(Default)]
-struct Pace {
-    second: Option<Instant>,
-    frames: u32,
-}
-
-impl Pace {
-    async fn keep(&mut self) {
-        let now = Instant::now();
-        let second = *self.second.get_or_insert(now);
-        let next = second + Duration::from_secs(1);
-        if now >= next {
-            (self.second, self.frames) = (Some(now), 0);
-        } else if self.frames >= FRAMES_PER_SECOND {
-            tokio::time::sleep_until(next).await;
-            (self.second, self.frames) = (Some(next), 0);
-        }
-        self.frames += 1;
-    }
 }

@@ -1,9 +1,11 @@
 //! Delivering: until receipted, to the newest stream only; receipts become notices, which come until they are held.
 
+use std::collections::BTreeMap;
+
 use kith_proto::envelope::envelope_hash;
 use kith_proto::problem::Problem;
 use kith_proto::receipt;
-use kith_proto::v1::{self, attach_request::Frame as Up, attach_response::Frame};
+use kith_proto::v1::{self, attach_request::Frame as Up, attach_response::Frame, delivered_envelope::What};
 use kith_proto::words::EnvelopeKind::{Blob, Referral};
 
 use crate::network::{Network, START_MS};
@@ -216,4 +218,62 @@ async fn no_more_is_out_than_may_be_without_a_receipt() {
     assert_eq!(rest[0].number, Some(MAX as u64 + 1));
     sending.notices(1).await;
     assert_eq!(network.count(WAITING).await, MAX as i64);
+}
+
+#[tokio::test]
+async fn many_members_send_at_once_and_every_pair_keeps_its_order() {
+    let network = Network::start(place().await).await;
+    let mut nodes = Vec::new();
+    for (seed, org) in (1..).zip(["riverside-gp", "tigrinya-circle", "hope-mosque", "hillcrest"]) {
+        nodes.push(network.node(org, seed).await);
+    }
+    let mut lines = Vec::new();
+    for node in &nodes {
+        lines.push(node.attach().await);
+    }
+    let mut sent: BTreeMap<(usize, usize), Vec<[u8; 32]>> = BTreeMap::new();
+    for round in 0..12 {
+        for (from, line) in lines.iter().enumerate() {
+            let to = (from + 1 + round % 3) % 4;
+            let [sender, recipient] = nodes.get_disjoint_mut([from, to]).unwrap();
+            let slip = sender.slip(recipient);
+            let envelopes = sender.copies(&sender.envelope(recipient, Referral, &slip), 5);
+            sent.entry((from, to))
+                .or_default()
+                .extend(envelopes.iter().map(envelope_hash));
+            let submission = sender.submission(recipient, envelopes);
+            line.send(Up::Submission(submission)).await;
+        }
+    }
+    for (to, line) in lines.iter_mut().enumerate() {
+        let (mut taken, mut came) = (0, BTreeMap::<u64, Vec<[u8; 32]>>::new());
+        let mut got = 0;
+        while taken < 60 || got < 60 {
+            match line.next().await {
+                Frame::Receipts(receipts) => taken += receipts.envelope_ids.len(),
+                Frame::Delivery(delivery) => {
+                    for item in &delivery.items {
+                        let from = nodes
+                            .iter()
+                            .position(|node| node.org.as_str() == item.order.as_ref().unwrap().from);
+                        let hashes = came.entry(from.unwrap() as u64).or_default();
+                        for one in &item.envelopes {
+                            match &one.what {
+                                Some(What::Envelope(envelope)) => hashes.push(envelope_hash(envelope)),
+                                other => panic!("an envelope was awaited, not {other:?}"),
+                            }
+                        }
+                        got += item.envelopes.len();
+                    }
+                }
+                other => panic!("a receipt or mail was awaited, not {other:?}"),
+            }
+        }
+        for (from, hashes) in came {
+            assert_eq!(hashes, sent[&(from as usize, to)], "from {from} to {to}");
+        }
+    }
+    assert_eq!(network.count(WAITING).await, 240);
+    let positions = "SELECT MAX(position) - MIN(position) + 1 AS n FROM mailbox";
+    assert_eq!(network.count(positions).await, 240, "commit order without a gap");
 }

@@ -92,12 +92,17 @@ async fn a_full_mailbox_refuses_until_it_is_emptied_but_takes_withdrawals() {
     assert_eq!(line.submit(&alone(withdrawal)).await, [TAKEN]);
     network.run("UPDATE pair SET mailbox_bytes = 0").await;
     assert_eq!(line.submit(&second).await, [TAKEN]);
-    // From all senders together: 256 MiB.
+    // From all senders together 256 MiB: room for one more, but not for two in one submission.
     network
-        .run("INSERT INTO pair SELECT 'hope-mosque', recipient, 1, envelope_hash, 268435456 - 1000 FROM pair")
+        .run(
+            "INSERT INTO pair SELECT 'hope-mosque', recipient, 1, envelope_hash, \
+             268435456 - 3500 - mailbox_bytes FROM pair",
+        )
         .await;
-    let third = gp.submission(&peers, vec![gp.envelope(&peers, Referral, &slip)]);
-    assert_eq!(line.submit(&third).await, [later(Problem::Unavailable)]);
+    let two = gp.copies(&gp.envelope(&peers, Referral, &slip), 2);
+    assert!((1751..3500).contains(&prost::Message::encoded_len(&two[0])));
+    let third = gp.submission(&peers, two);
+    assert_eq!(line.submit(&third).await, [TAKEN, later(Problem::Unavailable)]);
 }
 
 #[tokio::test]
