@@ -21,6 +21,8 @@
 //! | [`v1`] | the generated messages |
 
 pub mod envelope;
+#[cfg(test)]
+mod golden;
 pub mod human_code;
 pub mod id;
 pub mod lifecycle;

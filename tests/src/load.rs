@@ -27,7 +27,12 @@ pub async fn prepare(client: &Client, recipient: &str, count: usize) -> anyhow::
         statement_id: String::new(),
         language: "en".to_owned(),
     };
-    let statement = client.clone().consent.get_statement(statement).await?.into_inner();
+    let statement = client
+        .clone()
+        .consent
+        .get_statement(statement)
+        .await?
+        .into_inner();
     let statement = statement.statement.context("no statement")?;
     let mut making = JoinSet::new();
     let mut ready = Vec::with_capacity(count);
@@ -35,7 +40,12 @@ pub async fn prepare(client: &Client, recipient: &str, count: usize) -> anyhow::
         if making.len() == PREPARING_AT_ONCE {
             ready.push(making.join_next().await.context("nothing was begun")???);
         }
-        making.spawn(one(client.clone(), recipient.to_owned(), statement.clone(), number));
+        making.spawn(one(
+            client.clone(),
+            recipient.to_owned(),
+            statement.clone(),
+            number,
+        ));
     }
     while let Some(made) = making.join_next().await {
         ready.push(made??);
@@ -51,7 +61,11 @@ async fn one(
 ) -> anyhow::Result<Ready> {
     let person = v1::CreatePersonRequest {
         request_id: client.request_id()?,
-        parts: vec![part(Category::Identity, "preferred_name", format!("Person {number}"))],
+        parts: vec![part(
+            Category::Identity,
+            "preferred_name",
+            format!("Person {number}"),
+        )],
     };
     let person_id = client.persons.create_person(person).await?.into_inner().person_id;
     let grant = v1::RecordGrantRequest {
@@ -83,7 +97,8 @@ async fn one(
 
 /// The request of one 4 KiB referral.
 pub fn referral(client: &Client, recipient: &str, ready: &Ready) -> anyhow::Result<v1::SendReferralRequest> {
-    let mut words = "Company on Tuesdays, and somebody to go to the first class with. ".repeat(NEED_BYTES / 64);
+    let mut words =
+        "Company on Tuesdays, and somebody to go to the first class with. ".repeat(NEED_BYTES / 64);
     words.truncate(NEED_BYTES);
     Ok(v1::SendReferralRequest {
         request_id: client.request_id()?,

@@ -18,7 +18,10 @@ pub fn cpu_us(pid: u32) -> anyhow::Result<u64> {
 pub fn rss_peak_mib(pid: u32) -> anyhow::Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib: u64 = line.and_then(|line| line.split_whitespace().next()).context("no peak")?.parse()?;
+    let kib: u64 = line
+        .and_then(|line| line.split_whitespace().next())
+        .context("no peak")?
+        .parse()?;
     Ok(kib / 1024)
 }
 

@@ -105,6 +105,8 @@ impl Client {
             }
             anyhow::bail!("the node ended the watch")
         });
-        found.await.with_context(|| format!("waited in vain until {what}"))?
+        found
+            .await
+            .with_context(|| format!("waited in vain until {what}"))?
     }
 }

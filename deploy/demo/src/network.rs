@@ -77,7 +77,9 @@ impl Network {
         let gateway_address = if fresh {
             free_address()?
         } else {
-            std::fs::read_to_string(folder.join("gateway.address"))?.trim().to_owned()
+            std::fs::read_to_string(folder.join("gateway.address"))?
+                .trim()
+                .to_owned()
         };
         let mut network = Self {
             stage,
@@ -102,7 +104,15 @@ impl Network {
         std::fs::write(self.folder.join("gateway.address"), &self.gateway_address)?;
         let trust = self.folder.join("trust");
         let out = trust.to_string_lossy();
-        let args = ["init", "--network", NETWORK, "--address", &self.gateway_address, "--out", &out];
+        let args = [
+            "init",
+            "--network",
+            NETWORK,
+            "--address",
+            &self.gateway_address,
+            "--out",
+            &out,
+        ];
         self.stage.run("gateway", &args)?;
         Ok(())
     }
@@ -110,9 +120,18 @@ impl Network {
     /// Starts the gateway on its own address.
     pub async fn start_gateway(&mut self) -> anyhow::Result<()> {
         let data = self.folder.join("trust/gateway");
-        let args = ["serve", "--data", &data.to_string_lossy(), "--listen", &self.gateway_address];
+        let args = [
+            "serve",
+            "--data",
+            &data.to_string_lossy(),
+            "--listen",
+            &self.gateway_address,
+        ];
         let log = self.folder.join("gateway.log");
-        let server = self.stage.serve("gateway", &args, &data.join("address"), &log).await?;
+        let server = self
+            .stage
+            .serve("gateway", &args, &data.join("address"), &log)
+            .await?;
         self.gateway = Some(server);
         Ok(())
     }
@@ -125,7 +144,16 @@ impl Network {
         if fresh {
             let registrar = self.folder.join("trust/registrar");
             let registrar = registrar.to_string_lossy();
-            let invite = ["invite", org.id, "--kind", org.kind, "--name", org.name, "--registrar", &registrar];
+            let invite = [
+                "invite",
+                org.id,
+                "--kind",
+                org.kind,
+                "--name",
+                org.name,
+                "--registrar",
+                &registrar,
+            ];
             let printed = self.stage.run("gateway", &invite)?;
             let token = printed.lines().last().context("no invite was printed")?.trim();
             std::fs::create_dir_all(data_dir.parent().unwrap_or(&self.folder))?;
@@ -180,7 +208,10 @@ impl Network {
         let data = node.data_dir.to_string_lossy().into_owned();
         let args = ["serve", "--data", &data, "--grpc", &node.address];
         let log = self.folder.join(format!("{}.log", org.id));
-        let server = self.stage.serve("node", &args, &node.data_dir.join("grpc"), &log).await?;
+        let server = self
+            .stage
+            .serve("node", &args, &node.data_dir.join("grpc"), &log)
+            .await?;
         node.address.clone_from(&server.address);
         node.server = Some(server);
         Ok(())
@@ -261,15 +292,19 @@ impl Network {
                 data_dir: self.gateway_folder(),
                 pid: gateway_pid,
             },
-            nodes: ORGS.iter().filter_map(|org| self.nodes.get(org.id)).map(|node| ListedNode {
-                org: node.org.id,
-                name: node.org.name,
-                kind: node.org.kind,
-                grpc: &node.address,
-                data_dir: &node.data_dir,
-                tokens: &node.tokens,
-                pid: pids.get(node.org.id).copied(),
-            }).collect(),
+            nodes: ORGS
+                .iter()
+                .filter_map(|org| self.nodes.get(org.id))
+                .map(|node| ListedNode {
+                    org: node.org.id,
+                    name: node.org.name,
+                    kind: node.org.kind,
+                    grpc: &node.address,
+                    data_dir: &node.data_dir,
+                    tokens: &node.tokens,
+                    pid: pids.get(node.org.id).copied(),
+                })
+                .collect(),
         };
         std::fs::write(self.folder.join("demo.json"), serde_json::to_vec_pretty(&listed)?)?;
         Ok(())
@@ -277,7 +312,12 @@ impl Network {
 
     /// Stops every process.
     pub async fn stop(mut self) -> anyhow::Result<()> {
-        for org in ORGS.iter().filter(|org| self.nodes.contains_key(org.id)).copied().collect::<Vec<_>>() {
+        for org in ORGS
+            .iter()
+            .filter(|org| self.nodes.contains_key(org.id))
+            .copied()
+            .collect::<Vec<_>>()
+        {
             self.stop_node(org).await?;
         }
         match self.gateway.take() {

@@ -38,11 +38,20 @@ async fn accepted_and_completed(tell: &mut Teller<'_>) -> anyhow::Result<()> {
         need: "Company and tea on Tuesdays, with someone who speaks Tigrinya.",
     };
     let sent = tell.refer(ask).await?;
-    tell.expect(GP, &sent, State::Received, "the circle's machine has it; nobody has looked yet").await?;
+    tell.expect(
+        GP,
+        &sent,
+        State::Received,
+        "the circle's machine has it; nobody has looked yet",
+    )
+    .await?;
     let content = tell.open(PEERS, &sent).await?;
     ensure!(content.contains(cast::SELAM.name), "the name did not arrive");
     ensure!(content.contains(ask.need), "the need did not arrive");
-    ensure!(!content.contains(cast::SELAM.phone), "the telephone number was not agreed and must not arrive");
+    ensure!(
+        !content.contains(cast::SELAM.phone),
+        "the telephone number was not agreed and must not arrive"
+    );
     tell.say("The circle reads her name, her language and her wish; her telephone number was not agreed and is not there.")?;
     for (step, state) in [
         (Move::Acknowledge, State::Acknowledged),
@@ -52,8 +61,10 @@ async fn accepted_and_completed(tell: &mut Teller<'_>) -> anyhow::Result<()> {
         tell.moves(PEERS, &sent, step, None).await?;
         tell.expect(GP, &sent, state, "the practice sees it").await?;
     }
-    tell.moves(PEERS, &sent, Move::Complete, Some(Reason::HelpGiven)).await?;
-    tell.expect(GP, &sent, State::Completed, "the practice sees the outcome").await?;
+    tell.moves(PEERS, &sent, Move::Complete, Some(Reason::HelpGiven))
+        .await?;
+    tell.expect(GP, &sent, State::Completed, "the practice sees the outcome")
+        .await?;
     Ok(())
 }
 
@@ -69,10 +80,18 @@ async fn declined_with_a_reason(tell: &mut Teller<'_>) -> anyhow::Result<()> {
             need: "A food parcel each week until his first pay.",
         })
         .await?;
-    tell.expect(GP, &sent, State::Received, "the mosque's machine has it").await?;
+    tell.expect(GP, &sent, State::Received, "the mosque's machine has it")
+        .await?;
     tell.moves(MOSQUE, &sent, Move::Acknowledge, None).await?;
-    tell.moves(MOSQUE, &sent, Move::Decline, Some(Reason::Full)).await?;
-    tell.expect(GP, &sent, State::Declined, "the practice is told at once, and why").await?;
+    tell.moves(MOSQUE, &sent, Move::Decline, Some(Reason::Full))
+        .await?;
+    tell.expect(
+        GP,
+        &sent,
+        State::Declined,
+        "the practice is told at once, and why",
+    )
+    .await?;
     let reason = tell.last_reason(GP, &sent).await?;
     ensure!(reason == Some(Reason::Full), "the reason did not arrive");
     Ok(())
@@ -92,12 +111,17 @@ async fn waits_for_a_machine_that_is_off(tell: &mut Teller<'_>) -> anyhow::Resul
             need: "Somebody to go to the first English class with.",
         })
         .await?;
-    tell.expect_delivery(SETTLEMENT, &sent, Delivery::Taken, "the gateway keeps it, sealed").await?;
+    tell.expect_delivery(SETTLEMENT, &sent, Delivery::Taken, "the gateway keeps it, sealed")
+        .await?;
     tell.network.start_node(PEERS).await?;
     tell.say("The laptop is switched on again.")?;
-    tell.expect_delivery(SETTLEMENT, &sent, Delivery::Delivered, "it arrived by itself").await?;
+    tell.expect_delivery(SETTLEMENT, &sent, Delivery::Delivered, "it arrived by itself")
+        .await?;
     let content = tell.open(PEERS, &sent).await?;
-    ensure!(content.contains(cast::LETESH.name), "the referral did not survive the wait");
+    ensure!(
+        content.contains(cast::LETESH.name),
+        "the referral did not survive the wait"
+    );
     Ok(())
 }
 
@@ -111,12 +135,17 @@ async fn refused_outside_the_consent(tell: &mut Teller<'_>) -> anyhow::Result<()
         purpose: Purpose::PeerSupport,
         need: "Company.",
     };
-    let refused = tell.refer_with_health(ask, "Diabetes, tablets twice a day.").await?;
+    let refused = tell
+        .refer_with_health(ask, "Diabetes, tablets twice a day.")
+        .await?;
     ensure!(
         refused.problem == Problem::CategoryNotAllowed,
         "refused for another reason: {refused}"
     );
-    tell.say(&format!("The practice also tries to send health, which she did not agree to. Refused: “{}”", refused.sentence))?;
+    tell.say(&format!(
+        "The practice also tries to send health, which she did not agree to. Refused: “{}”",
+        refused.sentence
+    ))?;
     tell.no_inbox_line_about(PEERS, GP, 1).await
 }
 
@@ -134,9 +163,12 @@ async fn withdrawn_in_the_mailbox(tell: &mut Teller<'_>) -> anyhow::Result<()> {
             need: "A winter coat.",
         })
         .await?;
-    tell.expect_delivery(SETTLEMENT, &sent, Delivery::Taken, "the gateway keeps it, sealed").await?;
+    tell.expect_delivery(SETTLEMENT, &sent, Delivery::Taken, "the gateway keeps it, sealed")
+        .await?;
     tell.withdraw(SETTLEMENT, &sent).await?;
-    let line = tell.expect(SETTLEMENT, &sent, State::Withdrawn, "consent is taken back").await?;
+    let line = tell
+        .expect(SETTLEMENT, &sent, State::Withdrawn, "consent is taken back")
+        .await?;
     ensure!(line.consent != Consent::Live.number(), "consent still stands");
     tell.network.start_node(MOSQUE).await?;
     tell.say("The mosque's computer is switched on again.")?;
@@ -151,16 +183,29 @@ async fn the_peer_group_refers_to_the_gp(tell: &mut Teller<'_>) -> anyhow::Resul
             from: PEERS,
             to: GP,
             person: cast::LETESH,
-            categories: &[Category::Identity, Category::Contact, Category::Communication, Category::Need],
+            categories: &[
+                Category::Identity,
+                Category::Contact,
+                Category::Communication,
+                Category::Need,
+            ],
             purpose: Purpose::Care,
             need: "She has not seen a doctor since she arrived and would like to, with a woman interpreter.",
         })
         .await?;
-    let line = tell.expect(PEERS, &sent, State::Received, "the practice's machine has it").await?;
+    let line = tell
+        .expect(PEERS, &sent, State::Received, "the practice's machine has it")
+        .await?;
     ensure!(line.deadline_ms > 0, "the practice has no deadline");
     tell.moves(GP, &sent, Move::Acknowledge, None).await?;
     tell.moves(GP, &sent, Move::Accept, None).await?;
-    tell.expect(PEERS, &sent, State::Accepted, "the circle sees that the practice said yes").await?;
+    tell.expect(
+        PEERS,
+        &sent,
+        State::Accepted,
+        "the circle sees that the practice said yes",
+    )
+    .await?;
     Ok(())
 }
 
@@ -176,14 +221,26 @@ async fn the_school_refers_to_the_settlement_service(tell: &mut Teller<'_>) -> a
             need: "Help for the family with the form for free school meals.",
         })
         .await?;
-    tell.expect(SCHOOL, &sent, State::Received, "Harbour Welcome's machine has it").await?;
+    tell.expect(SCHOOL, &sent, State::Received, "Harbour Welcome's machine has it")
+        .await?;
     tell.moves(SETTLEMENT, &sent, Move::Acknowledge, None).await?;
     tell.moves(SETTLEMENT, &sent, Move::RequestInfo, None).await?;
-    tell.expect(SCHOOL, &sent, State::InfoRequested, "Harbour Welcome asks something; it is the school's turn").await?;
+    tell.expect(
+        SCHOOL,
+        &sent,
+        State::InfoRequested,
+        "Harbour Welcome asks something; it is the school's turn",
+    )
+    .await?;
     tell.moves(SCHOOL, &sent, Move::AnswerInfo, None).await?;
-    tell.expect(SETTLEMENT, &sent, State::Acknowledged, "the school answered").await?;
+    tell.expect(SETTLEMENT, &sent, State::Acknowledged, "the school answered")
+        .await?;
     tell.moves(SETTLEMENT, &sent, Move::Accept, None).await?;
-    let line = tell.expect(SCHOOL, &sent, State::Accepted, "the school sees the yes").await?;
-    let _code = (!line.code.is_empty()).then_some(()).context("the referral has no code")?;
+    let line = tell
+        .expect(SCHOOL, &sent, State::Accepted, "the school sees the yes")
+        .await?;
+    let _code = (!line.code.is_empty())
+        .then_some(())
+        .context("the referral has no code")?;
     Ok(())
 }

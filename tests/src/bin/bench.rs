@@ -134,19 +134,31 @@ async fn send_all(
     ready: &[Ready],
     in_flight: usize,
 ) -> anyhow::Result<(Duration, Vec<Duration>)> {
-    let requests: Vec<_> = ready.iter().map(|one| load::referral(a, PEERS.id, one)).collect::<Result<_, _>>()?;
+    let requests: Vec<_> = ready
+        .iter()
+        .map(|one| load::referral(a, PEERS.id, one))
+        .collect::<Result<_, _>>()?;
     let places = Arc::new(Semaphore::new(in_flight));
     let (called, mut calls) = mpsc::unbounded_channel();
     let (submit, submitted) = mpsc::channel(in_flight);
     let mut arrivals = arrivals(b).await?;
-    let mut answers = a.clone().referrals.send_referrals(ReceiverStream::new(submitted)).await?.into_inner();
+    let mut answers = a
+        .clone()
+        .referrals
+        .send_referrals(ReceiverStream::new(submitted))
+        .await?
+        .into_inner();
     let started = Instant::now();
     let feeder_places = Arc::clone(&places);
     let feeder = tokio::spawn(async move {
         for request in requests {
             feeder_places.acquire().await?.forget();
             called.send((request.request_id.clone(), Instant::now()))?;
-            submit.send(v1::SendReferralsRequest { referral: Some(request) }).await?;
+            submit
+                .send(v1::SendReferralsRequest {
+                    referral: Some(request),
+                })
+                .await?;
         }
         anyhow::Ok(())
     });
@@ -189,7 +201,9 @@ async fn arrivals(b: &Client) -> anyhow::Result<tonic::Streaming<v1::WatchReferr
     let mut client = b.clone();
     let mut cursor = String::new();
     loop {
-        let from = v1::WatchReferralsRequest { cursor: cursor.clone() };
+        let from = v1::WatchReferralsRequest {
+            cursor: cursor.clone(),
+        };
         let mut changes = client.referrals.watch_referrals(from).await?.into_inner();
         let quiet = Duration::from_millis(300);
         match tokio::time::timeout(quiet, changes.message()).await {

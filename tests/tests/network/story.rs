@@ -15,7 +15,14 @@ const PEOPLE: [Person; 7] = [
     cast::DAWIT,
 ];
 /// Words that the story's needs and consents are made of.
-const WORDS: [&str; 6] = ["Tuesdays", "winter coat", "food parcel", "school meals", "Diabetes", "I can stop it"];
+const WORDS: [&str; 6] = [
+    "Tuesdays",
+    "winter coat",
+    "food parcel",
+    "school meals",
+    "Diabetes",
+    "I can stop it",
+];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_story_holds_and_the_gateway_learns_nobody() {
@@ -27,11 +34,24 @@ async fn the_story_holds_and_the_gateway_learns_nobody() {
     network.stop().await.unwrap();
 
     let mut written = files(&gateway_folder);
-    let logs = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
+    let logs = std::fs::read_dir(folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
     written.extend(logs.filter(|path| path.extension().is_some_and(|e| e == "log")));
-    assert!(written.iter().any(|path| path.extension().is_some_and(|e| e == "db")), "no database was searched");
-    assert!(written.iter().any(|path| path.ends_with("gateway.log")), "no log was searched");
-    let numbers = PEOPLE.iter().flat_map(|person| [person.name, person.phone]).filter(|text| !text.is_empty());
+    assert!(
+        written
+            .iter()
+            .any(|path| path.extension().is_some_and(|e| e == "db")),
+        "no database was searched"
+    );
+    assert!(
+        written.iter().any(|path| path.ends_with("gateway.log")),
+        "no log was searched"
+    );
+    let numbers = PEOPLE
+        .iter()
+        .flat_map(|person| [person.name, person.phone])
+        .filter(|text| !text.is_empty());
     let canaries: Vec<&str> = numbers.chain(WORDS).collect();
     for path in written {
         let bytes = std::fs::read(&path).unwrap();
@@ -43,6 +63,10 @@ async fn the_story_holds_and_the_gateway_learns_nobody() {
 }
 
 fn files(folder: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+    let entries = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    entries
+        .flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] })
+        .collect()
 }

@@ -69,7 +69,10 @@ impl<'a> Teller<'a> {
             Ok(sent) => sent,
             Err(refused) => bail!("the referral was refused: {refused}"),
         };
-        self.say(&format!("{} sends the referral {} to {}.", ask.from.name, sent.code, ask.to.name))?;
+        self.say(&format!(
+            "{} sends the referral {} to {}.",
+            ask.from.name, sent.code, ask.to.name
+        ))?;
         Ok(Sent {
             thread_id: sent.thread_id,
             code: sent.code,
@@ -107,9 +110,20 @@ impl<'a> Teller<'a> {
             reason: reason.map(Reason::number).unwrap_or_default(),
             words: String::new(),
         };
-        let moved = client.referrals.move_referral(request).await.map_err(Refused::from)?.into_inner();
-        let why = reason.map(|reason| format!(" ({})", plain(reason.as_str()))).unwrap_or_default();
-        let waits = if moved.proposed { ", and the other side's machine is to apply it" } else { "" };
+        let moved = client
+            .referrals
+            .move_referral(request)
+            .await
+            .map_err(Refused::from)?
+            .into_inner();
+        let why = reason
+            .map(|reason| format!(" ({})", plain(reason.as_str())))
+            .unwrap_or_default();
+        let waits = if moved.proposed {
+            ", and the other side's machine is to apply it"
+        } else {
+            ""
+        };
         self.say(&format!("{}: {}{why}{waits}.", org.name, plain(step.as_str())))
     }
 
@@ -123,7 +137,9 @@ impl<'a> Teller<'a> {
     ) -> anyhow::Result<v1::ReferralLine> {
         let mut client = self.network.client(org).await?;
         let what = format!("{} sees {} as {}", org.name, sent.code, state.as_str());
-        let line = client.until(&sent.thread_id, &what, |line| line.state == state.number()).await?;
+        let line = client
+            .until(&sent.thread_id, &what, |line| line.state == state.number())
+            .await?;
         ensure!(line.code == sent.code, "the code is not the same on both sides");
         self.say(&format!("{}: {}; {comment}.", sent.code, plain(state.as_str())))?;
         Ok(line)
@@ -139,8 +155,14 @@ impl<'a> Teller<'a> {
     ) -> anyhow::Result<()> {
         let mut client = self.network.client(org).await?;
         let what = format!("{} sees {} as {}", org.name, sent.code, delivery.as_str());
-        client.until(&sent.thread_id, &what, |line| line.delivery == delivery.number()).await?;
-        self.say(&format!("{}: {}; {comment}.", sent.code, plain(delivery.as_str())))
+        client
+            .until(&sent.thread_id, &what, |line| line.delivery == delivery.number())
+            .await?;
+        self.say(&format!(
+            "{}: {}; {comment}.",
+            sent.code,
+            plain(delivery.as_str())
+        ))
     }
 
     /// Opens a referral at an organisation and returns all its words, one field a line.
@@ -165,7 +187,12 @@ impl<'a> Teller<'a> {
             code: sent.code.clone(),
             opening_reason: "the demo's story".to_owned(),
         };
-        let got = client.referrals.get_referral(request).await.map_err(Refused::from)?.into_inner();
+        let got = client
+            .referrals
+            .get_referral(request)
+            .await
+            .map_err(Refused::from)?
+            .into_inner();
         got.thread.context("the answer has no thread")
     }
 
@@ -179,8 +206,15 @@ impl<'a> Teller<'a> {
             recipient: String::new(),
             invalidated: false,
         };
-        client.consent.withdraw_grant(request).await.map_err(Refused::from)?;
-        self.say(&format!("The person takes their consent back; {} records it.", org.name))
+        client
+            .consent
+            .withdraw_grant(request)
+            .await
+            .map_err(Refused::from)?;
+        self.say(&format!(
+            "The person takes their consent back; {} records it.",
+            org.name
+        ))
     }
 
     /// Waits until the recipient's proof of erasure has come back.
@@ -192,7 +226,12 @@ impl<'a> Teller<'a> {
             let request = v1::GetGrantRequest {
                 grant_id: sent.grant_id.clone(),
             };
-            let got = client.consent.get_grant(request).await.map_err(Refused::from)?.into_inner();
+            let got = client
+                .consent
+                .get_grant(request)
+                .await
+                .map_err(Refused::from)?
+                .into_inner();
             let recipients = got.grant.map(|grant| grant.recipients).unwrap_or_default();
             let erased = v1::WithdrawalOutcome::Erased;
             let proved = |r: &v1::GrantRecipient| r.proof.as_ref().is_some_and(|p| p.outcome() == erased);
@@ -204,17 +243,34 @@ impl<'a> Teller<'a> {
     }
 
     /// Checks that an organisation's inbox holds exactly so many readable threads from a sender.
-    pub(super) async fn no_inbox_line_about(&mut self, org: Org, from: Org, readable: usize) -> anyhow::Result<()> {
+    pub(super) async fn no_inbox_line_about(
+        &mut self,
+        org: Org,
+        from: Org,
+        readable: usize,
+    ) -> anyhow::Result<()> {
         let mut client = self.network.client(org).await?;
         let request = v1::ListReferralsRequest {
             side: v1::Side::Inbox.into(),
             ..v1::ListReferralsRequest::default()
         };
-        let listed = client.referrals.list_referrals(request).await.map_err(Refused::from)?.into_inner();
+        let listed = client
+            .referrals
+            .list_referrals(request)
+            .await
+            .map_err(Refused::from)?
+            .into_inner();
         let live = v1::ConsentState::Live;
         let lines = listed.referrals.iter();
-        let found = lines.filter(|line| line.organisation == from.id && line.consent() == live).count();
-        ensure!(found == readable, "{} holds {found} threads from {}", org.name, from.name);
+        let found = lines
+            .filter(|line| line.organisation == from.id && line.consent() == live)
+            .count();
+        ensure!(
+            found == readable,
+            "{} holds {found} threads from {}",
+            org.name,
+            from.name
+        );
         self.say(&format!("{}'s inbox shows nothing of it.", org.name))
     }
 }
@@ -223,11 +279,18 @@ impl<'a> Teller<'a> {
 async fn record(client: &mut Client, ask: Ask) -> anyhow::Result<(Vec<u8>, Vec<u8>)> {
     let person = ask.person;
     let filled = |fields: &[(&'static str, &'static str)]| -> Vec<(&'static str, &'static str)> {
-        fields.iter().copied().filter(|(_, value)| !value.is_empty()).collect()
+        fields
+            .iter()
+            .copied()
+            .filter(|(_, value)| !value.is_empty())
+            .collect()
     };
     let identity = filled(&[("preferred_name", person.name), ("born", person.born)]);
     let contact = filled(&[("phone", person.phone)]);
-    let mut parts = vec![part(Category::Identity, &identity), part(Category::Communication, &[("languages", person.language)])];
+    let mut parts = vec![
+        part(Category::Identity, &identity),
+        part(Category::Communication, &[("languages", person.language)]),
+    ];
     if !contact.is_empty() {
         parts.push(part(Category::Contact, &contact));
     }
@@ -235,12 +298,23 @@ async fn record(client: &mut Client, ask: Ask) -> anyhow::Result<(Vec<u8>, Vec<u
         request_id: client.request_id()?,
         parts,
     };
-    let person_id = client.persons.create_person(request).await.map_err(Refused::from)?.into_inner().person_id;
+    let person_id = client
+        .persons
+        .create_person(request)
+        .await
+        .map_err(Refused::from)?
+        .into_inner()
+        .person_id;
     let statement = v1::GetStatementRequest {
         statement_id: String::new(),
         language: "en".to_owned(),
     };
-    let statement = client.consent.get_statement(statement).await.map_err(Refused::from)?.into_inner();
+    let statement = client
+        .consent
+        .get_statement(statement)
+        .await
+        .map_err(Refused::from)?
+        .into_inner();
     let statement = statement.statement.context("no statement")?;
     let request = v1::RecordGrantRequest {
         request_id: client.request_id()?,
@@ -265,7 +339,12 @@ async fn record(client: &mut Client, ask: Ask) -> anyhow::Result<(Vec<u8>, Vec<u
         lawful_basis: v1::LawfulBasis::Consent.into(),
         expires_at_ms: 0,
     };
-    let granted = client.consent.record_grant(request).await.map_err(Refused::from)?.into_inner();
+    let granted = client
+        .consent
+        .record_grant(request)
+        .await
+        .map_err(Refused::from)?
+        .into_inner();
     Ok((person_id, granted.grant_id))
 }
 
@@ -291,8 +370,17 @@ async fn send(
     let requests = tokio_stream::iter([v1::SendReferralsRequest {
         referral: Some(referral),
     }]);
-    let mut answers = client.referrals.send_referrals(requests).await.map_err(Refused::from)?.into_inner();
-    let answer = answers.message().await.map_err(Refused::from)?.context("no answer")?;
+    let mut answers = client
+        .referrals
+        .send_referrals(requests)
+        .await
+        .map_err(Refused::from)?
+        .into_inner();
+    let answer = answers
+        .message()
+        .await
+        .map_err(Refused::from)?
+        .context("no answer")?;
     match answer.outcome.context("an empty answer")? {
         Outcome::Sent(sent) => Ok(Ok(sent)),
         Outcome::Refused(refused) => Ok(Err(Refused {
