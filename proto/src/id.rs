@@ -212,6 +212,16 @@ ids! {
     EventId shown,
     /// One invite to join.
     InviteId shown,
+    /// One write, chosen by the caller; a repeat gets the first answer.
+    RequestId shown,
+    /// One message of a thread.
+    MessageId shown,
+    /// One withdrawal of consent.
+    WithdrawalId shown,
+    /// One token of a node's own organisation; never the token itself.
+    TokenId shown,
+    /// One body of content at one node that is erased as one; never crosses the wire.
+    HoldingId shown,
 }
 
 fn parse_hex(text: &str) -> Result<[u8; 16], IdError> {

@@ -10,6 +10,7 @@
 //! | [`lifecycle`] | which move a party may make from which state |
 //! | [`permits`] | which envelope consent allows |
 //! | [`screen`] | which free text is refused |
+//! | [`part`] | what fields a part may have |
 //! | [`problem`] | the closed list of problem codes |
 //! | [`human_code`] | the code a person can read out |
 //! | [`sign`], [`seal`] | Ed25519 by context, HPKE and padding |
@@ -27,6 +28,7 @@ pub mod human_code;
 pub mod id;
 pub mod lifecycle;
 pub mod order;
+pub mod part;
 pub mod permits;
 pub mod problem;
 pub mod receipt;

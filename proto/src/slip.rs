@@ -197,6 +197,12 @@ pub fn stop_secret(seed: &[u8; 16]) -> [u8; 32] {
     sha256(&[STOP_LABEL, seed])
 }
 
+/// The secret that stops one slip of a grant, derived from the grant's seed: SHA-256 of label ‖ seed ‖ slip id, so that
+/// the slips of one person show no common hash.
+pub fn stop_secret_of(seed: &[u8; 16], slip: &SlipId) -> [u8; 32] {
+    sha256(&[STOP_LABEL, seed, slip.as_bytes()])
+}
+
 /// What a slip carries of a stop secret: its SHA-256.
 pub fn stop_hash(secret: &[u8; 32]) -> [u8; 32] {
     sha256(&[secret])

@@ -1,1 +1,12 @@
-//! Network tests over real sockets, simulation, benchmark.
+//! Tests of a whole network over real sockets and real disks, and the benchmark. Nothing here is part of the product.
+//!
+//! | where | what |
+//! |---|---|
+//! | `tests/*.rs` | stories over real processes: the demo's story, `kill -9`, the search for planted names |
+//! | `src/bin/bench.rs` | throughput of two nodes and a gateway |
+//! | `src/bin/role.rs` | the program that plays gateway and node in them |
+//! | [`measure`] | CPU time and memory of a process |
+//! | [`load`] | persons, grants and referrals in number |
+
+pub mod load;
+pub mod measure;

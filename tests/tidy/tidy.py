@@ -30,7 +30,7 @@ PROTO_ABSENT = re.compile(r"\b(tokio|sqlx|SystemTime|Instant::now|thread_rng|OsR
 NAMES_ABSENT = re.compile(
     r"\b(immigration_status|visa_number|passport_number|nationality|brp_number|home_office_ref\w*)\b", re.IGNORECASE
 )
-SCREEN = ("proto/src/screen", "proto/src/wire.rs")
+SCREEN = ("proto/src/screen", "proto/src/wire.rs", "proto/src/part.rs", "node/tests/grpc/inputs.rs")
 FILE_NAMES_BANNED = {"util", "utils", "helper", "helpers", "manager", "common", "misc"}
 
 

@@ -1,0 +1,338 @@
+//! The demo network: makes the trust root, enrols five organisations, starts and stops their processes.
+//! Does everything as its user would: through `kith-gateway` and `kith-node` commands.
+
+use crate::cast::{NETWORK, ORGS, Org};
+use crate::client::Client;
+use crate::process::{Server, Stage};
+use anyhow::Context as _;
+use kith_proto::v1;
+use kith_proto::words::{Category, Purpose};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+
+/// The roles a token is made for.
+const ROLES: [&str; 4] = ["referrer", "coordinator", "auditor", "admin"];
+/// The role the story acts in: a volunteer or a GP is usually a coordinator.
+const ACTING: &str = "coordinator";
+/// The server listens on a loopback port of the system's choice.
+const ANY_PORT: &str = "127.0.0.1:0";
+
+/// One organisation's node.
+#[derive(Debug)]
+pub struct Node {
+    /// Who runs it.
+    pub org: Org,
+    /// Its data folder.
+    pub data_dir: PathBuf,
+    /// Its tokens by role.
+    pub tokens: BTreeMap<String, String>,
+    /// Where its gRPC port was last; kept while it is off.
+    pub address: String,
+    server: Option<Server>,
+}
+
+/// The whole network.
+#[derive(Debug)]
+pub struct Network {
+    stage: Stage,
+    folder: PathBuf,
+    gateway: Option<Server>,
+    gateway_address: String,
+    nodes: BTreeMap<&'static str, Node>,
+}
+
+#[derive(Serialize)]
+struct Listed<'a> {
+    gateway: ListedGateway<'a>,
+    nodes: Vec<ListedNode<'a>>,
+}
+
+#[derive(Serialize)]
+struct ListedGateway<'a> {
+    address: &'a str,
+    data_dir: PathBuf,
+    pid: Option<u32>,
+}
+
+#[derive(Serialize)]
+struct ListedNode<'a> {
+    org: &'a str,
+    name: &'a str,
+    kind: &'a str,
+    grpc: &'a str,
+    data_dir: &'a Path,
+    tokens: &'a BTreeMap<String, String>,
+    pid: Option<u32>,
+}
+
+impl Network {
+    /// Makes or takes up the network in this folder, starts its gateway and a node for each of `orgs`, and writes
+    /// `demo.json`. `program` is a program that hands its arguments to [`play_role`](crate::play_role).
+    pub async fn start(program: PathBuf, folder: &Path, orgs: &[Org]) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(folder)?;
+        let stage = Stage::new(program, folder.join(crate::clock::FILE));
+        let fresh = !folder.join("trust").exists();
+        let gateway_address = if fresh {
+            free_address()?
+        } else {
+            std::fs::read_to_string(folder.join("gateway.address"))?
+                .trim()
+                .to_owned()
+        };
+        let mut network = Self {
+            stage,
+            folder: folder.to_owned(),
+            gateway: None,
+            gateway_address,
+            nodes: BTreeMap::new(),
+        };
+        if fresh {
+            network.found()?;
+        }
+        network.start_gateway().await?;
+        for org in orgs {
+            network.enrol(*org).await?;
+        }
+        network.write_list()?;
+        Ok(network)
+    }
+
+    /// Makes root, registrar and gateway keys.
+    fn found(&self) -> anyhow::Result<()> {
+        std::fs::write(self.folder.join("gateway.address"), &self.gateway_address)?;
+        let trust = self.folder.join("trust");
+        let out = trust.to_string_lossy();
+        let args = [
+            "init",
+            "--network",
+            NETWORK,
+            "--address",
+            &self.gateway_address,
+            "--out",
+            &out,
+        ];
+        self.stage.run("gateway", &args)?;
+        Ok(())
+    }
+
+    /// Starts the gateway on its own address.
+    pub async fn start_gateway(&mut self) -> anyhow::Result<()> {
+        let data = self.folder.join("trust/gateway");
+        let args = [
+            "serve",
+            "--data",
+            &data.to_string_lossy(),
+            "--listen",
+            &self.gateway_address,
+        ];
+        let log = self.folder.join("gateway.log");
+        let server = self
+            .stage
+            .serve("gateway", &args, &data.join("address"), &log)
+            .await?;
+        self.gateway = Some(server);
+        Ok(())
+    }
+
+    async fn enrol(&mut self, org: Org) -> anyhow::Result<()> {
+        let data_dir = self.folder.join("nodes").join(org.id);
+        let data = data_dir.to_string_lossy().into_owned();
+        let fresh = !data_dir.exists();
+        let mut tokens = BTreeMap::new();
+        if fresh {
+            let registrar = self.folder.join("trust/registrar");
+            let registrar = registrar.to_string_lossy();
+            let invite = [
+                "invite",
+                org.id,
+                "--kind",
+                org.kind,
+                "--name",
+                org.name,
+                "--registrar",
+                &registrar,
+            ];
+            let printed = self.stage.run("gateway", &invite)?;
+            let token = printed.lines().last().context("no invite was printed")?.trim();
+            std::fs::create_dir_all(data_dir.parent().unwrap_or(&self.folder))?;
+            self.stage.run("node", &["join", token, "--data", &data])?;
+            for role in ROLES {
+                let made = ["token", "new", "--role", role, "--label", "demo", "--data", &data];
+                let printed = self.stage.run("node", &made)?;
+                let token = printed.lines().next().context("no token was printed")?.trim();
+                tokens.insert(role.to_owned(), token.to_owned());
+            }
+            std::fs::write(data_dir.join("demo-tokens.json"), serde_json::to_vec(&tokens)?)?;
+        } else {
+            tokens = serde_json::from_slice(&std::fs::read(data_dir.join("demo-tokens.json"))?)?;
+        }
+        let node = Node {
+            org,
+            data_dir,
+            tokens,
+            address: ANY_PORT.to_owned(),
+            server: None,
+        };
+        self.nodes.insert(org.id, node);
+        self.start_node(org).await?;
+        if fresh {
+            self.publish_service(org).await?;
+        }
+        Ok(())
+    }
+
+    async fn publish_service(&self, org: Org) -> anyhow::Result<()> {
+        let mut client = self.client_as(org, "admin").await?;
+        let purpose: Purpose = org.purpose.parse()?;
+        let service = v1::Service {
+            name: org.service.to_owned(),
+            organisation: org.id.to_owned(),
+            purposes: vec![purpose.number()],
+            languages: org.languages.iter().map(ToString::to_string).collect(),
+            minimum_categories: vec![Category::Identity.number(), Category::Need.number()],
+            ..v1::Service::default()
+        };
+        let request = v1::SetServiceRequest {
+            request_id: client.request_id()?,
+            service: Some(service),
+        };
+        client.directory.set_service(request).await?;
+        Ok(())
+    }
+
+    /// Starts an organisation's node, where it was before if it ran before.
+    pub async fn start_node(&mut self, org: Org) -> anyhow::Result<()> {
+        let node = self.nodes.get_mut(org.id).context("no such organisation")?;
+        let data = node.data_dir.to_string_lossy().into_owned();
+        let args = ["serve", "--data", &data, "--grpc", &node.address];
+        let log = self.folder.join(format!("{}.log", org.id));
+        let server = self
+            .stage
+            .serve("node", &args, &node.data_dir.join("grpc"), &log)
+            .await?;
+        node.address.clone_from(&server.address);
+        node.server = Some(server);
+        Ok(())
+    }
+
+    /// Switches an organisation's node off.
+    pub async fn stop_node(&mut self, org: Org) -> anyhow::Result<()> {
+        let node = self.nodes.get_mut(org.id).context("no such organisation")?;
+        match node.server.take() {
+            Some(server) => server.stop().await,
+            None => Ok(()),
+        }
+    }
+
+    /// Ends a node's process as a power cut would, in the middle of whatever it does.
+    pub fn kill_node(&mut self, org: Org) -> anyhow::Result<()> {
+        let node = self.nodes.get_mut(org.id).context("no such organisation")?;
+        node.server.take().map_or(Ok(()), |mut server| server.kill())
+    }
+
+    /// Ends the gateway's process as a power cut would.
+    pub fn kill_gateway(&mut self) -> anyhow::Result<()> {
+        self.gateway.take().map_or(Ok(()), |mut server| server.kill())
+    }
+
+    /// Runs one command of the gateway or of a node to its end.
+    pub fn command(&self, role: &str, args: &[&str]) -> anyhow::Result<String> {
+        self.stage.run(role, args)
+    }
+
+    /// Ends and starts the gateway's process as a power cut would.
+    pub async fn crash_gateway(&mut self) -> anyhow::Result<()> {
+        self.kill_gateway()?;
+        self.start_gateway().await
+    }
+
+    /// Ends and starts a node's process as a power cut would.
+    pub async fn crash_node(&mut self, org: Org) -> anyhow::Result<()> {
+        self.kill_node(org)?;
+        self.start_node(org).await
+    }
+
+    /// Connects to an organisation's node as its coordinator.
+    pub async fn client(&self, org: Org) -> anyhow::Result<Client> {
+        self.client_as(org, ACTING).await
+    }
+
+    /// Connects to an organisation's node in a role.
+    pub async fn client_as(&self, org: Org, role: &str) -> anyhow::Result<Client> {
+        let node = self.nodes.get(org.id).context("no such organisation")?;
+        let token = node.tokens.get(role).context("no token for this role")?;
+        Client::connect(&node.address, token).await
+    }
+
+    /// The node of an organisation.
+    pub fn node(&self, org: Org) -> Option<&Node> {
+        self.nodes.get(org.id)
+    }
+
+    /// The gateway's address, `host:port`.
+    pub fn gateway_address(&self) -> &str {
+        &self.gateway_address
+    }
+
+    /// The folder that holds the gateway's database and keys.
+    pub fn gateway_folder(&self) -> PathBuf {
+        self.folder.join("trust/gateway")
+    }
+
+    /// Process ids of the gateway and of each running node, by organisation.
+    pub fn pids(&self) -> (Option<u32>, BTreeMap<&'static str, u32>) {
+        let nodes = self.nodes.iter();
+        let running = nodes.filter_map(|(id, node)| node.server.as_ref().map(|server| (*id, server.pid())));
+        (self.gateway.as_ref().map(Server::pid), running.collect())
+    }
+
+    /// Writes `demo.json` beside the network's folders.
+    fn write_list(&self) -> anyhow::Result<()> {
+        let (gateway_pid, pids) = self.pids();
+        let listed = Listed {
+            gateway: ListedGateway {
+                address: &self.gateway_address,
+                data_dir: self.gateway_folder(),
+                pid: gateway_pid,
+            },
+            nodes: ORGS
+                .iter()
+                .filter_map(|org| self.nodes.get(org.id))
+                .map(|node| ListedNode {
+                    org: node.org.id,
+                    name: node.org.name,
+                    kind: node.org.kind,
+                    grpc: &node.address,
+                    data_dir: &node.data_dir,
+                    tokens: &node.tokens,
+                    pid: pids.get(node.org.id).copied(),
+                })
+                .collect(),
+        };
+        std::fs::write(self.folder.join("demo.json"), serde_json::to_vec_pretty(&listed)?)?;
+        Ok(())
+    }
+
+    /// Stops every process.
+    pub async fn stop(mut self) -> anyhow::Result<()> {
+        for org in ORGS
+            .iter()
+            .filter(|org| self.nodes.contains_key(org.id))
+            .copied()
+            .collect::<Vec<_>>()
+        {
+            self.stop_node(org).await?;
+        }
+        match self.gateway.take() {
+            Some(server) => server.stop().await,
+            None => Ok(()),
+        }
+    }
+}
+
+/// A loopback address that is free now.
+fn free_address() -> anyhow::Result<String> {
+    Ok(TcpListener::bind(ANY_PORT)?.local_addr()?.to_string())
+}

@@ -1,0 +1,273 @@
+-- A node's store. Ids are 16 bytes, times milliseconds UTC, states words with a check; what a person said is only ever in
+-- `sealed` columns. The same tables, columns and indexes as sqlite/0001_node.sql.
+
+-- Whose store this is; another organisation's is refused.
+CREATE TABLE identity (
+    id BIGINT PRIMARY KEY CHECK (id = 1),
+    network TEXT NOT NULL,
+    organisation TEXT NOT NULL,
+    created_at_ms BIGINT NOT NULL
+);
+
+-- The last number given out of each sequence. Every writing transaction that numbers something locks this row first, which
+-- makes commit order and number order one, and re-checks under it true until the commit.
+CREATE TABLE counter (
+    id BIGINT PRIMARY KEY CHECK (id = 1),
+    outbox BIGINT NOT NULL,
+    change BIGINT NOT NULL,
+    sent BIGINT NOT NULL,
+    inbox BIGINT NOT NULL,
+    audit BIGINT NOT NULL
+);
+INSERT INTO counter (id, outbox, change, sent, inbox, audit) VALUES (1, 0, 0, 0, 0, 0);
+
+-- Who may call; only the hash of a token is kept. `roles`: words with a space between, in wire order.
+CREATE TABLE token (
+    token_id BYTEA PRIMARY KEY,
+    token_hash BYTEA NOT NULL UNIQUE,
+    roles TEXT NOT NULL,
+    label TEXT NOT NULL,
+    created_at_ms BIGINT NOT NULL,
+    revoked_at_ms BIGINT
+);
+
+-- The first answer to every write, for repeats. Never holds a secret or content.
+CREATE TABLE request (
+    request_id BYTEA PRIMARY KEY,
+    call TEXT NOT NULL,
+    body_hash BYTEA NOT NULL,
+    answer BYTEA NOT NULL,
+    at_ms BIGINT NOT NULL
+);
+CREATE INDEX request_at ON request (at_ms);
+
+-- One body of content that is erased as one: a person's own record, or what is held under one slip. `wrapped_key` is the
+-- holding's key under the epoch's; `category_keys` are section number and key under the holding's key, repeated.
+-- Both are null once destroyed.
+CREATE TABLE holding (
+    holding_id BYTEA PRIMARY KEY,
+    kind TEXT NOT NULL CHECK (kind IN ('own', 'slip')),
+    slip_id BYTEA UNIQUE,
+    epoch BIGINT NOT NULL,
+    wrapped_key BYTEA,
+    category_keys BYTEA,
+    destroyed_at_ms BIGINT,
+    CHECK ((wrapped_key IS NULL) = (destroyed_at_ms IS NOT NULL)),
+    CHECK ((wrapped_key IS NULL) = (category_keys IS NULL))
+);
+CREATE INDEX holding_epoch ON holding (epoch, holding_id);
+
+-- What people said, sealed under a category's key of a holding. `owner_id`: the person, grant or thread it belongs to.
+-- `section`: a category's word, or `record` for consent records and captures, which no narrowing takes away.
+CREATE TABLE content (
+    content_id BYTEA NOT NULL,
+    owner_id BYTEA NOT NULL,
+    holding_id BYTEA NOT NULL,
+    section TEXT NOT NULL CHECK (section IN ('identity', 'contact', 'communication', 'need', 'health', 'family', 'education',
+        'practical', 'progress', 'record')),
+    kind TEXT NOT NULL CHECK (kind IN ('person_part', 'grant_capture', 'referral_part', 'consent_record', 'event_words',
+        'message')),
+    sealed BYTEA NOT NULL,
+    at_ms BIGINT NOT NULL,
+    PRIMARY KEY (owner_id, content_id)
+);
+CREATE INDEX content_holding ON content (holding_id);
+
+CREATE TABLE person (
+    person_id BYTEA PRIMARY KEY,
+    holding_id BYTEA NOT NULL,
+    owner_token BYTEA NOT NULL,
+    version BIGINT NOT NULL,
+    created_at_ms BIGINT NOT NULL,
+    updated_at_ms BIGINT NOT NULL
+);
+
+-- Openings of the last minutes: the same token and record within 15 minutes add no second audit event.
+CREATE TABLE opening (
+    token_id BYTEA NOT NULL,
+    record_id BYTEA NOT NULL,
+    at_ms BIGINT NOT NULL,
+    PRIMARY KEY (token_id, record_id)
+);
+
+-- A grant; its capture is in `content` under the person's own holding (owner = grant_id), `stop_seed` sealed there too.
+CREATE TABLE grant_record (
+    grant_id BYTEA PRIMARY KEY,
+    person_id BYTEA NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('live', 'withdrawn', 'invalidated', 'expired')),
+    lawful_basis BIGINT NOT NULL,
+    given_at_ms BIGINT NOT NULL,
+    expires_at_ms BIGINT NOT NULL,
+    ended_at_ms BIGINT,
+    stop_seed BYTEA NOT NULL
+);
+CREATE INDEX grant_person ON grant_record (person_id, given_at_ms, grant_id);
+CREATE INDEX grant_expiry ON grant_record (state, expires_at_ms);
+
+-- A slip on either side. `slip` and `signature` are the signed bytes; categories, purposes and progress are read from them.
+CREATE TABLE slip (
+    slip_id BYTEA PRIMARY KEY,
+    grant_id BYTEA,
+    side TEXT NOT NULL CHECK (side IN ('captured', 'received')),
+    peer TEXT NOT NULL,
+    slip BYTEA NOT NULL,
+    signature BYTEA NOT NULL,
+    holding_id BYTEA NOT NULL,
+    person_salt BYTEA,
+    issued_at_ms BIGINT NOT NULL,
+    expires_at_ms BIGINT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('live', 'withdrawn', 'expired')),
+    ended_at_ms BIGINT,
+    stop_state TEXT NOT NULL CHECK (stop_state IN ('none', 'pending', 'done')),
+    withdrawal_id BYTEA,
+    withdrawal_sent_at_ms BIGINT,
+    withdrawal_reached_at_ms BIGINT,
+    proof BYTEA
+);
+CREATE INDEX slip_grant ON slip (grant_id);
+CREATE INDEX slip_expiry ON slip (state, expires_at_ms);
+CREATE INDEX slip_stop ON slip (stop_state);
+
+-- One thread as this node holds it. `number` is the last event's; `changed` the place in the order of changes; `arrival` the
+-- order of sending or of arrival.
+CREATE TABLE referral (
+    thread_id BYTEA PRIMARY KEY,
+    code_prefix BYTEA NOT NULL,
+    side TEXT NOT NULL CHECK (side IN ('sent', 'inbox')),
+    peer TEXT NOT NULL,
+    person_id BYTEA,
+    slip_id BYTEA NOT NULL,
+    owner_token BYTEA,
+    purpose TEXT NOT NULL CHECK (purpose IN ('care', 'peer_support', 'settlement', 'education', 'practical_help')),
+    state TEXT NOT NULL CHECK (state IN ('draft', 'sent', 'received', 'acknowledged', 'info_requested', 'waitlisted', 'accepted',
+        'handoff_planned', 'no_show', 'in_progress', 'cancel_requested', 'completed', 'not_completed', 'declined', 'forwarded',
+        'cancelled', 'withdrawn', 'expired', 'entered_in_error')),
+    came_from TEXT,
+    expired_from TEXT,
+    consent TEXT NOT NULL CHECK (consent IN ('live', 'cut', 'erased')),
+    delivery TEXT NOT NULL CHECK (delivery IN ('queued', 'taken', 'delivered', 'undelivered')),
+    problem TEXT,
+    epoch BIGINT NOT NULL,
+    number BIGINT NOT NULL,
+    answer_by_ms BIGINT NOT NULL,
+    deadline_ms BIGINT NOT NULL,
+    created_at_ms BIGINT NOT NULL,
+    updated_at_ms BIGINT NOT NULL,
+    changed BIGINT NOT NULL UNIQUE,
+    arrival BIGINT NOT NULL,
+    envelope_id BYTEA NOT NULL
+);
+CREATE UNIQUE INDEX referral_arrival ON referral (side, arrival);
+CREATE INDEX referral_code ON referral (code_prefix);
+CREATE INDEX referral_slip ON referral (slip_id);
+CREATE INDEX referral_person ON referral (person_id);
+CREATE INDEX referral_deadline ON referral (state, deadline_ms);
+
+-- The lifecycle moves of a thread. `state` is null in a proposal that was not applied here.
+CREATE TABLE event (
+    thread_id BYTEA NOT NULL,
+    event_id BYTEA NOT NULL,
+    epoch BIGINT NOT NULL,
+    number BIGINT NOT NULL,
+    move TEXT NOT NULL,
+    state TEXT,
+    reason TEXT,
+    party TEXT NOT NULL,
+    late BIGINT NOT NULL,
+    provisional BIGINT NOT NULL,
+    happened_at_ms BIGINT NOT NULL,
+    deadline_ms BIGINT NOT NULL,
+    words_id BYTEA,
+    PRIMARY KEY (thread_id, event_id)
+);
+
+-- The conversation of a thread; the words are content with the message's id.
+CREATE TABLE message (
+    thread_id BYTEA NOT NULL,
+    message_id BYTEA NOT NULL,
+    side TEXT NOT NULL CHECK (side IN ('sent', 'inbox')),
+    at_ms BIGINT NOT NULL,
+    PRIMARY KEY (thread_id, message_id)
+);
+
+-- Envelopes on their way, in the order of `seq`. The large bytes are apart, so that a change of state moves no envelope.
+CREATE TABLE outbox (
+    seq BIGINT PRIMARY KEY,
+    peer TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    thread_id BYTEA NOT NULL,
+    slip_id BYTEA,
+    holding_id BYTEA,
+    envelope_id BYTEA NOT NULL UNIQUE,
+    envelope_hash BYTEA NOT NULL,
+    ordered BIGINT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('queued', 'taken', 'refused', 'delivered', 'withheld')),
+    number BIGINT,
+    problem TEXT,
+    taken_at_ms BIGINT,
+    expires_at_ms BIGINT NOT NULL,
+    at_ms BIGINT NOT NULL
+);
+CREATE INDEX outbox_queued ON outbox (seq) WHERE state = 'queued';
+CREATE INDEX outbox_thread ON outbox (thread_id);
+CREATE INDEX outbox_slip ON outbox (slip_id);
+
+-- The envelope as it goes out, and its body sealed under the holding's `record` key, from which it is sealed again when the
+-- recipient's key has changed. The row is gone once withheld or erased.
+CREATE TABLE outbox_envelope (
+    seq BIGINT PRIMARY KEY,
+    envelope BYTEA NOT NULL,
+    body BYTEA
+);
+
+-- The last receipted position towards each member, and the last one received from each.
+CREATE TABLE pair_sent (
+    peer TEXT PRIMARY KEY,
+    number BIGINT NOT NULL,
+    envelope_hash BYTEA NOT NULL
+);
+CREATE TABLE pair_received (
+    peer TEXT PRIMARY KEY,
+    number BIGINT NOT NULL,
+    envelope_hash BYTEA NOT NULL
+);
+
+-- Every envelope that ever came, for 60 days, so that none has its effect twice.
+CREATE TABLE received (
+    envelope_id BYTEA PRIMARY KEY,
+    envelope_hash BYTEA NOT NULL,
+    peer TEXT NOT NULL,
+    problem TEXT,
+    at_ms BIGINT NOT NULL
+);
+CREATE INDEX received_at ON received (at_ms);
+
+-- The signed directory as last verified; `member` is a serialised Member.
+CREATE TABLE member (
+    organisation TEXT PRIMARY KEY,
+    member BYTEA NOT NULL,
+    suspended BIGINT NOT NULL,
+    checked_at_ms BIGINT NOT NULL
+);
+
+-- Where the link stands, for `status`, and how far the directory was read.
+CREATE TABLE link_state (
+    id BIGINT PRIMARY KEY CHECK (id = 1),
+    state TEXT NOT NULL,
+    since_ms BIGINT NOT NULL,
+    gateway_offset_ms BIGINT NOT NULL,
+    last_hello_ms BIGINT NOT NULL,
+    member_cursor BIGINT NOT NULL,
+    problem TEXT
+);
+INSERT INTO link_state (id, state, since_ms, gateway_offset_ms, last_hello_ms, member_cursor) VALUES (1, 'down', 0, 0, 0, 0);
+
+-- The trail: ids, codes and times, never a name or a word. Salt and preimage open the leaf.
+CREATE TABLE audit_event (
+    seq BIGINT PRIMARY KEY,
+    event_id BYTEA NOT NULL,
+    at_ms BIGINT NOT NULL,
+    code TEXT NOT NULL,
+    salt BYTEA NOT NULL,
+    preimage BYTEA NOT NULL
+);

@@ -1,0 +1,98 @@
+//! `kith-node acknowledge|accept|decline|…`: one lifecycle move on a thread, and messages.
+//! Called by the command line's dispatch; talks to the node's `ReferralService`.
+//! It must never choose a reason for a person: where one is needed and none given, the node says so.
+
+use super::inbox;
+use super::say::{day, hex, state_words};
+use super::talk::{Client, answer, ask, long_text};
+use anyhow::Context as _;
+use kith_proto::lifecycle::{Move, Reason, State};
+use kith_proto::v1;
+use serde_json::json;
+
+/// Which thread, why, and words.
+#[derive(clap::Args, Debug)]
+pub(crate) struct OnThread {
+    /// The referral's code, such as K7M2-9QXD-44.
+    pub(crate) code: String,
+    /// Why; needed to decline, complete, cancel. For example: full, not_our_service, help_given, no_longer_needed, other.
+    #[arg(long)]
+    reason: Option<String>,
+    /// Words with it, if the person agreed that words may flow; `-` reads them from standard input.
+    #[arg(long)]
+    words: Option<String>,
+}
+
+/// Makes the move, or proposes it where the other side decides.
+pub(crate) async fn make(client: &Client, wanted: Move, on: OnThread) -> anyhow::Result<()> {
+    let reason = on.reason.as_deref().map(super::reason).transpose()?;
+    let words = on.words.map(long_text).transpose()?.unwrap_or_default();
+    let thread = inbox::open(client, &on.code, "").await?;
+    let line = thread.line.context("The node's answer is empty.")?;
+    let mv = possible(wanted, &thread.moves);
+    let asked = v1::MoveReferralRequest {
+        request_id: client.request_id()?,
+        thread_id: line.thread_id,
+        r#move: mv.number(),
+        reason: reason.map_or(0, Reason::number),
+        words,
+    };
+    let moved = answer(client.referrals().move_referral(ask(asked)).await)?;
+    let here = line.side == v1::Side::Inbox as i32;
+    let stands = State::try_from(moved.state).map_or("changed", |state| state_words(state, here));
+    let sentence = match (moved.proposed, moved.deadline_ms) {
+        (true, _) => format!(
+            "{}: asked for. It counts once {} has taken it.",
+            line.code, line.organisation
+        ),
+        (false, 0) => format!("{}: {stands}.", line.code),
+        (false, by_ms) => format!("{}: {stands}; by {}.", line.code, day(by_ms)),
+    };
+    let value = json!({
+        "code": line.code,
+        "move": mv.as_str(),
+        "state": super::word::<State>(moved.state),
+        "proposed": moved.proposed,
+        "deadline_ms": moved.deadline_ms,
+    });
+    client.out.say(&sentence, &value)
+}
+
+/// To cancel after acceptance is to ask for it: people should not have to know the difference.
+fn possible(wanted: Move, open: &[i32]) -> Move {
+    let has = |mv: Move| open.contains(&mv.number());
+    if wanted == Move::Cancel && !has(Move::Cancel) && has(Move::RequestCancel) {
+        return Move::RequestCancel;
+    }
+    wanted
+}
+
+/// Sends words on the thread.
+pub(crate) async fn message(client: &Client, code: &str, words: String) -> anyhow::Result<()> {
+    let thread = inbox::open(client, code, "").await?;
+    let line = thread.line.context("The node's answer is empty.")?;
+    let asked = v1::SendMessageRequest {
+        request_id: client.request_id()?,
+        thread_id: line.thread_id,
+        words: long_text(words)?,
+    };
+    let sent = answer(client.referrals().send_message(ask(asked)).await)?;
+    client.out.say(
+        "On its way.",
+        &json!({ "code": line.code, "message": hex(&sent.message_id) }),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cancel_becomes_a_request_only_where_nothing_else_is_open() {
+        let both = [Move::Cancel.number(), Move::RequestCancel.number()];
+        assert_eq!(possible(Move::Cancel, &both), Move::Cancel);
+        assert_eq!(possible(Move::Cancel, &both[1..]), Move::RequestCancel);
+        assert_eq!(possible(Move::Cancel, &[]), Move::Cancel);
+        assert_eq!(possible(Move::Decline, &both[1..]), Move::Decline);
+    }
+}

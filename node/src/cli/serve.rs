@@ -1,0 +1,97 @@
+//! `kith-node serve`: runs the node until it is asked to stop.
+//! Called by the command line's dispatch with the process's clock and randomness.
+//! It must never listen before the folder's lock is held, nor leave an address behind that nobody listens on.
+
+use super::talk::{ADDRESS_FILE, Talk};
+use crate::grpc::server::{Listen, listen};
+use crate::keys::DataFolder;
+use crate::node::{Config, Node};
+use crate::serve::{self, Serve};
+use anyhow::Context as _;
+use kith_service::clock::Clock;
+use kith_service::rng::Rng;
+use kith_service::shutdown::Shutdown;
+use kith_service::telemetry::{self, LogFormat};
+use kith_service::tls::dial::Dial;
+use serde_json::json;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Where and how to run.
+#[derive(clap::Args, Debug)]
+pub(crate) struct ServeArguments {
+    /// Where your own systems and commands reach the node. Port 0 takes a free one.
+    #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDRESS")]
+    grpc: SocketAddr,
+    /// The certificate for that address (PEM, leaf first); needed when other computers can reach it.
+    #[arg(long, requires = "grpc_tls_key", value_name = "FILE")]
+    grpc_tls_cert: Option<PathBuf>,
+    /// Its private key (PEM).
+    #[arg(long, requires = "grpc_tls_cert", value_name = "FILE")]
+    grpc_tls_key: Option<PathBuf>,
+    /// The database, such as postgres://…; a file in the data folder when left out.
+    #[arg(long, value_name = "URL")]
+    store: Option<String>,
+    /// How the log looks: text or json.
+    #[arg(long, default_value = "text", value_name = "FORMAT")]
+    log: LogFormat,
+    /// What the log has, as in info,kith_node=debug.
+    #[arg(long, default_value = "info", value_name = "FILTER")]
+    log_filter: String,
+}
+
+/// Runs until SIGINT or SIGTERM.
+pub(crate) async fn run(
+    talk: &Talk,
+    arguments: ServeArguments,
+    clock: Clock,
+    rng: Rng,
+) -> anyhow::Result<()> {
+    telemetry::init(arguments.log, &arguments.log_filter)?;
+    let folder = DataFolder::at(talk.data()?);
+    let chain = match (&arguments.grpc_tls_cert, &arguments.grpc_tls_key) {
+        (Some(cert), Some(key)) => Some((read(cert)?, read(key)?)),
+        _ => None,
+    };
+    let chain = chain
+        .as_ref()
+        .map(|(cert, key)| (cert.as_slice(), key.as_slice()));
+    let listening = Listen {
+        address: arguments.grpc,
+        chain,
+    };
+    listening.check()?;
+    let shutdown = Shutdown::new();
+    shutdown.on_signal()?;
+    let config = Config {
+        folder: folder.clone(),
+        store_url: arguments.store,
+        store_blocking: false,
+    };
+    let node = Node::open(config, clock.clone(), rng).await?;
+    let (incoming, address) = listen(listening, move || clock.now_ms()).await?;
+    let file = folder.path().join(ADDRESS_FILE);
+    std::fs::write(&file, address.to_string()).context("The data folder cannot be written to.")?;
+    let organisation = node.organisation().to_string();
+    talk.out().say(
+        &format!("{organisation} is running; its own systems reach it at {address}. Stop it with Ctrl-C."),
+        &json!({ "organisation": organisation, "grpc": address.to_string() }),
+    )?;
+    let served = serve::serve(
+        Arc::new(node),
+        Serve {
+            incoming,
+            dial: Dial::tcp(),
+            shutdown,
+        },
+    )
+    .await;
+    // Left behind only if it cannot be removed; a client then finds that nobody listens.
+    std::fs::remove_file(&file).ok();
+    Ok(served?)
+}
+
+fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
+    std::fs::read(file).with_context(|| format!("{} cannot be read.", file.display()))
+}

@@ -1,0 +1,120 @@
+//! `kith-node status`: in which network, whether it runs and is connected, what waits.
+//! Called by the command line's dispatch; reads the data folder and the store, also while the node runs.
+//! It must never say "connected" on anything but what the link itself last wrote.
+
+use super::say::day;
+use super::talk::Talk;
+use crate::keys::{DataFolder, Membership};
+use crate::node::{MIGRATIONS, PRODUCT};
+use crate::status::{self, Status};
+use anyhow::Context as _;
+use kith_service::clock::Clock;
+use kith_service::store::Store;
+use serde_json::{Value, json};
+
+/// Most that this computer's clock may be off before it is said, in ms.
+const CLOCK_WARNING_MS: u64 = 5 * 60 * 1000;
+
+/// Which store.
+#[derive(clap::Args, Debug)]
+pub(crate) struct StatusArguments {
+    /// The database, when it is not the one in the data folder.
+    #[arg(long, value_name = "URL")]
+    store: Option<String>,
+}
+
+/// Says it.
+pub(crate) async fn run(talk: &Talk, arguments: StatusArguments, clock: Clock) -> anyhow::Result<()> {
+    let folder = DataFolder::at(talk.data()?);
+    let me = Membership::load(&folder)
+        .context("This folder has not joined a network yet. Use `kith-node join TOKEN --data DIR`.")?;
+    let running = folder.lock().is_err();
+    let url = arguments.store.unwrap_or_else(|| folder.database_url());
+    let store = Store::open(&url, PRODUCT, MIGRATIONS)
+        .await
+        .context("The node's database cannot be opened.")?;
+    let status = status::read(&store).await;
+    store.close().await;
+    let status = status.context("The node's database cannot be read.")?;
+    let sentences = sentences(&me, running, &status, clock.now_ms());
+    talk.out()
+        .say(&sentences.join("\n"), &as_json(&me, running, &status))
+}
+
+fn sentences(me: &Membership, running: bool, status: &Status, now_ms: i64) -> Vec<String> {
+    let mut said = vec![format!(
+        "{} ({}) in the network {}.",
+        me.name, me.organisation, me.network
+    )];
+    said.push(match (running, &status.link) {
+        (false, _) => "The node is not running. Start it with `kith-node serve --data DIR`.".to_owned(),
+        (true, Some(link)) if link.state == "up" => {
+            format!("Connected to the gateway since {}.", day(link.since_ms))
+        }
+        (true, _) => {
+            "Running, but not connected to the gateway. It keeps trying; what you send waits here.".to_owned()
+        }
+    });
+    if let Some(link) = &status.link {
+        if let Some(problem) = link.problem {
+            said.push(problem.sentence().to_owned());
+        }
+        if link.gateway_offset_ms.unsigned_abs() > CLOCK_WARNING_MS {
+            said.push(
+                "The clock of this computer is more than 5 minutes wrong. Set the right time.".to_owned(),
+            );
+        }
+        if link.last_hello_ms > 0 && !running {
+            said.push(format!(
+                "It last spoke to the gateway on {}; today is {}.",
+                day(link.last_hello_ms),
+                day(now_ms)
+            ));
+        }
+    }
+    let counts = &status.counts;
+    said.push(format!("{} organisations are in the network.", counts.members));
+    let waits = [
+        (
+            counts.unacknowledged,
+            "referrals came in that nobody has acknowledged yet.",
+        ),
+        (counts.queued, "messages wait to leave this node."),
+        (
+            counts.undelivered,
+            "referrals that you sent could not be delivered.",
+        ),
+    ];
+    said.extend(
+        waits
+            .iter()
+            .filter(|(number, _)| *number > 0)
+            .map(|(number, what)| format!("{number} {what}")),
+    );
+    said
+}
+
+fn as_json(me: &Membership, running: bool, status: &Status) -> Value {
+    let link = status.link.as_ref().map(|link| {
+        json!({
+            "state": link.state,
+            "since_ms": link.since_ms,
+            "gateway_offset_ms": link.gateway_offset_ms,
+            "last_hello_ms": link.last_hello_ms,
+            "problem": link.problem.map(kith_proto::problem::Problem::as_str),
+        })
+    });
+    json!({
+        "network": me.network.as_str(),
+        "organisation": me.organisation.as_str(),
+        "name": me.name,
+        "kind": me.kind.as_str(),
+        "gateway": me.gateway,
+        "running": running,
+        "link": link,
+        "members": status.counts.members,
+        "unacknowledged": status.counts.unacknowledged,
+        "queued": status.counts.queued,
+        "undelivered": status.counts.undelivered,
+    })
+}

@@ -1,0 +1,222 @@
+//! How a command reaches the node: the address that `serve` wrote into the data folder, the token, the deadline.
+//! Every command that is a gRPC call goes through [`Client`].
+//! It must never send a token over a line that is neither this computer's own nor TLS.
+
+use super::say::{self, Out, Refusal};
+use anyhow::{Context as _, bail};
+use kith_proto::v1;
+use kith_proto::v1::consent_service_client::ConsentServiceClient;
+use kith_proto::v1::directory_service_client::DirectoryServiceClient;
+use kith_proto::v1::person_service_client::PersonServiceClient;
+use kith_proto::v1::referral_service_client::ReferralServiceClient;
+use kith_service::clock::Clock;
+use kith_service::rng::Rng;
+use kith_service::tls;
+use kith_service::tls::dial::{self, Dial};
+use std::io::Read as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::Channel;
+use tonic::{Request, Status};
+
+/// Longest wait for an answer to one call.
+const ANSWER_MAX: Duration = Duration::from_secs(30);
+/// Longest text taken from standard input, in bytes: more than any field may hold.
+const STDIN_BYTES_MAX: u64 = 64 << 10;
+/// The file in the data folder that holds the address of the running node.
+pub(crate) const ADDRESS_FILE: &str = "grpc";
+
+/// Which node to talk to, and as whom.
+#[derive(clap::Args, Clone, Debug)]
+pub(crate) struct Talk {
+    /// The node's data folder (or set KITH_DATA).
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// The node's address, such as 127.0.0.1:7400, when the data folder is not on this computer.
+    #[arg(long, global = true, value_name = "ADDRESS")]
+    pub(crate) node: Option<String>,
+    /// The issuing certificate (PEM) of a node that listens with TLS.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) node_issuer: Option<PathBuf>,
+    /// Your token; better in KITH_TOKEN, where other users of this computer cannot see it.
+    #[arg(long, global = true, value_name = "TOKEN")]
+    pub(crate) token: Option<String>,
+    /// Answer in JSON, one object a line.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// To repeat a command safely: the same id gives the first answer again. 32 hexadecimal digits.
+    #[arg(long, global = true, value_name = "ID")]
+    pub(crate) request_id: Option<String>,
+}
+
+impl Talk {
+    /// The data folder, which this command needs.
+    pub(crate) fn data(&self) -> anyhow::Result<PathBuf> {
+        let set = self
+            .data
+            .clone()
+            .or_else(|| std::env::var_os("KITH_DATA").map(PathBuf::from));
+        set.context("Say where the node's data folder is, with --data DIR.")
+    }
+
+    fn address(&self) -> anyhow::Result<String> {
+        if let Some(address) = &self.node {
+            return Ok(address.clone());
+        }
+        let file = self.data()?.join(ADDRESS_FILE);
+        let text = std::fs::read_to_string(file).context(
+            "The node is not running here: start it with `kith-node serve --data DIR`, or name it with --node ADDRESS.",
+        )?;
+        Ok(text.trim().to_owned())
+    }
+
+    /// Opens the line to the node.
+    pub(crate) async fn client(&self, rng: Rng) -> anyhow::Result<Client> {
+        let token = self.token.clone().or_else(|| std::env::var("KITH_TOKEN").ok());
+        let token =
+            token.context("A token is needed: set KITH_TOKEN, or make one with `kith-node token new`.")?;
+        let bearer = format!("Bearer {}", token.trim());
+        let mut bearer: MetadataValue<Ascii> = bearer
+            .parse()
+            .map_err(|_| anyhow::anyhow!("This is not a token."))?;
+        bearer.set_sensitive(true);
+        let channel = self.channel().await?;
+        let request_id = self.request_id.as_deref().map(say::id).transpose()?;
+        Ok(Client {
+            line: InterceptedService::new(channel, Bearer(bearer)),
+            rng,
+            request_id,
+            out: self.out(),
+        })
+    }
+
+    /// How this command answers.
+    pub(crate) const fn out(&self) -> Out {
+        Out { json: self.json }
+    }
+
+    async fn channel(&self) -> anyhow::Result<Channel> {
+        let address = self.address()?;
+        let lost = "The node does not answer. Is it running? Start it with `kith-node serve --data DIR`.";
+        let Some(file) = &self.node_issuer else {
+            let here = address.parse::<SocketAddr>().is_ok_and(|a| a.ip().is_loopback());
+            if !here && !address.starts_with("localhost:") {
+                bail!(
+                    "A node on another computer is only reached with TLS: give its issuing certificate with --node-issuer FILE."
+                );
+            }
+            return dial::plain_channel(&Dial::tcp(), &address).await.context(lost);
+        };
+        let pem = std::fs::read(file).context("The issuing certificate cannot be read.")?;
+        let root = tls::root_certificate(&pem).context("The issuing certificate cannot be read.")?;
+        let clock = Clock::system();
+        let config = tls::client_config(root, None, move || clock.now_ms())?;
+        let (host, _) = address.rsplit_once(':').context("The address has no port.")?;
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        dial::channel(&Dial::tcp(), &address, host, config)
+            .await
+            .context(lost)
+    }
+}
+
+/// Puts the token on every call.
+#[derive(Clone)]
+pub(crate) struct Bearer(MetadataValue<Ascii>);
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        request.metadata_mut().insert("authorization", self.0.clone());
+        Ok(request)
+    }
+}
+
+/// The line with the token on it.
+pub(crate) type Line = InterceptedService<Channel, Bearer>;
+
+/// An open line to the node, and what a command needs beside it.
+pub(crate) struct Client {
+    line: Line,
+    rng: Rng,
+    request_id: Option<Vec<u8>>,
+    /// Where to answer.
+    pub(crate) out: Out,
+}
+
+impl Client {
+    /// People.
+    pub(crate) fn persons(&self) -> PersonServiceClient<Line> {
+        PersonServiceClient::new(self.line.clone())
+    }
+
+    /// Consent.
+    pub(crate) fn consent(&self) -> ConsentServiceClient<Line> {
+        ConsentServiceClient::new(self.line.clone())
+    }
+
+    /// Referrals.
+    pub(crate) fn referrals(&self) -> ReferralServiceClient<Line> {
+        ReferralServiceClient::new(self.line.clone())
+    }
+
+    /// The directory.
+    pub(crate) fn directory(&self) -> DirectoryServiceClient<Line> {
+        DirectoryServiceClient::new(self.line.clone())
+    }
+
+    /// The id of a write: the caller's, or a fresh one.
+    pub(crate) fn request_id(&self) -> anyhow::Result<Vec<u8>> {
+        match &self.request_id {
+            Some(id) => Ok(id.clone()),
+            None => Ok(self.rng.bytes::<16>()?.to_vec()),
+        }
+    }
+
+    /// Finds a person by id, or by the beginning of a name that only one person has.
+    pub(crate) async fn person(&self, who: &str) -> anyhow::Result<Vec<u8>> {
+        if let Ok(id) = say::id(who) {
+            return Ok(id);
+        }
+        let asked = v1::ListPersonsRequest {
+            name: who.to_owned(),
+            page_size: 2,
+            ..Default::default()
+        };
+        let found = answer(self.persons().list_persons(ask(asked)).await)?.persons;
+        match found.as_slice() {
+            [one] => Ok(one.person_id.clone()),
+            [] => bail!("Nobody of that name is recorded here. Look with `kith-node person list`."),
+            _ => bail!(
+                "More than one person has a name like that. Use the id that `kith-node person list` shows."
+            ),
+        }
+    }
+}
+
+/// A call with the usual deadline.
+pub(crate) fn ask<T>(message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.set_timeout(ANSWER_MAX);
+    request
+}
+
+/// The answer of a call, or the refusal to show.
+pub(crate) fn answer<T>(answered: Result<tonic::Response<T>, Status>) -> Result<T, Refusal> {
+    answered.map(tonic::Response::into_inner).map_err(Refusal::from)
+}
+
+/// A text from the command line; `-` reads it from standard input.
+pub(crate) fn long_text(text: String) -> anyhow::Result<String> {
+    if text != "-" {
+        return Ok(text);
+    }
+    let mut read = String::new();
+    std::io::stdin()
+        .take(STDIN_BYTES_MAX)
+        .read_to_string(&mut read)
+        .context("The text cannot be read as UTF-8.")?;
+    Ok(read.trim_end().to_owned())
+}

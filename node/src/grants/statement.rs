@@ -1,0 +1,97 @@
+//! The consent texts that this program carries, by version and language.
+//! Called by grants, and by the edge that shows a text.
+//! Never a machine's translation: a language without a text is read out from the English one by an interpreter.
+
+use kith_proto::sign::sha256;
+use kith_proto::v1;
+
+/// The newest statement.
+pub const STATEMENT: &str = "consent-v1";
+/// Who stands for the texts of this release. No person has reviewed them for use with real people yet.
+const REVIEWED_BY: &str = "synthetic demo network";
+/// 2026-11-01.
+const REVIEWED_AT_MS: i64 = 1_793_491_200_000;
+
+struct Text {
+    statement_id: &'static str,
+    language: &'static str,
+    text: &'static str,
+}
+
+const TEXTS: &[Text] = &[Text {
+    statement_id: STATEMENT,
+    language: "en",
+    text: include_str!("../../statements/consent-v1.en.txt"),
+}];
+
+/// The text of a statement in a language, or in English where there is none in that language; `None` for an unknown
+/// statement. An empty id means the newest, an empty language English.
+pub fn statement(statement_id: &str, language: &str) -> Option<v1::Statement> {
+    let wanted = if statement_id.is_empty() {
+        STATEMENT
+    } else {
+        statement_id
+    };
+    let of_language = |language: &str| {
+        TEXTS
+            .iter()
+            .find(|t| t.statement_id == wanted && t.language == language)
+    };
+    let text = of_language(primary(language)).or_else(|| of_language("en"))?;
+    Some(v1::Statement {
+        statement_id: text.statement_id.to_owned(),
+        language: text.language.to_owned(),
+        text: text.text.to_owned(),
+        text_hash: sha256(&[text.text.as_bytes()]).to_vec(),
+        reviewed_by: REVIEWED_BY.to_owned(),
+        reviewed_at_ms: REVIEWED_AT_MS,
+    })
+}
+
+/// Whether a capture names a text that this program carries, in the language and with the hash that it has.
+pub(super) fn is_known(capture: &v1::Capture) -> bool {
+    let exact = TEXTS
+        .iter()
+        .find(|t| t.statement_id == capture.statement_id && t.language == capture.statement_language);
+    exact.is_some_and(|t| sha256(&[t.text.as_bytes()]).as_slice() == capture.text_hash)
+}
+
+/// The language of a tag, without script and region.
+pub(super) fn primary(tag: &str) -> &str {
+    tag.split('-').next().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use data_encoding::HEXLOWER;
+
+    /// A text that people agreed to must never change under its id: whoever changes it makes a new version.
+    #[test]
+    fn the_text_is_the_one_that_people_agreed_to() {
+        let english = statement("", "").unwrap();
+        assert_eq!(
+            HEXLOWER.encode(&english.text_hash),
+            "21d4f8905255b6d420e56a8d6c252b8fad6deacb971f5e40ecc5fb7ac0cfb709"
+        );
+        assert_eq!(statement(STATEMENT, "ti").unwrap(), english);
+        assert_eq!(statement(STATEMENT, "en-GB").unwrap(), english);
+        assert_eq!(statement("consent-v0", "en"), None);
+    }
+
+    #[test]
+    fn the_text_says_what_must_be_said() {
+        let text = statement("", "").unwrap().text;
+        for said in [
+            "immigration",
+            "stop at any time",
+            "say no",
+            "Until when",
+            "With whom",
+            "What:",
+            "Why:",
+        ] {
+            assert!(text.contains(said), "{said}");
+        }
+    }
+}

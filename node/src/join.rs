@@ -1,0 +1,209 @@
+//! From an invite to a data folder: keys made here, a first binding signed with the invite's seed, a certificate.
+//! Called by `kith-node join` and by the demo. May be repeated after any interruption: what was made is used again, so that
+//! the gateway sees the same binding and answers again.
+//! Never sends a private key or the seed anywhere, never leaves a folder that looks joined and is not.
+
+use kith_proto::envelope::ENVELOPE_BYTES_MAX;
+use kith_proto::id::OrgId;
+use kith_proto::problem::Problem;
+use kith_proto::sign::{SigningFailed, SigningKey};
+use kith_proto::trust::{self, Invite, InviteToken, NewKeys, TokenError, TrustError};
+use kith_proto::v1::{self, enrolment_service_client::EnrolmentServiceClient};
+use kith_service::clock::Clock;
+use kith_service::rng::Rng;
+use kith_service::status::{Failure, failure_of};
+use kith_service::store::StoreError;
+use kith_service::tls::dial::{Dial, DialError};
+use kith_service::tls::issue::{certificate_request, generate_key_pem};
+use prost::Message as _;
+
+use crate::audit::{self, Code, Event};
+use crate::keys::{DataFolder, Keys, KeysError, Membership};
+use crate::link::{self, Ended, TLS_CERTIFICATE, TLS_KEY};
+use crate::node::{Config, Node, OpenError};
+use crate::store::counter::Counter;
+
+/// The file of `keys/` with the first binding, kept until the join is done.
+const FIRST_BINDING: &str = "binding";
+
+/// Why a node did not join, by what the person who runs it can do.
+#[derive(Debug, thiserror::Error)]
+pub enum JoinError {
+    /// The text is no invite: copy it again.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// The invite, its registrar or the gateway's issuer cannot be believed: ask for a new invite.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// The folder belongs to a member already: choose another.
+    #[error("this data folder has already joined a network")]
+    Joined,
+    /// The folder was begun with another invite: choose another, or go on with that one.
+    #[error("this data folder was begun with another invite")]
+    OtherInvite,
+    /// The folder cannot be used.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+    /// The gateway could not be reached, or is not the one of the invite.
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    /// The gateway said no.
+    #[error("the gateway refused the invite")]
+    Refused(Box<Failure>),
+    /// The gateway's answer cannot be believed.
+    #[error("the gateway's answer cannot be believed")]
+    Answer,
+    /// The node did not open.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl JoinError {
+    /// The problem code.
+    pub fn problem(&self) -> Problem {
+        match self {
+            Self::Token(error) => error.problem(),
+            Self::Trust(error) => error.problem(),
+            Self::Joined | Self::OtherInvite => Problem::Conflict,
+            Self::Keys(error) => error.problem(),
+            Self::Dial(error) => error.problem(),
+            Self::Refused(failure) => failure.problem,
+            Self::Answer => Problem::Unauthenticated,
+            Self::Open(error) => error.problem(),
+            Self::Store(error) => error.problem(),
+        }
+    }
+}
+
+impl From<SigningFailed> for JoinError {
+    fn from(_: SigningFailed) -> Self {
+        Self::Keys(KeysError::Library)
+    }
+}
+
+/// What joining needs beside the invite.
+#[derive(Clone, Debug)]
+pub struct Joining {
+    /// The folder and store to be filled.
+    pub config: Config,
+    /// How to reach the gateway.
+    pub dial: Dial,
+    /// The time.
+    pub clock: Clock,
+    /// Randomness for the keys.
+    pub rng: Rng,
+}
+
+/// Joins the network of an invite and gives what the node is now.
+pub async fn join(token: &str, joining: &Joining) -> Result<Membership, JoinError> {
+    let token = InviteToken::decode(token)?;
+    let now_ms = joining.clock.now_ms();
+    let (_, invite) = token.verify(now_ms)?;
+    let issuer = trust::verify_issuer(&token.issuer, &token.root, &invite.network, now_ms)?;
+    let folder = &joining.config.folder;
+    folder.make()?;
+    let lock = folder.lock()?;
+    if folder.read("network")?.is_some() {
+        return Err(JoinError::Joined);
+    }
+    let keys = Keys::make(folder, &joining.rng, now_ms)?;
+    let key_pem = tls_key(folder)?;
+    let request = v1::EnrolRequest {
+        registrar: Some(token.registrar.clone()),
+        invite: Some(token.invite.clone()),
+        binding: Some(first_binding(folder, &token, &invite, &keys, now_ms)?),
+        certificate_request_der: certificate_request(&key_pem).map_err(|_| KeysError::Malformed(TLS_KEY))?,
+    };
+    let gateway = link::Gateway {
+        address: &token.gateway,
+        network: &invite.network,
+        issuer: &issuer,
+        clock: &joining.clock,
+    };
+    let channel = link::anonymous(&gateway, &joining.dial).await.map_err(dialled)?;
+    let mut client = EnrolmentServiceClient::new(channel).max_decoding_message_size(ENVELOPE_BYTES_MAX);
+    let answer = client.enrol(request).await;
+    let answer = answer
+        .map_err(|status| JoinError::Refused(Box::new(failure_of(&status))))?
+        .into_inner();
+    let membership = Membership {
+        network: invite.network,
+        organisation: invite.org,
+        kind: invite.kind,
+        name: invite.name,
+        gateway: token.gateway,
+        root: token.root,
+        issuer: token.issuer,
+    };
+    link::checked(&answer.certificate_chain_pem, &membership).map_err(|_| JoinError::Answer)?;
+    folder.write(TLS_CERTIFICATE, &answer.certificate_chain_pem)?;
+    membership.save(folder)?;
+    drop(lock);
+    note(joining, &membership.organisation).await?;
+    Ok(membership)
+}
+
+/// The TLS key of this folder, made now unless a join was interrupted after it.
+fn tls_key(folder: &DataFolder) -> Result<String, KeysError> {
+    if let Some(pem) = folder.read(TLS_KEY)? {
+        return String::from_utf8(pem).map_err(|_| KeysError::Malformed(TLS_KEY));
+    }
+    let pem = generate_key_pem().map_err(|_| KeysError::Library)?;
+    folder.write(TLS_KEY, pem.as_bytes())?;
+    Ok(pem)
+}
+
+/// The first binding, signed now unless a join was interrupted after it: the gateway answers the same one again.
+fn first_binding(
+    folder: &DataFolder,
+    token: &InviteToken,
+    invite: &Invite,
+    keys: &Keys,
+    now_ms: i64,
+) -> Result<v1::Signed, JoinError> {
+    if let Some(bytes) = folder.read(FIRST_BINDING)? {
+        let signed = v1::Signed::decode(bytes.as_slice()).map_err(|_| KeysError::Malformed(FIRST_BINDING))?;
+        let binding = v1::Binding::decode(signed.statement.as_slice());
+        let binding = binding.map_err(|_| KeysError::Malformed(FIRST_BINDING))?;
+        if binding.invite_id == invite.invite_id.as_bytes() {
+            return Ok(signed);
+        }
+        return Err(JoinError::OtherInvite);
+    }
+    let sealing = keys.newest_sealing_key().ok_or(KeysError::Library)?;
+    let new = NewKeys {
+        signing_key: keys.signing.public(),
+        sealing_key: sealing.key.public().clone(),
+    };
+    let seed = SigningKey::from_seed(token.seed)?;
+    let signed = trust::first_binding(&seed, invite, &new, now_ms)?;
+    folder.write(FIRST_BINDING, &signed.encode_to_vec())?;
+    Ok(signed)
+}
+
+fn dialled(ended: Ended) -> JoinError {
+    match ended {
+        Ended::Dial(error) => JoinError::Dial(error),
+        Ended::Keys(error) => JoinError::Keys(error),
+        _ => JoinError::Answer,
+    }
+}
+
+/// Opens the new node once and writes the first line of its trail.
+async fn note(joining: &Joining, organisation: &OrgId) -> Result<(), JoinError> {
+    let (clock, rng) = (joining.clock.clone(), joining.rng.clone());
+    let node = Node::open(joining.config.clone(), clock, rng).await?;
+    let event = Event::new(Code::NodeJoined, node.now_ms()).org("organisation", organisation);
+    let (events, node) = (&[event], &node);
+    let write = |mut tx| async move {
+        let mut counter = Counter::lock(&mut tx).await?;
+        audit::insert(&mut tx, &mut counter, &node.rng, events).await?;
+        counter.save(&mut tx).await
+    };
+    node.store.tx::<_, StoreError, _, _>("joined", write).await?;
+    node.store.close().await;
+    Ok(())
+}

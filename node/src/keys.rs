@@ -1,0 +1,172 @@
+//! The data folder: who this node is, its signing key, its sealing keys, and the lock that keeps a second process out.
+//! Made by `join`, loaded by [`Node::open`](crate::node::Node::open). The epoch keys of content are in the same folder,
+//! read by [`content`](crate::content).
+//! Never prints a seed, never writes one into the database, never leaves a half-written file.
+
+mod folder;
+mod membership;
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use data_encoding::HEXLOWER;
+use kith_proto::envelope::sealing_key_id;
+use kith_proto::problem::Problem;
+use kith_proto::seal::SealingKey;
+use kith_proto::sign::SigningKey;
+use kith_service::rng::{RandomFailed, Rng};
+use serde::{Deserialize, Serialize};
+
+use crate::content::Epochs;
+
+pub use folder::{DataFolder, FolderLock};
+pub use membership::Membership;
+
+const SIGNING: &str = "signing";
+const SEALING: &str = "sealing";
+
+/// Why the data folder cannot be used, by what its operator can do.
+#[derive(Debug, thiserror::Error)]
+pub enum KeysError {
+    /// The folder or a file of it cannot be read or written: look at the disk and the rights.
+    #[error("{file} in the data folder cannot be read or written")]
+    Io {
+        /// The file's name.
+        file: &'static str,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// A file is missing: join a network first, or restore the folder.
+    #[error("{0} is missing from the data folder: join a network first")]
+    Missing(&'static str),
+    /// A file was altered: restore it.
+    #[error("{0} in the data folder cannot be understood")]
+    Malformed(&'static str),
+    /// Another process uses the folder.
+    #[error("another process uses this data folder")]
+    InUse,
+    /// No randomness: try again.
+    #[error(transparent)]
+    Random(#[from] RandomFailed),
+    /// The cryptographic library failed: try again.
+    #[error("the cryptographic library failed")]
+    Library,
+}
+
+impl KeysError {
+    /// The problem code.
+    pub const fn problem(&self) -> Problem {
+        Problem::Unavailable
+    }
+}
+
+/// A sealing key that is still held.
+#[derive(Debug)]
+pub struct HeldSealingKey {
+    /// The key.
+    pub key: SealingKey,
+    /// Its id, as heads carry it.
+    pub id: [u8; 16],
+    /// When it was made.
+    pub made_at_ms: i64,
+}
+
+/// The keys that others know this organisation by.
+pub struct Keys {
+    /// Signs bindings, envelopes, slips, order lines and receipts.
+    pub signing: SigningKey,
+    /// Oldest first; never empty.
+    sealing: RwLock<Vec<Arc<HeldSealingKey>>>,
+}
+
+/// A sealing key as the file keeps it.
+#[derive(Serialize, Deserialize)]
+struct SealingLine {
+    seed: String,
+    made_at_ms: i64,
+}
+
+impl Keys {
+    /// Makes what is missing of signing key, sealing key and epoch key, and loads all; a join that was interrupted so
+    /// goes on with the keys it made.
+    pub fn make(folder: &DataFolder, rng: &Rng, now_ms: i64) -> Result<Self, KeysError> {
+        folder.make()?;
+        if folder.read(SIGNING)?.is_none() {
+            folder.write(SIGNING, HEXLOWER.encode(&rng.bytes::<32>()?).as_bytes())?;
+        }
+        if folder.read(SEALING)?.is_none() {
+            let seed = HEXLOWER.encode(&rng.bytes::<32>()?);
+            write_sealing(
+                folder,
+                &[SealingLine {
+                    seed,
+                    made_at_ms: now_ms,
+                }],
+            )?;
+        }
+        Epochs::make(folder, rng)?;
+        Self::load(folder)
+    }
+
+    /// Loads the keys of a folder that has joined.
+    pub fn load(folder: &DataFolder) -> Result<Self, KeysError> {
+        let text = folder.read(SIGNING)?.ok_or(KeysError::Missing(SIGNING))?;
+        let signing = SigningKey::from_seed(seed(&text, SIGNING)?).map_err(|_| KeysError::Library)?;
+        let mut sealing = Vec::new();
+        for line in read_sealing(folder)? {
+            let key = SealingKey::from_seed(seed(line.seed.as_bytes(), SEALING)?);
+            let key = key.map_err(|_| KeysError::Library)?;
+            let id = sealing_key_id(key.public());
+            sealing.push(Arc::new(HeldSealingKey {
+                key,
+                id,
+                made_at_ms: line.made_at_ms,
+            }));
+        }
+        if sealing.is_empty() {
+            return Err(KeysError::Malformed(SEALING));
+        }
+        Ok(Self {
+            signing,
+            sealing: RwLock::new(sealing),
+        })
+    }
+
+    /// The sealing key with this id, if it is still held.
+    pub fn sealing_key(&self, id: &[u8; 16]) -> Option<Arc<HeldSealingKey>> {
+        let held = self.sealing.read().unwrap_or_else(PoisonError::into_inner);
+        held.iter().find(|k| k.id == *id).cloned()
+    }
+
+    /// The newest sealing key: the one that the current binding publishes.
+    pub fn newest_sealing_key(&self) -> Option<Arc<HeldSealingKey>> {
+        self.sealing
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .last()
+            .cloned()
+    }
+}
+
+impl std::fmt::Debug for Keys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Keys(of {:?})", self.signing.public())
+    }
+}
+
+fn read_sealing(folder: &DataFolder) -> Result<Vec<SealingLine>, KeysError> {
+    let text = folder.read(SEALING)?.ok_or(KeysError::Missing(SEALING))?;
+    serde_json::from_slice(&text).map_err(|_| KeysError::Malformed(SEALING))
+}
+
+fn write_sealing(folder: &DataFolder, lines: &[SealingLine]) -> Result<(), KeysError> {
+    let text = serde_json::to_vec(lines).map_err(|_| KeysError::Malformed(SEALING))?;
+    folder.write(SEALING, &text)
+}
+
+/// Reads 64 hexadecimal digits.
+pub(crate) fn seed(text: &[u8], file: &'static str) -> Result<[u8; 32], KeysError> {
+    let bytes = HEXLOWER
+        .decode(text.trim_ascii())
+        .map_err(|_| KeysError::Malformed(file))?;
+    bytes.try_into().map_err(|_| KeysError::Malformed(file))
+}

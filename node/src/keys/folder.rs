@@ -1,0 +1,99 @@
+//! The data folder as files: private, written whole or not at all, and held by one process.
+//! Called by keys, membership, epochs, join and the server.
+//! Never leaves a key readable by another user of the computer.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use super::KeysError;
+
+const LOCK: &str = "lock";
+
+/// A node's data folder: `keys/` (private), `node.db`, `lock`, and what the server writes for the command line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DataFolder {
+    root: PathBuf,
+}
+
+/// Says that this process holds the folder; let go when dropped.
+#[derive(Debug)]
+pub struct FolderLock {
+    _file: File,
+}
+
+impl DataFolder {
+    /// The folder at this path, which need not exist yet.
+    pub fn at(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// The folder itself.
+    pub fn path(&self) -> &Path {
+        &self.root
+    }
+
+    /// Makes the folder and `keys/`, readable by their owner only; nothing happens when they are there.
+    pub fn make(&self) -> Result<(), KeysError> {
+        let mut builder = fs::DirBuilder::new();
+        builder.recursive(true).mode(0o700);
+        builder.create(self.root.join("keys")).map_err(failed("keys"))
+    }
+
+    /// Takes the folder for this process; [`KeysError::InUse`] when another has it.
+    pub fn lock(&self) -> Result<FolderLock, KeysError> {
+        let path = self.root.join(LOCK);
+        let opened = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(path);
+        let file = opened.map_err(failed(LOCK))?;
+        match file.try_lock() {
+            Ok(()) => Ok(FolderLock { _file: file }),
+            Err(TryLockError::WouldBlock) => Err(KeysError::InUse),
+            Err(TryLockError::Error(source)) => Err(KeysError::Io { file: LOCK, source }),
+        }
+    }
+
+    /// The URL of the database in the folder.
+    pub fn database_url(&self) -> String {
+        format!("sqlite://{}", self.root.join("node.db").display())
+    }
+
+    /// Reads a file of `keys/`; `None` when there is none.
+    pub fn read(&self, name: &'static str) -> Result<Option<Vec<u8>>, KeysError> {
+        match fs::read(self.root.join("keys").join(name)) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(KeysError::Io { file: name, source }),
+        }
+    }
+
+    /// Replaces a file of `keys/`, readable by its owner only: written beside, synced, renamed, and the folder synced, so
+    /// that after any crash the old or the new one is there.
+    pub fn write(&self, name: &'static str, bytes: &[u8]) -> Result<(), KeysError> {
+        let folder = self.root.join("keys");
+        let beside = folder.join(format!("{name}.new"));
+        let write = || -> io::Result<()> {
+            let mut options = OpenOptions::new();
+            let mut file = options
+                .create(true)
+                .truncate(true)
+                .write(true)
+                .mode(0o600)
+                .open(&beside)?;
+            file.write_all(bytes)?;
+            file.sync_all()?;
+            fs::rename(&beside, folder.join(name))?;
+            File::open(&folder)?.sync_all()
+        };
+        write().map_err(failed(name))
+    }
+}
+
+fn failed(file: &'static str) -> impl Fn(io::Error) -> KeysError {
+    move |source| KeysError::Io { file, source }
+}

@@ -1,0 +1,87 @@
+//! Who this node is: network, root, organisation, gateway. Written at the end of `join`, loaded at every start.
+//! Never changed by anything that came over the wire without the root's signature.
+
+use data_encoding::HEXLOWER;
+use kith_proto::id::{NetworkName, OrgId};
+use kith_proto::sign::PublicKey;
+use kith_proto::v1;
+use kith_proto::words::OrganisationKind;
+use serde::{Deserialize, Serialize};
+
+use super::folder::DataFolder;
+use super::{KeysError, seed};
+
+const NETWORK: &str = "network";
+
+/// A node's place in its network, as its invite gave it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Membership {
+    /// The network.
+    pub network: NetworkName,
+    /// The organisation.
+    pub organisation: OrgId,
+    /// What sort of body it is.
+    pub kind: OrganisationKind,
+    /// Its name for people.
+    pub name: String,
+    /// The gateway's address, `host:port`.
+    pub gateway: String,
+    /// The pinned root key.
+    pub root: PublicKey,
+    /// The root's statement of what the gateway may speak with, as last seen.
+    pub issuer: v1::Signed,
+}
+
+/// The file's form: text, bytes in hexadecimal.
+#[derive(Serialize, Deserialize)]
+struct File {
+    network: String,
+    organisation: String,
+    kind: String,
+    name: String,
+    gateway: String,
+    root: String,
+    issuer_statement: String,
+    issuer_signature: String,
+    issuer_signer: String,
+}
+
+impl Membership {
+    /// Loads the membership; [`KeysError::Missing`] before a join has ended well.
+    pub fn load(folder: &DataFolder) -> Result<Self, KeysError> {
+        let text = folder.read(NETWORK)?.ok_or(KeysError::Missing(NETWORK))?;
+        let bad = || KeysError::Malformed(NETWORK);
+        let file: File = serde_json::from_slice(&text).map_err(|_| bad())?;
+        let bytes = |hex: &str| HEXLOWER.decode(hex.as_bytes()).map_err(|_| bad());
+        Ok(Self {
+            network: file.network.parse().map_err(|_| bad())?,
+            organisation: file.organisation.parse().map_err(|_| bad())?,
+            kind: file.kind.parse().map_err(|_| bad())?,
+            name: file.name,
+            gateway: file.gateway,
+            root: PublicKey(seed(file.root.as_bytes(), NETWORK)?),
+            issuer: v1::Signed {
+                statement: bytes(&file.issuer_statement)?,
+                signature: bytes(&file.issuer_signature)?,
+                signer: bytes(&file.issuer_signer)?,
+            },
+        })
+    }
+
+    /// Writes the membership, whole or not at all.
+    pub fn save(&self, folder: &DataFolder) -> Result<(), KeysError> {
+        let file = File {
+            network: self.network.to_string(),
+            organisation: self.organisation.to_string(),
+            kind: self.kind.to_string(),
+            name: self.name.clone(),
+            gateway: self.gateway.clone(),
+            root: HEXLOWER.encode(&self.root.0),
+            issuer_statement: HEXLOWER.encode(&self.issuer.statement),
+            issuer_signature: HEXLOWER.encode(&self.issuer.signature),
+            issuer_signer: HEXLOWER.encode(&self.issuer.signer),
+        };
+        let text = serde_json::to_vec_pretty(&file).map_err(|_| KeysError::Malformed(NETWORK))?;
+        folder.write(NETWORK, &text)
+    }
+}

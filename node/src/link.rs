@@ -1,0 +1,153 @@
+//! The link: one stream to the gateway, dialled out, kept up for ever.
+//!
+//! ```text
+//! outbox ──> outbound ──> stream ══> gateway          gateway ══> stream ──> reader ─┬─> answers ──> outbound ──> settle
+//!              pairs (order, pauses)                                                 ├─> notices ──────────────> settle ──> held
+//!                                                                                    ├─> deliveries ──> inbound ──> receive ──> receipts
+//!                                                                                    └─> members changed ──> directory
+//! ```
+//! Started by `serve` and by simulations, each with its own dialler. Never gives up: whatever ends a stream, the next one
+//! comes after a wait; what a person must do something about is in the link's state.
+
+mod attach;
+mod backoff;
+mod connect;
+mod directory;
+mod inbound;
+mod opening;
+mod outbound;
+mod pairs;
+mod publish;
+mod reader;
+mod renewal;
+mod reseal;
+mod settling;
+mod state;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kith_proto::problem::Problem;
+use kith_proto::trust::TrustError;
+use kith_service::rng::RandomFailed;
+use kith_service::shutdown::Shutdown;
+use kith_service::store::StoreError;
+use kith_service::tls::TlsError;
+use kith_service::tls::dial::{Dial, DialError};
+use tonic::Status;
+
+use crate::keys::KeysError;
+use crate::node::Node;
+use crate::receive::ReceiveError;
+use crate::settle::SettleError;
+
+pub(crate) use connect::{Gateway, anonymous};
+pub use connect::{TLS_CERTIFICATE, TLS_KEY};
+pub(crate) use publish::publish_service;
+pub(crate) use renewal::checked;
+
+use backoff::Backoff;
+
+/// How long to wait before trying again with a clock that is too far off, or with keys that are not ours.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+
+/// Why a stream ended, told apart by what follows.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Ended {
+    /// No connection.
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    /// The TLS files cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// A key file cannot be used.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+    /// The gateway's issuer is not signed by the root.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// The gateway ended the stream.
+    #[error("the gateway ended the stream")]
+    Status(Problem),
+    /// The gateway, or somebody in its place, broke the protocol.
+    #[error("the gateway sent a frame that cannot be believed: {0}")]
+    Protocol(&'static str),
+    /// This computer's clock is too far off to send.
+    #[error("this computer's clock is more than an hour off")]
+    ClockOff,
+    /// The directory shows keys for this organisation that it did not make.
+    #[error("the directory shows keys for this organisation that it did not make")]
+    OtherKeys,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// What arrived was not kept.
+    #[error(transparent)]
+    Receive(#[from] ReceiveError),
+    /// What was said was not kept.
+    #[error(transparent)]
+    Settle(#[from] SettleError),
+    /// No randomness.
+    #[error(transparent)]
+    Random(#[from] RandomFailed),
+    /// A new certificate is there, or something missing may come on a new stream.
+    #[error("a new stream is wanted")]
+    Again,
+    /// The node stops.
+    #[error("the node stops")]
+    Stopping,
+}
+
+impl Ended {
+    /// The problem that status shows.
+    pub(crate) fn problem(&self) -> Problem {
+        match self {
+            Self::Dial(error) => error.problem(),
+            Self::Tls(error) => error.problem(),
+            Self::Keys(error) => error.problem(),
+            Self::Trust(error) => error.problem(),
+            Self::Status(problem) => *problem,
+            Self::Protocol(_) => Problem::Unauthenticated,
+            Self::ClockOff => Problem::ClockOff,
+            Self::OtherKeys => Problem::Conflict,
+            Self::Store(error) => error.problem(),
+            Self::Receive(error) => error.problem(),
+            Self::Settle(error) => error.problem(),
+            Self::Random(_) | Self::Again | Self::Stopping => Problem::Unavailable,
+        }
+    }
+}
+
+impl From<Status> for Ended {
+    fn from(status: Status) -> Self {
+        Self::Status(kith_service::status::failure_of(&status).problem)
+    }
+}
+
+/// Keeps the link up until the node stops.
+pub async fn run(node: Arc<Node>, dial: Dial, shutdown: Shutdown) {
+    let mut backoff = Backoff::default();
+    loop {
+        let began_ms = node.clock.now_ms();
+        let stream = attach::attach(&node, &dial);
+        let ended = tokio::select! {
+            ended = stream => ended,
+            () = shutdown.wait() => Ended::Stopping,
+        };
+        if matches!(ended, Ended::Stopping) {
+            state::put(&node, state::DOWN, None).await;
+            return;
+        }
+        tracing::info!(reason = %ended, problem = %ended.problem(), "the link is down");
+        state::put_ended(&node, &ended).await;
+        let lived_ms = node.clock.now_ms().saturating_sub(began_ms);
+        let wait = match ended {
+            Ended::ClockOff | Ended::OtherKeys => LOOK_AGAIN,
+            _ => backoff.after(lived_ms, node.rng.bytes().unwrap_or_default()),
+        };
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = shutdown.wait() => {}
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! One stream from dial to end: certificate, directory, hellos, then its four halves side by side.
+//! Called by the link's loop. Never sends before the gateway's hello was checked, never outlives one of its halves.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use kith_proto::trust::Issuer;
+use kith_proto::v1::attach_request::Frame as Up;
+use kith_proto::v1::attach_response::Frame as Down;
+use kith_proto::v1::relay_service_client::RelayServiceClient;
+use kith_proto::v1::{self, AttachRequest};
+use kith_service::store::StoreError;
+use kith_service::tls::dial::Dial;
+use tokio::sync::{Notify, mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Streaming;
+use tonic::transport::Channel;
+
+use super::inbound::Inbound;
+use super::outbound::Outbound;
+use super::{Ended, connect, directory, reader, renewal, settling, state};
+use crate::node::Node;
+use crate::store;
+
+/// The version of the link that this node speaks.
+pub(super) const VERSION: u32 = 1;
+/// A clock so far off the gateway's does not send.
+pub(super) const CLOCK_OFF_MS: i64 = 60 * 60 * 1000;
+/// A clock so far off is worth a warning.
+const CLOCK_WARN_MS: i64 = 5 * 60 * 1000;
+/// Frames that wait to leave; each is a batch.
+const FRAMES_UP_MAX: usize = 64;
+/// Frames of one sort that wait to be worked on: more than the gateway has under way.
+pub(super) const FRAMES_DOWN_MAX: usize = 1024;
+/// The longest wait for the gateway's hello.
+const HELLO_MAX: Duration = Duration::from_secs(30);
+/// How often an open stream looks whether its certificate is due.
+const LOOK_AT_CERTIFICATE: Duration = Duration::from_secs(3600);
+
+/// What the halves of a stream share.
+pub(super) struct Session<'a> {
+    pub(super) node: &'a Node,
+    /// The gateway's key, by the root's word.
+    pub(super) issuer: Issuer,
+    /// Towards the gateway.
+    pub(super) up: mpsc::Sender<AttachRequest>,
+    /// The gateway said that members changed.
+    pub(super) members_changed: Notify,
+}
+
+impl Session<'_> {
+    /// Sends a frame; waits while the gateway reads slower.
+    pub(super) async fn send(&self, frame: Up) -> Result<(), Ended> {
+        let request = AttachRequest { frame: Some(frame) };
+        self.up
+            .send(request)
+            .await
+            .map_err(|_| Ended::Status(kith_proto::problem::Problem::Unavailable))
+    }
+}
+
+/// Runs one stream; says why it ended.
+pub(super) async fn attach(node: &Node, dial: &Dial) -> Ended {
+    match open_and_run(node, dial).await {
+        Ok(()) => Ended::Status(kith_proto::problem::Problem::Unavailable),
+        Err(ended) => ended,
+    }
+}
+
+async fn open_and_run(node: &Node, dial: &Dial) -> Result<(), Ended> {
+    if renewal::due(node)? {
+        renewal::renew(node, dial).await?;
+    }
+    let channel = connect::as_member(node, dial).await?;
+    let limit = kith_proto::envelope::ENVELOPE_BYTES_MAX * 8;
+    let mut client = RelayServiceClient::new(channel).max_decoding_message_size(limit);
+    directory::refresh(node, &mut client).await?;
+    let (up, frames) = mpsc::channel(FRAMES_UP_MAX);
+    up.try_send(AttachRequest {
+        frame: Some(Up::Hello(hello(node).await?)),
+    })
+    .map_err(|_| Ended::Again)?;
+    let mut down = client.attach(ReceiverStream::new(frames)).await?.into_inner();
+    let greeting = greeting(&mut down).await?;
+    let issuer = connect::follow_issuer(node, greeting.issuer.as_ref())?;
+    set_clock(node, &greeting).await?;
+    let session = Session {
+        node,
+        issuer,
+        up,
+        members_changed: Notify::new(),
+    };
+    let problem = run(&session, &greeting, down, client, dial).await;
+    tracing::debug!("the stream's halves have ended");
+    problem
+}
+
+/// What the node holds of each sending member.
+async fn hello(node: &Node) -> Result<v1::NodeHello, Ended> {
+    let read = |mut tx| async move { store::pair::received(&mut tx).await };
+    let held = node
+        .store
+        .read::<_, StoreError, _, _>("pairs received", read)
+        .await?;
+    let position =
+        |(org, position): &(kith_proto::id::OrgId, kith_proto::order::Position)| v1::PairPosition {
+            organisation: org.to_string(),
+            number: position.number(),
+            envelope_hash: position.hash().map(|hash| hash.to_vec()).unwrap_or_default(),
+        };
+    Ok(v1::NodeHello {
+        version: VERSION,
+        node_time_ms: node.clock.now_ms(),
+        received: held.iter().map(position).collect(),
+    })
+}
+
+async fn greeting(down: &mut Streaming<v1::AttachResponse>) -> Result<v1::GatewayHello, Ended> {
+    let first = tokio::time::timeout(HELLO_MAX, down.message()).await;
+    let first = first.map_err(|_| Ended::Status(kith_proto::problem::Problem::DeadlineExceeded))??;
+    match first.and_then(|response| response.frame) {
+        Some(Down::Hello(hello)) => Ok(hello),
+        _ => Err(Ended::Protocol("hello")),
+    }
+}
+
+/// Takes the gateway's time over, and refuses to send by a clock that is more than an hour off it.
+async fn set_clock(node: &Node, greeting: &v1::GatewayHello) -> Result<(), Ended> {
+    let local_ms = node.clock.now_ms();
+    let ahead_ms = greeting.gateway_time_ms.saturating_sub(local_ms);
+    node.set_gateway_offset_ms(ahead_ms);
+    node.last_hello_ms
+        .store(greeting.gateway_time_ms, Ordering::Relaxed);
+    if ahead_ms.saturating_abs() > CLOCK_OFF_MS {
+        return Err(Ended::ClockOff);
+    }
+    let off = ahead_ms.saturating_abs() > CLOCK_WARN_MS;
+    state::put(
+        node,
+        state::UP,
+        off.then_some(kith_proto::problem::Problem::ClockOff),
+    )
+    .await;
+    Ok(())
+}
+
+/// Runs the halves until one of them ends.
+async fn run(
+    session: &Session<'_>,
+    greeting: &v1::GatewayHello,
+    down: Streaming<v1::AttachResponse>,
+    client: RelayServiceClient<Channel>,
+    dial: &Dial,
+) -> Result<(), Ended> {
+    let (answers, answered) = mpsc::channel(FRAMES_DOWN_MAX);
+    let (settlements, to_settle) = mpsc::channel(FRAMES_DOWN_MAX);
+    let (deliveries, delivered) = mpsc::channel(FRAMES_DOWN_MAX);
+    let outbound = Outbound::start(session, greeting, settlements.clone()).await?;
+    let inbound = Inbound::start(session, client.clone()).await?;
+    let sorted = reader::Sorted {
+        answers,
+        settlements,
+        deliveries,
+    };
+    tokio::try_join!(
+        reader::read(session, down, sorted),
+        outbound.run(answered),
+        inbound.run(delivered),
+        settling::run(session, to_settle),
+        follow_members(session, client),
+        watch_certificate(session.node, dial),
+    )?;
+    Ok(())
+}
+
+async fn follow_members(session: &Session<'_>, mut client: RelayServiceClient<Channel>) -> Result<(), Ended> {
+    loop {
+        session.members_changed.notified().await;
+        directory::refresh(session.node, &mut client).await?;
+    }
+}
+
+async fn watch_certificate(node: &Node, dial: &Dial) -> Result<(), Ended> {
+    loop {
+        tokio::time::sleep(LOOK_AT_CERTIFICATE).await;
+        if renewal::due(node)? {
+            renewal::renew(node, dial).await?;
+            return Err(Ended::Again);
+        }
+    }
+}

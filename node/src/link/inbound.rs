@@ -1,0 +1,297 @@
+//! Takes deliveries in: holds each pair's lines against the last one held, opens envelopes, hands them to `receive`, and
+//! answers each sender after the commit. Called as one half of a stream.
+//! Never passes over a number: a pair with a gap waits, one with two histories stops.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use kith_proto::envelope::envelope_hash;
+use kith_proto::id::OrgId;
+use kith_proto::order::{self, Position};
+use kith_proto::problem::Problem;
+use kith_proto::receipt::{self, RECEIPT_ENVELOPES_MAX};
+use kith_proto::v1::attach_request::Frame;
+use kith_proto::v1::delivered_envelope::What as Wire;
+use kith_proto::v1::relay_service_client::RelayServiceClient;
+use kith_proto::v1::{self, Delivered};
+use kith_service::store::StoreError;
+use tokio::sync::mpsc;
+use tonic::transport::Channel;
+
+use super::attach::Session;
+use super::opening::{Directory, Looked, look};
+use super::{Ended, directory, reader, state};
+use crate::keys::KeysError;
+use crate::receive::{self, Arrival, RECEIVE_ROWS_MAX, Receipt, What};
+use crate::store;
+
+/// How long a pair with a gap waits for what is missing before a new stream is asked for it.
+const GAP_WAIT: Duration = Duration::from_secs(30);
+
+/// The receiving half of one stream.
+pub(super) struct Inbound<'a> {
+    session: &'a Session<'a>,
+    client: RelayServiceClient<Channel>,
+    /// After the last line that was taken in, per sender.
+    positions: BTreeMap<OrgId, Position>,
+    /// Pairs in which something is missing.
+    waiting: BTreeSet<OrgId>,
+    /// Pairs with two histories, or lines that their sender did not sign.
+    stopped: BTreeSet<OrgId>,
+}
+
+/// Where a delivered line stands to what is held.
+enum Line {
+    /// The next one, or one that came before.
+    Take(Position),
+    /// Something is missing in front of it.
+    Gap,
+    /// Another history.
+    Fork,
+}
+
+impl<'a> Inbound<'a> {
+    /// Starts from what the store holds.
+    pub(super) async fn start(
+        session: &'a Session<'a>,
+        client: RelayServiceClient<Channel>,
+    ) -> Result<Self, Ended> {
+        let read = |mut tx| async move { store::pair::received(&mut tx).await };
+        let held = session
+            .node
+            .store
+            .read::<_, StoreError, _, _>("pairs received", read)
+            .await?;
+        Ok(Self {
+            session,
+            client,
+            positions: held.into_iter().collect(),
+            waiting: BTreeSet::new(),
+            stopped: BTreeSet::new(),
+        })
+    }
+
+    /// Receives until the stream ends.
+    pub(super) async fn run(mut self, mut deliveries: mpsc::Receiver<v1::Delivery>) -> Result<(), Ended> {
+        loop {
+            let next = if self.waiting.is_empty() {
+                deliveries.recv().await
+            } else {
+                let waited = tokio::time::timeout(GAP_WAIT, deliveries.recv()).await;
+                waited.map_err(|_| Ended::Again)?
+            };
+            let Some(first) = next else {
+                return Ok(());
+            };
+            let mut count = envelopes(&first);
+            let mut together = vec![first];
+            while count < RECEIVE_ROWS_MAX
+                && let Ok(more) = deliveries.try_recv()
+            {
+                count += envelopes(&more);
+                together.push(more);
+            }
+            self.take(together).await?;
+        }
+    }
+
+    /// Takes deliveries in and answers them.
+    async fn take(&mut self, deliveries: Vec<v1::Delivery>) -> Result<(), Ended> {
+        let mut arrivals = Vec::new();
+        for item in deliveries.into_iter().flat_map(|delivery| delivery.items) {
+            self.item(item, &mut arrivals).await?;
+        }
+        if arrivals.is_empty() {
+            return Ok(());
+        }
+        let receipts = receive::receive(self.session.node, arrivals).await?;
+        self.answer(&receipts).await
+    }
+
+    async fn item(&mut self, item: Delivered, arrivals: &mut Vec<Arrival>) -> Result<(), Ended> {
+        let pair = match &item.order {
+            None => None,
+            Some(batch) => match self.pair(batch, item.taken_at_ms).await? {
+                Some(org) => Some((org, batch)),
+                None => return Ok(()),
+            },
+        };
+        for one in &item.envelopes {
+            let what = one.what.as_ref().ok_or(Ended::Protocol("delivery"))?;
+            let place = match &pair {
+                None => None,
+                Some((org, batch)) => {
+                    if self.stopped.contains(org) {
+                        return Ok(());
+                    }
+                    match self.place(org, batch, what)? {
+                        Line::Take(position) => Some((org, position)),
+                        Line::Gap => {
+                            tracing::warn!("a line is missing; what follows it waits");
+                            self.waiting.insert(org.clone());
+                            return Ok(());
+                        }
+                        Line::Fork => {
+                            self.stop(org).await;
+                            return Ok(());
+                        }
+                    }
+                }
+            };
+            if let Some(arrival) = self.arrival(place, what, item.taken_at_ms).await? {
+                if let Some((org, position)) = place {
+                    self.move_on(org, position);
+                }
+                arrivals.push(arrival);
+            }
+        }
+        Ok(())
+    }
+
+    /// The sender of an order batch, whose key signed it for this node; none when the pair is stopped for want of that.
+    async fn pair(&mut self, batch: &v1::OrderBatch, taken_at_ms: i64) -> Result<Option<OrgId>, Ended> {
+        let org: OrgId = batch.from.parse().map_err(|_| Ended::Protocol("order"))?;
+        for directory in [Directory::MayBeOld, Directory::Fresh] {
+            let node = self.session.node;
+            let keys = node.members.keys_of(&org, taken_at_ms);
+            let signed = keys.map(|keys| order::verify(&keys.signing_key, &org, node.organisation(), batch));
+            if matches!(signed, Some(Ok(()))) {
+                return Ok(Some(org));
+            }
+            if directory == Directory::MayBeOld {
+                directory::refresh(node, &mut self.client).await?;
+            }
+        }
+        self.stop(&org).await;
+        Ok(None)
+    }
+
+    /// Finds the line of what came and holds it against the last one held.
+    fn place(&self, org: &OrgId, batch: &v1::OrderBatch, what: &Wire) -> Result<Line, Ended> {
+        let hash: [u8; 32] = match what {
+            Wire::Envelope(envelope) => envelope_hash(envelope),
+            Wire::Tombstone(tombstone) => {
+                let hash = tombstone.envelope_hash.as_slice();
+                hash.try_into().map_err(|_| Ended::Protocol("tombstone"))?
+            }
+        };
+        let line = batch.lines.iter().find(|line| line.envelope_hash == hash);
+        let line = line.ok_or(Ended::Protocol("a delivery without its line"))?;
+        let last = self.positions.get(org).copied().unwrap_or(Position::START);
+        let here = Position::at(line.number, hash);
+        let held_hash = last.hash();
+        Ok(if line.number > last.number().saturating_add(1) {
+            Line::Gap
+        } else if line.number <= last.number() {
+            // A repeat; of the last line the hash is known.
+            if line.number == last.number() && held_hash != Some(hash) {
+                Line::Fork
+            } else {
+                Line::Take(here)
+            }
+        } else if line.previous_hash != held_hash.as_ref().map_or(&[][..], |hash| hash) {
+            Line::Fork
+        } else {
+            Line::Take(here)
+        })
+    }
+
+    fn move_on(&mut self, org: &OrgId, position: Position) {
+        let entry = self.positions.entry(org.clone()).or_insert(Position::START);
+        if entry.number() < position.number() {
+            *entry = position;
+            self.waiting.remove(org);
+        }
+    }
+
+    /// Opens an envelope, or reads a tombstone; none for what cannot be answered.
+    async fn arrival(
+        &mut self,
+        place: Option<(&OrgId, Position)>,
+        what: &Wire,
+        taken_at_ms: i64,
+    ) -> Result<Option<Arrival>, Ended> {
+        let node = self.session.node;
+        let envelope = match what {
+            Wire::Tombstone(tombstone) => return self.tombstone(place, tombstone),
+            Wire::Envelope(envelope) => envelope,
+        };
+        let (org, position) = place.unzip();
+        for directory in [Directory::MayBeOld, Directory::Fresh] {
+            match look(node, (org, position), envelope, taken_at_ms, directory)? {
+                Looked::Arrival(arrival) => return Ok(Some(*arrival)),
+                Looked::Refresh => directory::refresh(node, &mut self.client).await?,
+            }
+        }
+        Err(Ended::Again)
+    }
+
+    /// A tombstone in the order of a pair moves its position. Outside the order it says nothing that must be kept.
+    fn tombstone(
+        &self,
+        place: Option<(&OrgId, Position)>,
+        tombstone: &v1::Dropped,
+    ) -> Result<Option<Arrival>, Ended> {
+        let key = &self.session.issuer.signing_key;
+        receipt::verify(key, tombstone).map_err(|_| Ended::Protocol("tombstone"))?;
+        let Some((org, position)) = place else {
+            return Ok(None);
+        };
+        if tombstone.number != position.number() {
+            return Err(Ended::Protocol("tombstone"));
+        }
+        let (envelope_id, envelope_hash) =
+            reader::envelope(&tombstone.envelope_id, &tombstone.envelope_hash)?;
+        let problem = reader::problem(tombstone.problem).ok_or(Ended::Protocol("tombstone"))?;
+        Ok(Some(Arrival {
+            peer: org.clone(),
+            position: Some(position),
+            envelope_id,
+            envelope_hash,
+            what: What::Tombstone(problem),
+        }))
+    }
+
+    /// Stops a pair: nothing of it is taken in before a person has looked.
+    async fn stop(&mut self, org: &OrgId) {
+        if self.stopped.insert(org.clone()) {
+            tracing::error!(pair = %org, "two histories, or lines that their sender did not sign; the pair is stopped");
+            state::put(self.session.node, state::UP, Some(Problem::Conflict)).await;
+        }
+    }
+
+    /// One signature for each sender and time, over all that was taken in.
+    async fn answer(&self, receipts: &[Receipt]) -> Result<(), Ended> {
+        let mut frames: BTreeMap<(&OrgId, i64), Vec<&Receipt>> = BTreeMap::new();
+        for receipt in receipts {
+            frames
+                .entry((&receipt.peer, receipt.at_ms))
+                .or_default()
+                .push(receipt);
+        }
+        for ((peer, at_ms), all) in frames {
+            for some in all.chunks(RECEIPT_ENVELOPES_MAX) {
+                let mut frame = v1::RecipientReceipts {
+                    from: peer.to_string(),
+                    to: self.session.node.organisation().to_string(),
+                    envelope_ids: some.iter().map(|r| r.envelope_id.as_bytes().to_vec()).collect(),
+                    envelope_hashes: some.iter().map(|r| r.envelope_hash.to_vec()).collect(),
+                    received_at_ms: at_ms,
+                    problems: some
+                        .iter()
+                        .map(|r| r.problem.map_or(0, Problem::number))
+                        .collect(),
+                    signature: Vec::new(),
+                };
+                let signed = receipt::sign(&self.session.node.keys.signing, &mut frame);
+                signed.map_err(|_| KeysError::Library)?;
+                self.session.send(Frame::Receipts(frame)).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn envelopes(delivery: &v1::Delivery) -> usize {
+    delivery.items.iter().map(|item| item.envelopes.len()).sum()
+}

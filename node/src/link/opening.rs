@@ -1,0 +1,129 @@
+//! One delivered envelope: who sent it, what allows it, what it holds. Called by the receiving half before anything is
+//! written. Never gives a body of an envelope that any check refused, never judges by the gateway's word alone.
+
+use kith_proto::envelope::{self, EnvelopeError, Ground, Head, envelope_hash};
+use kith_proto::id::OrgId;
+use kith_proto::order::Position;
+use kith_proto::permits::{Asked, Header, MemberState, Members, Refusal, permits};
+use kith_proto::problem::Problem;
+use kith_proto::slip::{SignedSlip, SlipError};
+use kith_proto::v1::Envelope;
+use kith_proto::words::Category;
+
+use super::Ended;
+use crate::node::Node;
+use crate::receive::{Arrival, Opened, What};
+
+/// Why an envelope is not opened.
+enum Unopened {
+    /// It is refused, and its sender told.
+    Refused(Problem),
+    /// The directory may be older than the sender's key: look again after a refresh.
+    OldDirectory(Problem),
+    /// Something here failed: try again later.
+    Later,
+}
+
+/// Whether the directory may be to blame, or was just refreshed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Directory {
+    MayBeOld,
+    Fresh,
+}
+
+/// What became of one envelope.
+pub(super) enum Looked {
+    /// It is opened, or refused.
+    Arrival(Box<Arrival>),
+    /// The directory must be refreshed first.
+    Refresh,
+}
+
+/// Looks at an envelope that came at a place in a pair's order, taken by the gateway at `taken_at_ms`.
+pub(super) fn look(
+    node: &Node,
+    place: (Option<&OrgId>, Option<Position>),
+    envelope: &Envelope,
+    taken_at_ms: i64,
+    directory: Directory,
+) -> Result<Looked, Ended> {
+    let head = Head::parse(&envelope.head).map_err(|_| Ended::Protocol("head"))?;
+    let (peer, position) = (place.0.unwrap_or(&head.from), place.1);
+    let what = match open(node, peer, envelope, taken_at_ms) {
+        Ok(opened) => What::Opened(Box::new(opened)),
+        Err(Unopened::OldDirectory(_)) if directory == Directory::MayBeOld => return Ok(Looked::Refresh),
+        Err(Unopened::OldDirectory(problem) | Unopened::Refused(problem)) => What::Refused(problem),
+        Err(Unopened::Later) => return Err(Ended::Again),
+    };
+    Ok(Looked::Arrival(Box::new(Arrival {
+        peer: peer.clone(),
+        position,
+        envelope_id: head.envelope_id,
+        envelope_hash: envelope_hash(envelope),
+        what,
+    })))
+}
+
+/// Sender, addressee, slip, consent, then the seal; the first that fails names the problem.
+fn open(node: &Node, peer: &OrgId, envelope: &Envelope, taken_at_ms: i64) -> Result<Opened, Unopened> {
+    let key = |at_ms: i64| move |org: &OrgId| node.members.keys_of(org, at_ms).map(|keys| keys.signing_key);
+    let verified = envelope::verify(envelope, key(taken_at_ms)).map_err(unopened)?;
+    let head = &verified.head;
+    if head.network != node.membership.network || head.to != *node.organisation() || head.from != *peer {
+        return Err(Unopened::Refused(Problem::Invalid));
+    }
+    if head.expires_at_ms <= taken_at_ms {
+        return Err(Unopened::Refused(Problem::DeadlineExceeded));
+    }
+    let Ground::Slip { signed, claimed } = &head.ground else {
+        // This node does not take questions, answers and disclosures yet.
+        return Err(Unopened::Refused(Problem::Invalid));
+    };
+    let slip = SignedSlip::verify(signed, &head.network, key(claimed.issued_at_ms)).map_err(slip_unopened)?;
+    let asked = Asked {
+        kind: head.kind,
+        declared: &head.categories,
+        bare: !head.categories.contains(Category::Progress),
+        disclosure_note: false,
+    };
+    let header = Header {
+        from: head.from.as_str(),
+        to: head.to.as_str(),
+    };
+    // Whether the slip was taken back is asked when it is written. A suspension counts from the moment the gateway takes
+    // or holds back an envelope: this copy of the directory may be older, and a refusal here would lose it for good.
+    let members = Members {
+        from: MemberState::Active,
+        to: MemberState::Active,
+    };
+    permits(&asked, header, Some(&slip.terms(false)), members, node.now_ms()).map_err(refused)?;
+    let held = node.keys.sealing_key(&head.sealing_key_id);
+    let held = held.ok_or(Unopened::Refused(Problem::StaleKey))?;
+    let body = envelope::open(&verified, envelope, &held.key).map_err(unopened)?;
+    Ok(Opened {
+        signed: signed.clone(),
+        slip,
+        body,
+        head: verified.head,
+    })
+}
+
+fn unopened(error: EnvelopeError) -> Unopened {
+    match error {
+        EnvelopeError::UnknownMember | EnvelopeError::BadSignature => Unopened::OldDirectory(error.problem()),
+        EnvelopeError::Library => Unopened::Later,
+        _ => Unopened::Refused(error.problem()),
+    }
+}
+
+fn slip_unopened(error: SlipError) -> Unopened {
+    match error {
+        SlipError::UnknownMember | SlipError::BadSignature => Unopened::OldDirectory(error.problem()),
+        SlipError::Library => Unopened::Later,
+        _ => Unopened::Refused(error.problem()),
+    }
+}
+
+fn refused(refusal: Refusal) -> Unopened {
+    Unopened::Refused(refusal.code().parse().unwrap_or(Problem::Invalid))
+}

@@ -1,0 +1,183 @@
+//! Stories of pairs: order under every sequence of answers, pauses, forks. Never a gateway here, only its words.
+
+use kith_proto::id::ThreadId;
+use kith_proto::words::EnvelopeKind;
+
+use super::*;
+
+fn org(name: &str) -> OrgId {
+    name.parse().unwrap()
+}
+
+fn row(seq: i64, peer: &str) -> OutboxRow {
+    OutboxRow {
+        seq,
+        peer: org(peer),
+        kind: EnvelopeKind::Referral,
+        thread_id: ThreadId::from_bytes([1; 16]),
+        slip_id: None,
+        envelope_id: EnvelopeId::from_bytes([seq as u8; 16]),
+        envelope_hash: [seq as u8; 32],
+        ordered: true,
+        withheld: false,
+        envelope_bytes: 1,
+    }
+}
+
+fn say(pairs: &mut Pairs, seq: i64, word: Word) -> Settled {
+    pairs.answer(
+        &EnvelopeId::from_bytes([seq as u8; 16]),
+        &[seq as u8; 32],
+        word,
+        1_000,
+    )
+}
+
+fn settled(settled: &Settled) -> Vec<(i64, Option<u64>)> {
+    settled
+        .answered
+        .iter()
+        .map(|one| (one.row.seq, one.number))
+        .collect()
+}
+
+fn left(leaving: Option<Leaving>) -> Option<u64> {
+    leaving.and_then(|one| one.number)
+}
+
+#[test]
+fn answers_settle_in_the_order_of_their_pair_however_they_come() {
+    let mut pairs = Pairs::new(Vec::new(), 10);
+    for seq in 1..=4 {
+        assert_eq!(left(pairs.take(row(seq, "hope-street"))), Some(seq as u64));
+    }
+    assert_eq!(settled(&say(&mut pairs, 3, Word::Taken(5))), []);
+    assert_eq!(settled(&say(&mut pairs, 1, Word::Taken(5))), [(1, Some(1))]);
+    let refused = Word::Refused {
+        problem: Problem::ConsentWithdrawn,
+        at_ms: 6,
+    };
+    assert_eq!(
+        settled(&say(&mut pairs, 2, refused)),
+        [(2, Some(2)), (3, Some(3))]
+    );
+    assert_eq!(pairs.before(&org("hope-street"), 4), Position::at(3, [3; 32]));
+    assert_eq!(settled(&say(&mut pairs, 4, Word::Taken(7))), [(4, Some(4))]);
+    assert_eq!(
+        settled(&say(&mut pairs, 4, Word::Taken(7))),
+        [],
+        "an answer twice"
+    );
+}
+
+#[test]
+fn an_answer_about_another_hash_is_no_answer() {
+    let mut pairs = Pairs::new(Vec::new(), 10);
+    pairs.take(row(1, "hope-street"));
+    let id = EnvelopeId::from_bytes([1; 16]);
+    assert_eq!(settled(&pairs.answer(&id, &[9; 32], Word::Taken(5), 0)), []);
+    assert_eq!(pairs.room(), 9);
+}
+
+#[test]
+fn what_is_not_taken_now_pauses_its_pair_alone_until_all_is_answered() {
+    let mut pairs = Pairs::new(Vec::new(), 10);
+    for seq in 1..=3 {
+        pairs.take(row(seq, "hope-street"));
+    }
+    let not_now = |problem| Word::NotNow {
+        problem,
+        retry_after_ms: 500,
+    };
+    assert_eq!(settled(&say(&mut pairs, 1, Word::Taken(5))), [(1, Some(1))]);
+    let stale = say(&mut pairs, 2, not_now(Problem::StaleKey));
+    assert_eq!(stale.stale.len(), 1);
+    assert_eq!(left(pairs.take(row(4, "hope-street"))), None, "the pair waits");
+    assert_eq!(
+        left(pairs.take(row(5, "harbour-welcome"))),
+        Some(1),
+        "another does not"
+    );
+    assert_eq!(pairs.due(9_000), [], "row 3 is without an answer");
+    say(&mut pairs, 3, not_now(Problem::Unavailable));
+    assert_eq!(pairs.due(1_400), []);
+    assert_eq!(pairs.next_due_ms(), Some(1_500));
+    assert_eq!(pairs.due(1_500), [(org("hope-street"), 1)]);
+    let again = pairs.take_up(
+        &org("hope-street"),
+        vec![row(2, "hope-street"), row(3, "hope-street")],
+        false,
+    );
+    assert_eq!(
+        again.iter().map(|one| one.number).collect::<Vec<_>>(),
+        [Some(2), Some(3)]
+    );
+    say(&mut pairs, 2, Word::Taken(8));
+    say(&mut pairs, 3, Word::Taken(8));
+    assert_eq!(
+        pairs.due(2_000),
+        [(org("hope-street"), 3)],
+        "more was passed over"
+    );
+    assert_eq!(
+        pairs.take_up(&org("hope-street"), vec![row(4, "hope-street")], true)[0].number,
+        Some(4)
+    );
+    assert_eq!(
+        left(pairs.take(row(6, "hope-street"))),
+        Some(5),
+        "the pair goes on with the others"
+    );
+}
+
+#[test]
+fn a_gateway_with_another_history_stops_the_pair_alone() {
+    let held = || {
+        vec![
+            (org("hope-street"), Position::at(5, [5; 32])),
+            (org("riverside-gp"), Position::at(2, [2; 32])),
+        ]
+    };
+    for (number, hash, goes_on) in [(5, 5, true), (7, 7, true), (5, 6, false), (4, 4, false)] {
+        let mut pairs = Pairs::new(held(), 10);
+        let theirs = Position::at(number, [hash; 32]);
+        assert_eq!(
+            pairs.compare(org("hope-street"), theirs),
+            goes_on,
+            "{number} {hash}"
+        );
+        assert_eq!(left(pairs.take(row(9, "hope-street"))), goes_on.then_some(6));
+        assert_eq!(left(pairs.take(row(10, "riverside-gp"))), Some(3));
+    }
+    let mut pairs = Pairs::new(held(), 10);
+    assert_eq!(pairs.stop_unlisted(&[org("hope-street")].into()), 1);
+    assert_eq!(left(pairs.take(row(9, "riverside-gp"))), None);
+}
+
+#[test]
+fn rows_outside_the_order_wait_for_themselves() {
+    let mut pairs = Pairs::new(Vec::new(), 2);
+    let loose = OutboxRow {
+        ordered: false,
+        kind: EnvelopeKind::Withdrawal,
+        ..row(1, "hope-street")
+    };
+    assert_eq!(pairs.take(loose.clone()).unwrap().number, None);
+    assert_eq!((pairs.take(loose.clone()), pairs.room()), (None, 1));
+    say(
+        &mut pairs,
+        1,
+        Word::NotNow {
+            problem: Problem::Unavailable,
+            retry_after_ms: 500,
+        },
+    );
+    assert_eq!(
+        (pairs.due_loose(1_499), pairs.next_due_ms()),
+        (vec![], Some(1_500))
+    );
+    assert_eq!(pairs.due_loose(1_500), [1]);
+    assert!(pairs.take(loose).is_some());
+    assert_eq!(settled(&say(&mut pairs, 1, Word::Taken(9))), [(1, None)]);
+    assert_eq!(pairs.room(), 2);
+}

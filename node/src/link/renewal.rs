@@ -1,0 +1,81 @@
+//! A new certificate before the old one ends: asked for with the signing key, so that a laptop that slept for a month is
+//! not locked out. Called before every stream, and while one is open.
+//! Never makes a new TLS key: the request proves the one that is there.
+
+use kith_proto::receipt;
+use kith_proto::v1::{self, enrolment_service_client::EnrolmentServiceClient};
+use kith_service::tls::certificates;
+use kith_service::tls::dial::Dial;
+use kith_service::tls::identity::Identity;
+use kith_service::tls::issue::certificate_request;
+
+use super::Ended;
+use super::connect::{self, Gateway, TLS_CERTIFICATE, TLS_KEY};
+use crate::audit::{self, Code, Event};
+use crate::keys::{KeysError, Membership};
+use crate::node::Node;
+use crate::store::counter::Counter;
+
+/// When less than this is left, a new certificate is asked for: half the life of one, which is seven days.
+pub(super) const RENEW_BEFORE_MS: i64 = 7 * 24 * 60 * 60 * 1000 / 2;
+
+/// Whether the certificate has half its life behind it.
+pub(super) fn due(node: &Node) -> Result<bool, Ended> {
+    let chain_pem = node
+        .folder
+        .read(TLS_CERTIFICATE)?
+        .ok_or(KeysError::Missing(TLS_CERTIFICATE))?;
+    let identity = checked(&chain_pem, &node.membership)?;
+    Ok(identity.not_after_ms.saturating_sub(node.now_ms()) < RENEW_BEFORE_MS)
+}
+
+/// Asks for a certificate and keeps it.
+pub(super) async fn renew(node: &Node, dial: &Dial) -> Result<(), Ended> {
+    let key_pem = node.folder.read(TLS_KEY)?.ok_or(KeysError::Missing(TLS_KEY))?;
+    let key_pem = String::from_utf8(key_pem).map_err(|_| KeysError::Malformed(TLS_KEY))?;
+    let request = certificate_request(&key_pem).map_err(|_| KeysError::Malformed(TLS_KEY))?;
+    let mut request = v1::RenewRequest {
+        organisation: node.organisation().to_string(),
+        certificate_request_der: request,
+        made_at_ms: node.now_ms(),
+        signature: Vec::new(),
+    };
+    receipt::sign(&node.keys.signing, &mut request).map_err(|_| KeysError::Library)?;
+    let gateway = Gateway {
+        address: &node.membership.gateway,
+        network: &node.membership.network,
+        issuer: &connect::issuer(node)?,
+        clock: &node.clock,
+    };
+    let channel = connect::anonymous(&gateway, dial).await?;
+    let answer = EnrolmentServiceClient::new(channel)
+        .renew(request)
+        .await?
+        .into_inner();
+    checked(&answer.certificate_chain_pem, &node.membership)?;
+    node.folder
+        .write(TLS_CERTIFICATE, &answer.certificate_chain_pem)?;
+    tracing::info!("the certificate was renewed");
+    let event = Event::new(Code::KeyRotated, node.now_ms()).word("key", "tls");
+    let events = &[event];
+    let write = |mut tx| async move {
+        let mut counter = Counter::lock(&mut tx).await?;
+        audit::insert(&mut tx, &mut counter, &node.rng, events).await?;
+        counter.save(&mut tx).await
+    };
+    node.store
+        .tx::<_, Ended, _, _>("renewed", |tx| async move { Ok(write(tx).await?) })
+        .await
+}
+
+/// Reads the leaf of a chain, which must be this member's.
+pub(crate) fn checked(chain_pem: &[u8], membership: &Membership) -> Result<Identity, Ended> {
+    let chain = certificates(chain_pem)?;
+    let leaf = chain.first().ok_or(KeysError::Malformed(TLS_CERTIFICATE))?;
+    let identity = Identity::from_der(leaf).map_err(|_| KeysError::Malformed(TLS_CERTIFICATE))?;
+    if identity.network == membership.network && identity.org == membership.organisation {
+        Ok(identity)
+    } else {
+        Err(Ended::Protocol("certificate"))
+    }
+}

@@ -1,0 +1,40 @@
+//! Hands what was said to the `settle` door, many at once, and tells the gateway which notices are held. Called as one
+//! half of a stream. Never says that a notice is held before its commit.
+
+use kith_proto::v1;
+use kith_proto::v1::attach_request::Frame;
+use tokio::sync::mpsc;
+
+use super::Ended;
+use super::attach::Session;
+use crate::settle::{SETTLE_ROWS_MAX, Settlement};
+
+/// One thing that was said, and the number of its notice; 0 for what is no notice.
+pub(super) struct Said {
+    /// None for a notice that is passed over.
+    pub(super) settlement: Option<Settlement>,
+    pub(super) notice: u64,
+}
+
+/// Settles until the stream ends.
+pub(super) async fn run(session: &Session<'_>, mut said: mpsc::Receiver<Said>) -> Result<(), Ended> {
+    let mut batch = Vec::with_capacity(SETTLE_ROWS_MAX);
+    loop {
+        batch.clear();
+        if said.recv_many(&mut batch, SETTLE_ROWS_MAX).await == 0 {
+            return Ok(());
+        }
+        let held = batch.iter().map(|one| one.notice).max().unwrap_or_default();
+        let rows: Vec<Settlement> = batch.drain(..).filter_map(|one| one.settlement).collect();
+        let mut changed = 0;
+        for settled in session.node.settle_door.submit_all(rows).await {
+            changed = changed.max(settled?);
+        }
+        session.node.tell_change(changed);
+        if held > 0 {
+            session
+                .send(Frame::NoticesHeld(v1::NoticesHeld { number: held }))
+                .await?;
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! The other members of the network, as this node has verified them from the root it pinned.
+//! The link refreshes the copy, everything that needs a member's key asks [`Members::keys_of`], the directory lists it.
+//! Never believe a gateway's word for a key, never let a chain that was once verified be replaced by another.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use kith_proto::id::{NetworkName, OrgId};
+use kith_proto::permits::MemberState;
+use kith_proto::problem::Problem;
+use kith_proto::sign::PublicKey;
+use kith_proto::trust::{self, Binding, TrustError};
+use kith_proto::v1;
+use kith_service::store::{Store, StoreError};
+
+use crate::keys::Membership;
+use crate::store;
+
+#[cfg(test)]
+mod tests;
+
+/// Most members of one network, as at the gateway; a listing beyond it is not taken.
+pub const MEMBERS_MAX: usize = 500;
+/// Most services kept of one member.
+pub const SERVICES_MAX: usize = 50;
+
+/// One member with its verified chain.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// What the chain shows.
+    pub member: trust::Member,
+    /// Whether the gateway says that it is suspended.
+    pub suspended: bool,
+    /// Its services, each signed by it.
+    pub services: Vec<v1::Service>,
+    /// The bindings once more, to be handed out without copying.
+    keys: Vec<Arc<Binding>>,
+}
+
+/// Why a listed member was not taken over; the copy keeps what it had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MemberError {
+    /// Its chain does not verify from the root.
+    #[error("a member's chain was not believed: {0}")]
+    Chain(#[from] TrustError),
+    /// The listing names another organisation than its chain.
+    #[error("a listing names another organisation than its chain")]
+    Name,
+    /// The chain does not go on from the one that was verified before.
+    #[error("a member's chain was replaced by another")]
+    Replaced,
+    /// More members than a network may have.
+    #[error("the network has too many members")]
+    TooMany,
+}
+
+impl MemberError {
+    /// The problem that an edge answers.
+    pub const fn problem(self) -> Problem {
+        match self {
+            Self::Chain(error) => error.problem(),
+            Self::Name | Self::Replaced => Problem::Unauthenticated,
+            Self::TooMany => Problem::TooLarge,
+        }
+    }
+}
+
+/// The verified copy. Shared by everything in the node; reads take a lock for the time of a look-up.
+pub struct Members {
+    network: NetworkName,
+    root: PublicKey,
+    listed: RwLock<Arc<BTreeMap<OrgId, Arc<Listed>>>>,
+}
+
+impl fmt::Debug for Members {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Members({} of {})", self.all().len(), self.network)
+    }
+}
+
+impl Members {
+    /// An empty copy for one network under one root.
+    pub fn new(network: NetworkName, root: PublicKey) -> Self {
+        Self {
+            network,
+            root,
+            listed: RwLock::default(),
+        }
+    }
+
+    /// Makes the copy again from the listing that the store holds, every chain verified anew. A row that no longer
+    /// verifies is left out: the next refresh lists it again.
+    pub async fn load(membership: &Membership, store: &Store, now_ms: i64) -> Result<Self, StoreError> {
+        let members = Self::new(membership.network.clone(), membership.root);
+        let read = |mut tx| async move { store::member::all(&mut tx).await };
+        let listed: Vec<v1::Member> = store.read::<_, StoreError, _, _>("members", read).await?;
+        let verified = listed
+            .iter()
+            .filter_map(|wire| match members.check(wire, now_ms) {
+                Ok(listed) => Some(listed),
+                Err(error) => {
+                    tracing::warn!(%error, "a stored member was left out");
+                    None
+                }
+            });
+        members.put(verified.collect());
+        Ok(members)
+    }
+
+    /// The keys that a member had in force at `at_ms`; none for a stranger or before its first binding counted.
+    /// The only way to another member's keys, so that whatever must be checked before one is used is checked here.
+    pub fn keys_of(&self, org: &OrgId, at_ms: i64) -> Option<Arc<Binding>> {
+        let listed = self.get(org)?;
+        listed.keys_at(at_ms)
+    }
+
+    /// Where a member stands.
+    pub fn state_of(&self, org: &OrgId) -> MemberState {
+        match self.get(org) {
+            None => MemberState::NotMember,
+            Some(listed) if listed.suspended => MemberState::Suspended,
+            Some(_) => MemberState::Active,
+        }
+    }
+
+    /// One member.
+    pub fn get(&self, org: &OrgId) -> Option<Arc<Listed>> {
+        self.all().get(org).cloned()
+    }
+
+    /// Every member, by id; a copy that does not change.
+    pub fn all(&self) -> Arc<BTreeMap<OrgId, Arc<Listed>>> {
+        self.listed.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Verifies one listed member against the copy; [`Members::put`] takes it over once it is stored.
+    pub fn check(&self, wire: &v1::Member, now_ms: i64) -> Result<Listed, MemberError> {
+        let chain = wire.chain.as_ref().ok_or(TrustError::Malformed)?;
+        let member = trust::verify_chain(chain, &self.root, &self.network, now_ms)?;
+        if member.org.as_str() != wire.organisation {
+            return Err(MemberError::Name);
+        }
+        let all = self.all();
+        match all.get(&member.org) {
+            Some(held) if !goes_on(&held.member, &member) => return Err(MemberError::Replaced),
+            None if all.len() >= MEMBERS_MAX => return Err(MemberError::TooMany),
+            _ => {}
+        }
+        let services = wire.services.iter().take(SERVICES_MAX);
+        let services = services
+            .filter_map(|signed| trust::verify_service(signed, &member, now_ms).ok())
+            .collect();
+        Ok(Listed {
+            keys: member.bindings.iter().cloned().map(Arc::new).collect(),
+            suspended: wire.suspended,
+            services,
+            member,
+        })
+    }
+
+    /// Takes over members that [`Members::check`] gave, all at once.
+    pub fn put(&self, members: Vec<Listed>) {
+        let mut listed = self.listed.write().unwrap_or_else(PoisonError::into_inner);
+        let mut next = BTreeMap::clone(&listed);
+        next.extend(members.into_iter().map(|m| (m.member.org.clone(), Arc::new(m))));
+        *listed = Arc::new(next);
+    }
+}
+
+impl Listed {
+    /// The keys in force at `at_ms`.
+    pub fn keys_at(&self, at_ms: i64) -> Option<Arc<Binding>> {
+        let in_force = self.keys.iter().rev().find(|keys| keys.effective_at_ms <= at_ms);
+        in_force.cloned()
+    }
+
+    /// The newest binding, in force or not yet: what a node holds against its own keys.
+    pub fn newest_keys(&self) -> Option<&Binding> {
+        self.keys.last().map(AsRef::as_ref)
+    }
+}
+
+/// Whether a chain starts with all bindings of the one held.
+fn goes_on(held: &trust::Member, offered: &trust::Member) -> bool {
+    let hashes = |member: &trust::Member| member.bindings.iter().map(|b| b.hash).collect::<Vec<_>>();
+    hashes(offered).starts_with(&hashes(held))
+}

@@ -1,0 +1,204 @@
+//! The struct of a running node, and how it opens from its data folder.
+//! Built once by `main`, the demo or a simulation, each with its own clock and randomness; shared as `Arc`.
+//! Never a global, never a way around the folder's lock.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{PoisonError, RwLock};
+
+use kith_proto::id::OrgId;
+use kith_proto::problem::Problem;
+use kith_proto::v1;
+use kith_service::clock::Clock;
+use kith_service::rng::{RandomFailed, Rng};
+use kith_service::store::{Migrations, Store, StoreError};
+use tokio::sync::{Notify, watch};
+
+use crate::content::{Content, ContentError};
+use crate::keys::{DataFolder, FolderLock, Keys, KeysError, Membership};
+use crate::members::Members;
+use crate::persons::Names;
+use crate::receive::ReceiveDoor;
+use crate::referrals::{self, SendDoor};
+use crate::settle::SettleDoor;
+use crate::{persons, receive, settle, store};
+
+/// What the store of a node calls itself.
+pub const PRODUCT: &str = "kith-node";
+
+static SQLITE: sqlx::migrate::Migrator = sqlx::migrate!("migrations/sqlite");
+static POSTGRES: sqlx::migrate::Migrator = sqlx::migrate!("migrations/postgres");
+
+/// The migrations of a node's store.
+pub const MIGRATIONS: Migrations = Migrations {
+    sqlite: &SQLITE,
+    postgres: &POSTGRES,
+};
+
+/// Where a node keeps its things.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The data folder, already joined to a network.
+    pub folder: DataFolder,
+    /// The database; `None` for `node.db` in the data folder.
+    pub store_url: Option<String>,
+    /// For simulations on one thread: see [`Store::blocking`].
+    pub store_blocking: bool,
+}
+
+/// A running node. Its use-cases are functions of their modules that take it.
+pub struct Node {
+    /// Who this node is, in which network.
+    pub membership: Membership,
+    /// Signing and sealing keys.
+    pub keys: Keys,
+    /// The database.
+    pub store: Store,
+    /// The local time; use [`Node::now_ms`] for what others will judge.
+    pub clock: Clock,
+    /// Randomness.
+    pub rng: Rng,
+    /// The keys of content at rest.
+    pub content: Content,
+    /// The members of the network as last verified.
+    pub members: Members,
+    /// Names of people, in memory only.
+    pub names: Names,
+    /// The batch door of sending.
+    pub send_door: SendDoor,
+    /// The batch door of receiving.
+    pub receive_door: ReceiveDoor,
+    /// The batch door of settling.
+    pub settle_door: SettleDoor,
+    /// The number of the last change, for watchers; raised with [`Node::tell_change`] after a commit.
+    pub changes: watch::Sender<i64>,
+    /// Wakes the link when the outbox has grown or a stop waits.
+    pub outbox_ready: Notify,
+    /// When the gateway last greeted, by its clock; 0 until then.
+    pub last_hello_ms: AtomicI64,
+    /// The data folder, for what the link and the server write there.
+    pub folder: DataFolder,
+    /// What the gateway may speak with, by the root's last word.
+    issuer: RwLock<v1::Signed>,
+    /// How far the gateway's clock is ahead of the local one.
+    gateway_offset_ms: AtomicI64,
+    /// Held as long as the node lives: a second process is refused.
+    _lock: FolderLock,
+}
+
+/// Why a node did not open, by what its operator can do.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The data folder cannot be used: see [`KeysError`].
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+    /// The database cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Content cannot be opened with the keys of this folder: the folder and the database do not belong together.
+    #[error(transparent)]
+    Content(#[from] ContentError),
+    /// No randomness: try again.
+    #[error(transparent)]
+    Random(#[from] RandomFailed),
+}
+
+impl OpenError {
+    /// The problem code.
+    pub const fn problem(&self) -> Problem {
+        Problem::Unavailable
+    }
+}
+
+impl Node {
+    /// Opens the node of a data folder: locks it, loads keys, brings the database up to date, refuses another
+    /// organisation's ([`StoreError::Foreign`]), reads names into memory, starts the batch doors. Needs a tokio runtime.
+    pub async fn open(config: Config, clock: Clock, rng: Rng) -> Result<Self, OpenError> {
+        let lock = config.folder.lock()?;
+        let membership = Membership::load(&config.folder)?;
+        let issuer = membership.issuer.clone();
+        let keys = Keys::load(&config.folder)?;
+        let content = Content::load(&config.folder, rng.clone())?;
+        let url = config
+            .store_url
+            .clone()
+            .unwrap_or_else(|| config.folder.database_url());
+        let mut opened = Store::open(&url, PRODUCT, MIGRATIONS).await?;
+        if config.store_blocking {
+            opened = opened.blocking();
+        }
+        let mine = (&membership, clock.now_ms());
+        let last_change = opened
+            .tx("claim", |mut tx| async move {
+                store::identity::claim(&mut tx, &mine.0.network, &mine.0.organisation, mine.1).await?;
+                store::counter::last_change(&mut tx).await
+            })
+            .await?;
+        let members = Members::load(&membership, &opened, clock.now_ms()).await?;
+        let names = persons::load_names(&opened, &content).await?;
+        Ok(Self {
+            send_door: referrals::door(&opened, &rng),
+            receive_door: receive::door(&opened, &rng),
+            settle_door: settle::door(&opened, &rng),
+            members,
+            membership,
+            keys,
+            store: opened,
+            clock,
+            rng,
+            content,
+            names,
+            changes: watch::Sender::new(last_change),
+            outbox_ready: Notify::new(),
+            last_hello_ms: AtomicI64::new(0),
+            folder: config.folder,
+            issuer: RwLock::new(issuer),
+            gateway_offset_ms: AtomicI64::new(0),
+            _lock: lock,
+        })
+    }
+
+    /// This node's organisation.
+    pub fn organisation(&self) -> &OrgId {
+        &self.membership.organisation
+    }
+
+    /// The gateway's time as far as it is known: what deadlines, expiry and everything sent is judged by.
+    pub fn now_ms(&self) -> i64 {
+        self.clock.now_ms().saturating_add(self.gateway_offset_ms())
+    }
+
+    /// How many milliseconds the gateway's clock is ahead of the local one; 0 until the first hello.
+    pub fn gateway_offset_ms(&self) -> i64 {
+        self.gateway_offset_ms.load(Ordering::Relaxed)
+    }
+
+    /// Sets what the last hello showed.
+    pub fn set_gateway_offset_ms(&self, ahead_ms: i64) {
+        self.gateway_offset_ms.store(ahead_ms, Ordering::Relaxed);
+    }
+
+    /// The root's statement of what the gateway may speak with, as last seen.
+    pub fn issuer(&self) -> v1::Signed {
+        self.issuer.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Keeps a newer statement, which the caller has verified, for this run and the next.
+    pub fn keep_issuer(&self, issuer: v1::Signed) -> Result<(), KeysError> {
+        let membership = Membership {
+            issuer: issuer.clone(),
+            ..self.membership.clone()
+        };
+        membership.save(&self.folder)?;
+        *self.issuer.write().unwrap_or_else(PoisonError::into_inner) = issuer;
+        Ok(())
+    }
+
+    /// Tells watchers of a committed change with this number; call it after the commit, in any order.
+    pub fn tell_change(&self, number: i64) {
+        self.changes.send_if_modified(|last| {
+            let newer = number > *last;
+            *last = number.max(*last);
+            newer
+        });
+    }
+}

@@ -1,0 +1,162 @@
+//! The batch door `receive`: the rows it takes and the transaction that writes them.
+//! Called by `receive` with prepared rows, in the order of each pair. Never seals, never opens.
+
+use kith_proto::id::{HoldingId, MessageId, SlipId, ThreadId, WithdrawalId};
+use kith_proto::problem::Problem;
+use kith_proto::v1;
+use kith_service::rng::Rng;
+use kith_service::store::{Batch, Store, Tx};
+
+use super::apply::Work;
+use super::letter::{Event, Meta};
+use super::{Receipt, ReceiveError};
+use crate::node::Node;
+use crate::outbox::Outgoing;
+use crate::store::content::Content;
+use crate::store::counter::Counter;
+use crate::store::holding::Holding;
+use crate::store::referral::NewThread;
+use crate::store::slip::SlipRow;
+use crate::threads::{Before, Step};
+
+/// Most rows of one transaction: one full window of deliveries, some 30 ms of the one writer.
+pub const RECEIVE_ROWS_MAX: usize = 256;
+
+/// One prepared arrival.
+#[derive(Debug)]
+pub struct Row {
+    pub(super) meta: Meta,
+    pub(super) effect: Effect,
+}
+
+/// A slip that is new here, with its holding.
+pub(super) type NewSlip = Option<(Holding, SlipRow)>;
+
+/// What an arrival does.
+#[derive(Debug)]
+pub(super) enum Effect {
+    /// It came before.
+    Known,
+    /// Nothing is kept of it, and why.
+    Nothing { problem: Problem, tombstone: bool },
+    /// A new thread in the inbox.
+    Referral(Box<NewReferral>),
+    /// The recipient's node moved a thread that this node sent.
+    Event {
+        thread_id: ThreadId,
+        slip_id: SlipId,
+        event: Box<Event>,
+        content: Option<Content>,
+    },
+    /// A proposal, applied while the thread stood as `before` says, with the numbered event that goes back.
+    Proposal {
+        thread_id: ThreadId,
+        before: Before,
+        step: Box<Step>,
+        content: Option<Content>,
+        reply: Box<Outgoing>,
+    },
+    /// A message on a thread.
+    Message {
+        thread_id: ThreadId,
+        slip_id: SlipId,
+        message_id: MessageId,
+        content: Option<Content>,
+    },
+    /// Consent was taken back or narrowed.
+    Withdrawal(Box<Withdrawn>),
+    /// What a recipient did about a withdrawal.
+    Proof {
+        withdrawal_id: WithdrawalId,
+        slip_id: SlipId,
+        proof: v1::WithdrawalProof,
+    },
+}
+
+/// A withdrawal with the proof that goes back.
+#[derive(Debug)]
+pub(super) struct Withdrawn {
+    pub(super) withdrawal_id: WithdrawalId,
+    pub(super) slip_id: SlipId,
+    pub(super) withdrawn_at_ms: i64,
+    /// Whether everything ends, or only what `narrowed` leaves out.
+    pub(super) whole: bool,
+    pub(super) narrowed: Option<Holding>,
+    pub(super) new_slip: NewSlip,
+    pub(super) proof: Outgoing,
+}
+
+/// A referral with its sealed content.
+#[derive(Debug)]
+pub(super) struct NewReferral {
+    pub(super) new: NewThread,
+    pub(super) holding_id: HoldingId,
+    pub(super) new_slip: NewSlip,
+    pub(super) content: Vec<Content>,
+}
+
+/// What was written for one row.
+#[derive(Clone, Debug)]
+pub struct Written {
+    pub(super) receipt: Receipt,
+    /// The number of the last change, for watchers.
+    pub(super) changed: i64,
+    /// Whether something was queued for the gateway.
+    pub(super) queued: bool,
+}
+
+impl Written {
+    /// Tells watchers and the link what the commit brought, and gives the receipt.
+    pub(super) fn told(self, node: &Node) -> Receipt {
+        node.tell_change(self.changed);
+        if self.queued {
+            node.outbox_ready.notify_one();
+        }
+        self.receipt
+    }
+}
+
+/// The batch door.
+pub type ReceiveDoor = Batch<Row, Written, ReceiveError>;
+
+/// Opens the batch door `receive`.
+pub fn door(store: &Store, rng: &Rng) -> ReceiveDoor {
+    let rng = rng.clone();
+    store.batch("receive", RECEIVE_ROWS_MAX, move |mut tx, rows| {
+        let rng = rng.clone();
+        async move {
+            let (answers, changed, queued) = write(&mut tx, &rng, &rows).await?;
+            let written = |receipt| Written {
+                receipt,
+                changed,
+                queued,
+            };
+            Ok(answers.into_iter().map(|answer| answer.map(written)).collect())
+        }
+    })
+}
+
+type Answers = (Vec<Result<Receipt, ReceiveError>>, i64, bool);
+
+/// One transaction. From the first row that must be prepared again on, none is written: the order of a pair is kept.
+async fn write(tx: &mut Tx, rng: &Rng, rows: &[Row]) -> Result<Answers, kith_service::store::StoreError> {
+    let mut counter = Counter::lock(tx).await?;
+    let mut work = Work::load(tx, rows).await?;
+    let mut answers = Vec::with_capacity(rows.len());
+    for row in rows {
+        match work.apply(tx, row).await {
+            Ok(receipt) => answers.push(Ok(receipt)),
+            Err(ReceiveError::Store(error)) => return Err(error),
+            Err(error) => {
+                answers.push(Err(error));
+                break;
+            }
+        }
+    }
+    let rest = rows.len() - answers.len();
+    answers.extend((0..rest).map(|_| Err(ReceiveError::Changed)));
+    let queued = work.write(tx, &mut counter, rng).await?;
+    let changed = counter.change();
+    counter.save(tx).await?;
+    Ok((answers, changed, queued))
+}

@@ -1,0 +1,283 @@
+//! What an opened body says, field by field: the receiving node's own parse, as nothing that a sender wrote is trusted.
+//! Called first for every arrival. Never keeps a body that breaks a limit, never corrects one.
+
+use kith_proto::id::{EventId, MessageId, SlipId, WithdrawalId};
+use kith_proto::lifecycle::{Move, Reason, State};
+use kith_proto::part::{FIELD_VALUE_BYTES_MAX, PARTS_BYTES_MAX, is_field};
+use kith_proto::problem::Problem;
+use kith_proto::v1::{self, body::Body};
+use kith_proto::words::{Category, Purpose};
+
+use super::{Arrival, Opened, Receipt, What};
+use crate::threads::is_event;
+
+/// Longest text of a consent record's fields, in bytes: a language tag, a day, `ti by professional`.
+const RECORD_TEXT_BYTES_MAX: usize = 100;
+
+/// One arrival as it was read.
+#[derive(Clone, Debug)]
+pub(super) struct Letter {
+    pub(super) arrival: Meta,
+    pub(super) says: Says,
+}
+
+/// Where an arrival came from, without its body.
+#[derive(Clone, Debug)]
+pub(super) struct Meta {
+    pub(super) peer: kith_proto::id::OrgId,
+    pub(super) position: Option<kith_proto::order::Position>,
+    pub(super) envelope_id: kith_proto::id::EnvelopeId,
+    pub(super) envelope_hash: [u8; 32],
+    pub(super) received_at_ms: i64,
+}
+
+/// What a letter says.
+#[derive(Clone, Debug)]
+pub(super) enum Says {
+    /// Nothing that is kept, and why: refused, or a tombstone.
+    Nothing { problem: Problem, tombstone: bool },
+    /// Something about a thread, under a slip.
+    About(Box<About>),
+}
+
+/// What is said about a thread.
+#[derive(Clone, Debug)]
+pub(super) struct About {
+    pub(super) opened: Opened,
+    pub(super) content: Content,
+}
+
+/// The checked content of a body.
+#[derive(Clone, Debug)]
+pub(super) enum Content {
+    /// A referral.
+    Referral {
+        purpose: Purpose,
+        referral: v1::Referral,
+    },
+    /// An event: numbered by the recipient's node, or a proposal of the sender's.
+    Event(Event),
+    /// A message with its section.
+    Message {
+        id: MessageId,
+        message: v1::ThreadMessage,
+        section: Option<Category>,
+    },
+    /// Consent was taken back.
+    Withdrawal {
+        id: WithdrawalId,
+        categories: Vec<Category>,
+        withdrawn_at_ms: i64,
+    },
+    /// What a recipient did about that.
+    Proof {
+        id: WithdrawalId,
+        proof: v1::WithdrawalProof,
+    },
+}
+
+/// The checked fields of an event.
+#[derive(Clone, Debug)]
+pub(super) struct Event {
+    pub(super) event_id: EventId,
+    pub(super) mv: Move,
+    pub(super) reason: Option<Reason>,
+    pub(super) happened_at_ms: i64,
+    pub(super) words: String,
+    /// Epoch, number, state and deadline, where the recipient's node has numbered it.
+    pub(super) numbered: Option<(u64, u64, State, i64)>,
+}
+
+impl Letter {
+    /// Reads an arrival; what cannot be read becomes a refusal.
+    pub(super) fn read(arrival: Arrival, received_at_ms: i64) -> Self {
+        let meta = Meta {
+            peer: arrival.peer,
+            position: arrival.position,
+            envelope_id: arrival.envelope_id,
+            envelope_hash: arrival.envelope_hash,
+            received_at_ms,
+        };
+        let says = match arrival.what {
+            What::Refused(problem) => Says::Nothing {
+                problem,
+                tombstone: false,
+            },
+            What::Tombstone(problem) => Says::Nothing {
+                problem,
+                tombstone: true,
+            },
+            What::Opened(opened) => match content(&opened) {
+                Ok(content) => Says::About(Box::new(About {
+                    opened: *opened,
+                    content,
+                })),
+                Err(problem) => Says::Nothing {
+                    problem,
+                    tombstone: false,
+                },
+            },
+        };
+        Self { arrival: meta, says }
+    }
+
+    /// Whether its reply depends on where the thread stands, so that it is prepared and written alone.
+    pub(super) fn goes_alone(&self) -> bool {
+        matches!(self.about().map(|about| &about.content), Some(Content::Event(event)) if event.numbered.is_none())
+    }
+
+    /// What it says about a thread.
+    pub(super) fn about(&self) -> Option<&About> {
+        match &self.says {
+            Says::About(about) => Some(about),
+            Says::Nothing { .. } => None,
+        }
+    }
+
+    /// The slip that it goes under.
+    pub(super) fn slip_id(&self) -> Option<SlipId> {
+        self.about().map(|about| about.opened.slip.id)
+    }
+}
+
+impl Meta {
+    /// The receipt of this arrival.
+    pub(super) fn receipt(&self, problem: Option<Problem>, at_ms: i64) -> Receipt {
+        Receipt {
+            peer: self.peer.clone(),
+            envelope_id: self.envelope_id,
+            envelope_hash: self.envelope_hash,
+            problem,
+            at_ms,
+        }
+    }
+}
+
+fn content(opened: &Opened) -> Result<Content, Problem> {
+    let invalid = Problem::Invalid;
+    // cannot be missing: an envelope is opened only with a body of its head's kind.
+    match opened.body.body.as_ref().ok_or(invalid)? {
+        Body::Referral(referral) => self::referral(opened, referral),
+        Body::Event(event) => self::event(opened, event).map(Content::Event),
+        Body::Message(message) => self::message(message),
+        Body::Withdrawal(withdrawal) => self::withdrawal(opened, withdrawal),
+        Body::WithdrawalProof(proof) => {
+            let id = WithdrawalId::try_from(proof.withdrawal_id.as_slice()).map_err(|_| invalid)?;
+            must(proof.slip_id == opened.slip.id.as_bytes() && proof.outcome != 0)?;
+            must(proof.kept_because.len() <= RECORD_TEXT_BYTES_MAX && proof.done_at_ms >= 0)?;
+            Ok(Content::Proof {
+                id,
+                proof: proof.clone(),
+            })
+        }
+        // This node does not take these kinds yet.
+        Body::Question(_) | Body::Answer(_) | Body::Blob(_) | Body::AccessReport(_) | Body::Disclosure(_) => {
+            Err(invalid)
+        }
+    }
+}
+
+fn referral(opened: &Opened, referral: &v1::Referral) -> Result<Content, Problem> {
+    let purpose = Purpose::try_from(referral.purpose).map_err(|_| Problem::Invalid)?;
+    if !opened.slip.purposes.contains(&purpose) {
+        return Err(Problem::ConsentMissing);
+    }
+    parts(&referral.parts)?;
+    must(referral.answer_by_ms >= 0 && matches!(referral.parent_slip_id.len(), 0 | 16))?;
+    let record = referral.consent.as_ref().ok_or(Problem::ConsentMissing)?;
+    let texts = [
+        &record.statement_id,
+        &record.language,
+        &record.agreed_on,
+        &record.interpreted_into,
+    ];
+    must(texts.iter().all(|text| text.len() <= RECORD_TEXT_BYTES_MAX) && record.text_hash.len() == 32)?;
+    Ok(Content::Referral {
+        purpose,
+        referral: referral.clone(),
+    })
+}
+
+/// The recipient's node numbers; the capturing member's node may only propose.
+fn event(opened: &Opened, event: &v1::Event) -> Result<Event, Problem> {
+    let invalid = Problem::Invalid;
+    let mv = Move::try_from(event.r#move).map_err(|_| invalid)?;
+    let reason = match event.reason {
+        0 => None,
+        number => Some(Reason::try_from(number).map_err(|_| invalid)?),
+    };
+    must(is_event(mv) && event.words.len() <= FIELD_VALUE_BYTES_MAX)?;
+    must(event.happened_at_ms >= 0 && event.deadline_ms >= 0)?;
+    let from_capturing = opened.head.from == opened.slip.from;
+    must(from_capturing == (event.number == 0))?;
+    let numbered = if from_capturing {
+        None
+    } else {
+        let state = State::try_from(event.state).map_err(|_| invalid)?;
+        Some((event.epoch, event.number, state, event.deadline_ms))
+    };
+    Ok(Event {
+        event_id: EventId::try_from(event.event_id.as_slice()).map_err(|_| invalid)?,
+        mv,
+        reason,
+        happened_at_ms: event.happened_at_ms,
+        words: event.words.clone(),
+        numbered,
+    })
+}
+
+/// A message is kept as one, so that it can hold parts of one category only.
+fn message(message: &v1::ThreadMessage) -> Result<Content, Problem> {
+    let id = MessageId::try_from(message.message_id.as_slice()).map_err(|_| Problem::Invalid)?;
+    must(message.words.len() <= FIELD_VALUE_BYTES_MAX && message.parts.len() <= 1)?;
+    must(!message.words.is_empty() || !message.parts.is_empty())?;
+    parts(&message.parts)?;
+    let section = message
+        .parts
+        .first()
+        .and_then(|part| Category::try_from(part.category).ok());
+    Ok(Content::Message {
+        id,
+        message: message.clone(),
+        section,
+    })
+}
+
+fn withdrawal(opened: &Opened, withdrawal: &v1::Withdrawal) -> Result<Content, Problem> {
+    let id = WithdrawalId::try_from(withdrawal.withdrawal_id.as_slice()).map_err(|_| Problem::Invalid)?;
+    must(withdrawal.slip_id == opened.slip.id.as_bytes() && withdrawal.withdrawn_at_ms >= 0)?;
+    let categories = withdrawal.categories.iter().map(|n| Category::try_from(*n));
+    let categories = categories
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|_| Problem::Invalid)?;
+    Ok(Content::Withdrawal {
+        id,
+        categories,
+        withdrawn_at_ms: withdrawal.withdrawn_at_ms,
+    })
+}
+
+/// Each category once (the envelope saw to that), each field of the category's closed list and once, within limits.
+fn parts(parts: &[v1::Part]) -> Result<(), Problem> {
+    let mut bytes = 0;
+    for part in parts {
+        let category = Category::try_from(part.category).map_err(|_| Problem::Invalid)?;
+        let mut names: Vec<&str> = Vec::new();
+        for field in &part.fields {
+            must(is_field(category, &field.name) && !names.contains(&field.name.as_str()))?;
+            must(field.value.len() <= FIELD_VALUE_BYTES_MAX)?;
+            names.push(&field.name);
+            bytes += field.value.len();
+        }
+    }
+    // The sender may add parts to those of the person's record, each list within its limit.
+    if bytes > 2 * PARTS_BYTES_MAX {
+        Err(Problem::TooLarge)
+    } else {
+        Ok(())
+    }
+}
+
+fn must(holds: bool) -> Result<(), Problem> {
+    if holds { Ok(()) } else { Err(Problem::Invalid) }
+}

@@ -1,0 +1,393 @@
+//! What a transaction must not do: open keys, seal content, seal replies. Called before every `receive` transaction.
+//! Never lets two letters of one call make two holdings for one slip.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kith_proto::id::{EnvelopeId, SlipId};
+use kith_proto::lifecycle::{Delivery, Situation, State};
+use kith_proto::permits::CategorySet;
+use kith_proto::problem::Problem;
+use kith_proto::v1::{self, body::Body};
+use kith_proto::words::{Category, EnvelopeKind};
+use kith_service::store::StoreError;
+use prost::Message as _;
+
+use super::ReceiveError;
+use super::door::{Effect, NewReferral, Row, Withdrawn};
+use super::letter::{About, Content, Event, Letter, Meta, Says};
+use crate::content::{HoldingKeys, Section};
+use crate::node::Node;
+use crate::outbox::{self, Draft, Outgoing};
+use crate::store;
+use crate::store::content::{Content as Sealed, ContentKind, NewContent};
+use crate::store::holding::HoldingKind;
+use crate::store::referral::NewThread;
+use crate::store::slip::{SlipRow, SlipSide};
+use crate::store::slip_link::{self, Held};
+use crate::threads::{Side, Thread};
+
+/// What is held, or will be, under the slips of one call.
+pub(super) struct Slips {
+    known: BTreeMap<SlipId, Known>,
+}
+
+/// One slip with what opens its holding.
+struct Known {
+    /// The signed bytes, which name the person by a commitment.
+    slip: Vec<u8>,
+    /// As stored; none while this call is the first to bring it.
+    held: Option<Held>,
+    /// None once destroyed.
+    keys: Option<HoldingKeys>,
+}
+
+/// Prepares letters in their order, one row each.
+pub(super) async fn prepare(node: &Node, letters: &[Letter]) -> Result<Vec<Row>, ReceiveError> {
+    let (mut slips, known) = load(node, letters).await?;
+    let mut rows = Vec::with_capacity(letters.len());
+    for letter in letters {
+        let effect = match &letter.says {
+            // Its effect is there; the transaction finds what was answered.
+            _ if known.contains(&letter.arrival.envelope_id) => Effect::Known,
+            Says::Nothing { problem, tombstone } => Effect::Nothing {
+                problem: *problem,
+                tombstone: *tombstone,
+            },
+            Says::About(about) => effect(node, &mut slips, &letter.arrival, about)?,
+        };
+        rows.push(Row {
+            meta: letter.arrival.clone(),
+            effect,
+        });
+    }
+    Ok(rows)
+}
+
+/// Loads what is held under the letters' slips, and which envelopes came before.
+pub(super) async fn load(
+    node: &Node,
+    letters: &[Letter],
+) -> Result<(Slips, BTreeSet<EnvelopeId>), ReceiveError> {
+    let slips: BTreeSet<SlipId> = letters.iter().filter_map(Letter::slip_id).collect();
+    let slips: Vec<SlipId> = slips.into_iter().collect();
+    let envelopes: Vec<EnvelopeId> = letters.iter().map(|letter| letter.arrival.envelope_id).collect();
+    let (slips, envelopes) = (&slips, &envelopes);
+    let read = |mut tx| async move {
+        let held = slip_link::held(&mut tx, slips).await?;
+        let known = store::received::known(&mut tx, envelopes).await?;
+        Ok::<_, StoreError>((held, known))
+    };
+    let (held, known) = node.store.read("prepare receive", read).await?;
+    let mut all = BTreeMap::new();
+    for one in held {
+        let living = one.holding.keys.is_some();
+        let keys = if living {
+            Some(node.content.unwrap(&one.holding)?)
+        } else {
+            None
+        };
+        all.insert(
+            one.slip_id,
+            Known {
+                slip: one.slip.clone(),
+                held: Some(one),
+                keys,
+            },
+        );
+    }
+    Ok((
+        Slips { known: all },
+        known.into_iter().map(|k| k.envelope_id).collect(),
+    ))
+}
+
+fn effect(node: &Node, slips: &mut Slips, meta: &Meta, about: &About) -> Result<Effect, ReceiveError> {
+    let slip_id = about.opened.slip.id;
+    if slips.is_another(about) {
+        return Ok(refused(Problem::ConsentMissing));
+    }
+    match &about.content {
+        Content::Referral { .. } => new_referral(node, slips, meta, about),
+        Content::Event(event) => Ok(match event.numbered {
+            Some(_) => numbered_event(node, slips, meta, about, event)?,
+            // Proposals go another way and never come here.
+            None => refused(Problem::Invalid),
+        }),
+        Content::Message { id, message, section } => {
+            let section = section.map_or(Section::Record, Section::Category);
+            let new = NewContent {
+                owner_id: *about.opened.head.thread_id.as_bytes(),
+                content_id: *id.as_bytes(),
+                section,
+                kind: ContentKind::Message,
+                at_ms: meta.received_at_ms,
+            };
+            let content = slips.seal(node, &slip_id, new, &message.encode_to_vec())?;
+            let thread_id = about.opened.head.thread_id;
+            Ok(Effect::Message {
+                thread_id,
+                slip_id,
+                message_id: *id,
+                content,
+            })
+        }
+        Content::Withdrawal {
+            id,
+            categories,
+            withdrawn_at_ms,
+        } => {
+            // One that overtakes its referral ends the slip all the same, so that the referral is refused when it comes.
+            let new_slip = slips.bring(node, about)?;
+            let narrowed = slips.narrowed(node, &slip_id, categories)?;
+            let proof = proof(node, meta, about, *id.as_bytes())?;
+            Ok(Effect::Withdrawal(Box::new(Withdrawn {
+                withdrawal_id: *id,
+                slip_id,
+                withdrawn_at_ms: *withdrawn_at_ms,
+                whole: categories.is_empty(),
+                narrowed,
+                new_slip,
+                proof,
+            })))
+        }
+        Content::Proof { id, proof } => Ok(Effect::Proof {
+            withdrawal_id: *id,
+            slip_id,
+            proof: proof.clone(),
+        }),
+    }
+}
+
+const fn refused(problem: Problem) -> Effect {
+    Effect::Nothing {
+        problem,
+        tombstone: false,
+    }
+}
+
+fn new_referral(node: &Node, slips: &mut Slips, meta: &Meta, about: &About) -> Result<Effect, ReceiveError> {
+    let Content::Referral { purpose, referral } = &about.content else {
+        return Err(ReceiveError::Changed);
+    };
+    let (opened, at_ms) = (&about.opened, meta.received_at_ms);
+    let new_slip = slips.bring(node, about)?;
+    let owner_id = *opened.head.thread_id.as_bytes();
+    let mut content = Vec::with_capacity(referral.parts.len() + 1);
+    let mut keep = |section, kind, text: &[u8]| -> Result<(), ReceiveError> {
+        let content_id = node.rng.bytes()?;
+        let new = NewContent {
+            owner_id,
+            content_id,
+            section,
+            kind,
+            at_ms,
+        };
+        content.extend(slips.seal(node, &opened.slip.id, new, text)?);
+        Ok(())
+    };
+    for part in &referral.parts {
+        if let Ok(category) = Category::try_from(part.category) {
+            keep(
+                Section::Category(category),
+                ContentKind::ReferralPart,
+                &part.encode_to_vec(),
+            )?;
+        }
+    }
+    if let Some(record) = &referral.consent {
+        keep(
+            Section::Record,
+            ContentKind::ConsentRecord,
+            &record.encode_to_vec(),
+        )?;
+    }
+    let thread = Thread {
+        thread_id: opened.head.thread_id,
+        side: Side::Inbox,
+        peer: meta.peer.clone(),
+        slip_id: opened.slip.id,
+        situation: Situation::new(State::Sent),
+        delivery: Delivery::Delivered,
+        problem: None,
+        epoch: 0,
+        number: 0,
+        deadline_ms: 0,
+        updated_at_ms: at_ms,
+    };
+    let new = NewThread {
+        thread,
+        person_id: None,
+        owner_token: None,
+        purpose: *purpose,
+        answer_by_ms: referral.answer_by_ms,
+        created_at_ms: opened.head.created_at_ms,
+        envelope_id: opened.head.envelope_id,
+    };
+    let Some(holding_id) = slips.holding_id(&opened.slip.id) else {
+        return Ok(refused(Problem::ConsentWithdrawn));
+    };
+    Ok(Effect::Referral(Box::new(NewReferral {
+        new,
+        holding_id,
+        new_slip,
+        content,
+    })))
+}
+
+fn numbered_event(
+    node: &Node,
+    slips: &mut Slips,
+    meta: &Meta,
+    about: &About,
+    event: &Event,
+) -> Result<Effect, ReceiveError> {
+    let (thread_id, slip_id) = (about.opened.head.thread_id, about.opened.slip.id);
+    let content = slips.words(node, &slip_id, thread_id.as_bytes(), event, meta.received_at_ms)?;
+    Ok(Effect::Event {
+        thread_id,
+        slip_id,
+        event: Box::new(event.clone()),
+        content,
+    })
+}
+
+/// The proof that goes back: content under the slip is erased here, or what was narrowed away is.
+fn proof(node: &Node, meta: &Meta, about: &About, withdrawal_id: [u8; 16]) -> Result<Outgoing, ReceiveError> {
+    let opened = &about.opened;
+    let proof = v1::WithdrawalProof {
+        withdrawal_id: withdrawal_id.to_vec(),
+        slip_id: opened.slip.id.as_bytes().to_vec(),
+        outcome: v1::WithdrawalOutcome::Erased.into(),
+        kept_because: String::new(),
+        done_at_ms: meta.received_at_ms,
+        onward_recipients: 0,
+        onward_proved: 0,
+    };
+    let body = v1::Body {
+        body: Some(Body::WithdrawalProof(proof)),
+        ..v1::Body::default()
+    };
+    reply(node, meta, about, (EnvelopeKind::WithdrawalProof, &body), None)
+}
+
+/// Seals a reply to the sender, on the same thread and under the same slip. With `keys` its body is kept for sealing again.
+pub(super) fn reply(
+    node: &Node,
+    meta: &Meta,
+    about: &About,
+    (kind, body): (EnvelopeKind, &v1::Body),
+    keys: Option<&HoldingKeys>,
+) -> Result<Outgoing, ReceiveError> {
+    let draft = Draft {
+        envelope_id: EnvelopeId::from_bytes(node.rng.bytes()?),
+        to: &meta.peer,
+        kind,
+        thread_id: about.opened.head.thread_id,
+        slip: &about.opened.signed,
+        slip_id: about.opened.slip.id,
+        categories: CategorySet::EMPTY,
+        body,
+        at_ms: node.now_ms(),
+    };
+    Ok(outbox::seal(node, &draft, keys)?)
+}
+
+impl Slips {
+    /// Whether another slip is known under this id: other terms, or another person.
+    pub(super) fn is_another(&self, about: &About) -> bool {
+        let known = self.known.get(&about.opened.slip.id);
+        known.is_some_and(|known| known.slip != about.opened.signed.slip)
+    }
+
+    /// The keys of what is held under a slip; none once they are destroyed.
+    pub(super) fn keys(&self, slip_id: &SlipId) -> Option<&HoldingKeys> {
+        self.known.get(slip_id)?.keys.as_ref()
+    }
+
+    /// The holding of a slip that is held or brought; none once its keys are destroyed.
+    fn holding_id(&self, slip_id: &SlipId) -> Option<kith_proto::id::HoldingId> {
+        self.keys(slip_id).map(HoldingKeys::holding_id)
+    }
+
+    /// Seals a content row under the slip's holding; none where no key is held for it, so that the transaction refuses.
+    fn seal(
+        &self,
+        node: &Node,
+        slip_id: &SlipId,
+        new: NewContent,
+        text: &[u8],
+    ) -> Result<Option<Sealed>, ReceiveError> {
+        match self.keys(slip_id) {
+            Some(keys) if keys.has(new.section) => Ok(Some(new.seal(keys, &node.rng, text)?)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Seals the words of an event, where there are any.
+    pub(super) fn words(
+        &self,
+        node: &Node,
+        slip_id: &SlipId,
+        thread_id: &[u8; 16],
+        event: &Event,
+        at_ms: i64,
+    ) -> Result<Option<Sealed>, ReceiveError> {
+        if event.words.is_empty() {
+            return Ok(None);
+        }
+        let new = NewContent {
+            owner_id: *thread_id,
+            content_id: node.rng.bytes()?,
+            section: Section::Category(Category::Progress),
+            kind: ContentKind::EventWords,
+            at_ms,
+        };
+        self.seal(node, slip_id, new, event.words.as_bytes())
+    }
+
+    /// Makes a holding for a slip that is new here, with a key for each section that its slip allows; gives the rows to
+    /// insert when this letter is the one that brings it.
+    fn bring(
+        &mut self,
+        node: &Node,
+        about: &About,
+    ) -> Result<Option<(store::holding::Holding, SlipRow)>, ReceiveError> {
+        let (slip, signed) = (&about.opened.slip, &about.opened.signed);
+        if self.known.contains_key(&slip.id) {
+            return Ok(None);
+        }
+        let allowed = slip.terms(false).allowed();
+        let sections: Vec<Section> = allowed
+            .iter()
+            .map(Section::Category)
+            .chain([Section::Record])
+            .collect();
+        let (holding, keys) = node
+            .content
+            .new_holding(HoldingKind::Slip, Some(slip.id), sections)?;
+        let row = SlipRow::new(slip, signed.clone(), SlipSide::Received, holding.holding_id);
+        let known = Known {
+            slip: signed.slip.clone(),
+            held: None,
+            keys: Some(keys),
+        };
+        self.known.insert(slip.id, known);
+        Ok(Some((holding, row)))
+    }
+
+    /// The holding without the keys of these categories; none when it is not held or already destroyed.
+    fn narrowed(
+        &self,
+        node: &Node,
+        slip_id: &SlipId,
+        categories: &[Category],
+    ) -> Result<Option<store::holding::Holding>, ReceiveError> {
+        let held = self.known.get(slip_id).and_then(|known| known.held.as_ref());
+        let Some(held) = held.filter(|held| held.holding.keys.is_some() && !categories.is_empty()) else {
+            return Ok(None);
+        };
+        let kept = |section: &Section| !categories.iter().any(|c| *section == Section::Category(*c));
+        let keep: Vec<Section> = Section::all().filter(kept).collect();
+        Ok(Some(node.content.narrowed(&held.holding, &keep)?))
+    }
+}

@@ -1,0 +1,86 @@
+//! A running node: the gRPC edge, the link to the gateway and the timers, under one wish to stop.
+//! Called by the command line, the demo and the simulation, each with its own listener, dialler, clock and randomness.
+//! It must never end while a part of it still runs, nor go on when one of them has failed for good.
+
+use crate::grpc::server::{self, ServerError};
+use crate::node::Node;
+use crate::{link, timers};
+use kith_proto::problem::Problem;
+use kith_service::shutdown::{Shutdown, Unfinished};
+use kith_service::tls::dial::Dial;
+use kith_service::tls::incoming::Incoming;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// How often the timers look, in real time.
+pub const TICK_EVERY: Duration = Duration::from_secs(5);
+/// How long everything may take to end.
+pub const STOP_MAX: Duration = Duration::from_secs(10);
+
+/// What a node runs with.
+pub struct Serve<IO> {
+    /// Connections of the organisation's own systems.
+    pub incoming: Incoming<IO>,
+    /// How to reach the gateway.
+    pub dial: Dial,
+    /// The wish to stop; everything is spawned through it.
+    pub shutdown: Shutdown,
+}
+
+/// Why a node stopped otherwise than by being asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The gRPC edge ended.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// Something did not end in time; what it was at has no known outcome, and is taken up at the next start.
+    #[error(transparent)]
+    Unfinished(#[from] Unfinished),
+}
+
+impl ServeError {
+    /// The problem code.
+    pub const fn problem(&self) -> Problem {
+        match self {
+            Self::Server(error) => error.problem(),
+            Self::Unfinished(error) => error.problem(),
+        }
+    }
+}
+
+/// Runs the node until the shutdown is requested, then ends every part of it.
+pub async fn serve<IO>(node: Arc<Node>, serve: Serve<IO>) -> Result<(), ServeError>
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let Serve {
+        incoming,
+        dial,
+        shutdown,
+    } = serve;
+    shutdown.spawn(link::run(node.clone(), dial.clone(), shutdown.clone()));
+    shutdown.spawn(tick(node.clone(), shutdown.clone()));
+    let ended = server::run(node.clone(), incoming, dial, &shutdown).await;
+    let stopped = shutdown.finish(STOP_MAX).await;
+    node.store.close().await;
+    ended?;
+    Ok(stopped?)
+}
+
+/// Runs the timers every [`TICK_EVERY`]; a failure is logged and tried again at the next tick.
+async fn tick(node: Arc<Node>, shutdown: Shutdown) {
+    let stop = shutdown.wait();
+    tokio::pin!(stop);
+    let mut ticks = tokio::time::interval(TICK_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = &mut stop => return,
+        }
+        if let Err(error) = timers::tick(&node, node.now_ms()).await {
+            tracing::warn!(%error, "the timers could not do all their work");
+        }
+    }
+}

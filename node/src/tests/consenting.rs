@@ -1,0 +1,218 @@
+//! Grants: what was said is kept, one slip for each recipient, and nothing beyond what the person agreed to.
+
+use kith_proto::id::{GrantId, PersonId, SlipId};
+use kith_proto::problem::Problem;
+use kith_proto::slip::{SignedSlip, Slip, person_commitment, stop_hash, stop_secret_of};
+use kith_proto::v1;
+use kith_proto::words::Category;
+
+use super::provider;
+use crate::audit::Code;
+use crate::grants::{self, Allowed, GRANT_LIFE_MS_DEFAULT, GrantError, NewGrant, Page};
+use crate::persons::PersonError;
+use crate::requests::RepeatError;
+use crate::store;
+use crate::tests::fixture::{
+    CIRCLE, ME, NOW_MS, SCHOOL, Story, allowed, caller, capture, org, set, somebody,
+};
+use crate::threads::DAY_MS;
+use crate::tokens::Role;
+
+async fn record(story: &Story, new: &NewGrant) -> Result<v1::RecordGrantResponse, GrantError> {
+    grants::record(&story.node, &story.caller, new).await
+}
+
+async fn slips(story: &Story, grant_id: &[u8]) -> Vec<store::slip::SlipRow> {
+    let grant_id = GrantId::try_from(grant_id).unwrap();
+    let read =
+        |mut tx: kith_service::store::Tx| async move { store::slip::of_grants(&mut tx, &[grant_id]).await };
+    story.node.store.read("slips", read).await.unwrap()
+}
+
+#[tokio::test]
+async fn each_recipient_has_a_slip_that_cannot_be_linked_to_the_other() {
+    let story = Story::begin(provider().await).await;
+    let person = story.person(somebody("Selam")).await;
+    let new = story.new_grant(
+        person,
+        vec![
+            allowed(CIRCLE),
+            Allowed {
+                progress: false,
+                ..allowed(SCHOOL)
+            },
+        ],
+    );
+    let made = record(&story, &new).await.unwrap();
+    assert_eq!(made.expires_at_ms, NOW_MS + GRANT_LIFE_MS_DEFAULT);
+    let rows = slips(&story, &made.grant_id).await;
+    let parsed: Vec<Slip> = rows.iter().map(|row| row.parsed().unwrap()).collect();
+    assert_eq!(parsed.len(), 2);
+    let me = story.node.keys.signing.public();
+    let seed: [u8; 16] = made.stop_seed.as_slice().try_into().unwrap();
+    for (row, slip) in rows.iter().zip(&parsed) {
+        SignedSlip::verify(&row.signed, &slip.network, |_| Some(me)).unwrap();
+        assert_eq!(slip.from, org(ME));
+        assert_eq!(slip.expires_at_ms, made.expires_at_ms);
+        assert_eq!(
+            slip.person_commitment,
+            person_commitment(&row.person_salt.unwrap(), &person)
+        );
+        assert_eq!(slip.stop_hash, stop_hash(&stop_secret_of(&seed, &slip.id)));
+    }
+    let (one, two) = (&parsed[0], &parsed[1]);
+    assert!(
+        one.id != two.id && one.person_commitment != two.person_commitment && one.stop_hash != two.stop_hash
+    );
+    assert_eq!(
+        (
+            story.trail(Code::GrantGiven).await,
+            story.trail(Code::SlipIssued).await
+        ),
+        (1, 2)
+    );
+}
+
+#[tokio::test]
+async fn a_repeat_shows_the_same_seed_which_is_never_stored_in_clear() {
+    let story = Story::begin(provider().await).await;
+    let person = story.person(somebody("Selam")).await;
+    let new = story.new_grant(person, vec![allowed(CIRCLE)]);
+    let made = record(&story, &new).await.unwrap();
+    assert_eq!(made.stop_seed.len(), 16);
+    assert_eq!(record(&story, &new).await, Ok(made.clone()));
+    let other = NewGrant {
+        expires_at_ms: NOW_MS + DAY_MS,
+        ..new
+    };
+    assert_eq!(record(&story, &other).await, Err(RepeatError::OtherBody.into()));
+    let stored = [
+        "SELECT answer AS b FROM request",
+        "SELECT stop_seed AS b FROM grant_record",
+    ];
+    for statement in stored {
+        for value in story.bytes(statement).await {
+            assert!(
+                !value.windows(16).any(|window| window == made.stop_seed),
+                "{statement}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_grant_is_shown_with_its_capture_only_when_opened() {
+    let story = Story::begin(provider().await).await;
+    let person = story.person(somebody("Selam")).await;
+    let grant = story.grant(person).await;
+    let shown = grants::get(&story.node, &story.caller, &grant).await.unwrap();
+    assert_eq!(shown.capture, Some(capture()));
+    assert_eq!(shown.state(), v1::ConsentState::Live);
+    assert_eq!(
+        (shown.allowed[0].recipient.as_str(), shown.allowed[0].progress),
+        (CIRCLE, true)
+    );
+    SlipId::try_from(shown.recipients[0].slip_id.as_slice()).unwrap();
+    assert_eq!(story.trail(Code::Opened).await, 1);
+
+    story.hand.advance(1);
+    let newer = story.grant(person).await;
+    let page = |after| Page { after, limit: 1 };
+    let first = grants::list(&story.node, &story.caller, &person, page(None))
+        .await
+        .unwrap();
+    assert_eq!(
+        (first[0].grant_id.as_slice(), first[0].capture.as_ref()),
+        (newer.as_bytes().as_slice(), None)
+    );
+    let place = Some((first[0].given_at_ms, newer));
+    let second = grants::list(&story.node, &story.caller, &person, page(place))
+        .await
+        .unwrap();
+    assert_eq!(second[0].grant_id, grant.as_bytes());
+    let place = Some((second[0].given_at_ms, grant));
+    assert!(
+        grants::list(&story.node, &story.caller, &person, page(place))
+            .await
+            .unwrap()
+            .is_empty()
+    );
+
+    story.hand.advance(GRANT_LIFE_MS_DEFAULT);
+    let shown = grants::get(&story.node, &story.caller, &grant).await.unwrap();
+    assert_eq!(shown.state(), v1::ConsentState::Cut);
+    let stranger = caller(2, &[Role::Referrer]);
+    let answer = grants::get(&story.node, &stranger, &grant).await;
+    assert_eq!(answer, Err(PersonError::NotFound.into()));
+    let answer = grants::get(&story.node, &stranger, &GrantId::from_bytes([1; 16]))
+        .await
+        .unwrap_err();
+    assert_eq!(answer.problem(), Problem::NotFound);
+}
+
+#[tokio::test]
+async fn what_no_one_could_agree_to_is_refused_by_its_field() {
+    let story = Story::begin(provider().await).await;
+    let person = story.person(somebody("Selam")).await;
+    let usual = || story.new_grant(person, vec![allowed(CIRCLE)]);
+    let with = |change: &dyn Fn(&mut NewGrant)| {
+        let mut new = usual();
+        change(&mut new);
+        new
+    };
+    let cases: [(&str, NewGrant); 13] = [
+        ("allowed", with(&|new| new.allowed.clear())),
+        ("allowed", with(&|new| new.allowed.push(allowed(CIRCLE)))),
+        ("allowed", with(&|new| new.allowed[0].recipient = org(ME))),
+        ("allowed", with(&|new| new.allowed[0].categories = set(&[]))),
+        (
+            "allowed",
+            with(&|new| new.allowed[0].categories.insert(Category::Progress)),
+        ),
+        ("allowed", with(&|new| new.allowed[0].purposes.clear())),
+        ("expires_at_ms", with(&|new| new.expires_at_ms = NOW_MS)),
+        (
+            "expires_at_ms",
+            with(&|new| new.expires_at_ms = NOW_MS + 367 * DAY_MS),
+        ),
+        (
+            "lawful_basis",
+            with(&|new| new.lawful_basis = v1::LawfulBasis::Unspecified),
+        ),
+        ("capture.text_hash", with(&|new| new.capture.text_hash[0] ^= 1)),
+        ("capture.given_by", with(&|new| new.capture.given_by = 0)),
+        (
+            "capture.interpreter",
+            with(&|new| new.capture.interpreter = v1::Interpreter::None.into()),
+        ),
+        (
+            "capture.understood",
+            with(&|new| new.capture.understood = "my passport no 123456789".into()),
+        ),
+    ];
+    for (field, new) in cases {
+        let error = record(&story, &new).await.unwrap_err();
+        assert_eq!(error.failure().fields[0].0, field);
+        let number = field == "capture.understood";
+        assert_eq!(
+            error.problem(),
+            if number {
+                Problem::NumberRefused
+            } else {
+                Problem::Invalid
+            }
+        );
+    }
+    let stranger = with(&|new| new.allowed[0].recipient = org("nobody-here"));
+    assert_eq!(
+        record(&story, &stranger).await.unwrap_err().problem(),
+        Problem::NotAMember
+    );
+    let nobody = story.new_grant(PersonId::from_bytes([1; 16]), vec![allowed(CIRCLE)]);
+    assert_eq!(
+        record(&story, &nobody).await.unwrap_err().problem(),
+        Problem::NotFound
+    );
+    assert_eq!(story.number("SELECT COUNT(*) AS n FROM grant_record").await, 0);
+    assert_eq!(story.number("SELECT COUNT(*) AS n FROM slip").await, 0);
+}

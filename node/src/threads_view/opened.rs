@@ -1,0 +1,188 @@
+//! Opening one thread: its trail line is committed first, then its content is unsealed and shown.
+//! Called by `GetReferral`. Never shows content once consent is cut, never opens without the line in the trail.
+
+use kith_proto::id::HoldingId;
+use kith_proto::lifecycle::{Consent, Move};
+use kith_proto::v1;
+use kith_proto::words::Category;
+use kith_service::store::{StoreError, Tx};
+use prost::Message as _;
+
+use super::{ViewError, Visible, Which, found, wire_event, wire_line};
+use crate::content::ContentError;
+use crate::moves::plan::open_moves;
+use crate::node::Node;
+use crate::persons::note_opening;
+use crate::store;
+use crate::store::content::{Content, ContentKind};
+use crate::store::counter::Counter;
+use crate::store::holding::Holding;
+use crate::store::threads_view::{Line, ShownEvent};
+use crate::tokens::Caller;
+
+/// Who opens which thread.
+#[derive(Clone, Copy, Debug)]
+pub struct Opening {
+    /// The caller.
+    pub caller: Caller,
+    /// What it may open.
+    pub visible: Visible,
+    /// The thread.
+    pub which: Which,
+}
+
+/// What one transaction found, still sealed.
+struct Found {
+    line: Line,
+    events: Vec<ShownEvent>,
+    messages: Vec<[u8; 16]>,
+    content: Vec<Content>,
+    holdings: Vec<Holding>,
+}
+
+/// Opens a thread for a caller who may see its content. The trail's `opened` (none when the same token opened the same
+/// thread less than 15 minutes ago) is committed before anything is unsealed.
+pub async fn open(node: &Node, opening: &Opening) -> Result<v1::Thread, ViewError> {
+    let now_ms = node.now_ms();
+    let open = |mut tx: Tx| async move { open_rows(&mut tx, node, opening, now_ms).await };
+    let found = node.store.tx("open thread", open).await?;
+    shown(node, &found)
+}
+
+async fn open_rows(tx: &mut Tx, node: &Node, opening: &Opening, now_ms: i64) -> Result<Found, ViewError> {
+    let mut counter = Counter::lock(tx).await?;
+    let line = found(tx, opening.visible, opening.which).await?;
+    let record = *line.thread_id.as_bytes();
+    note_opening(
+        tx,
+        &mut counter,
+        node,
+        (&opening.caller, "thread", &record),
+        now_ms,
+    )
+    .await?;
+    counter.save(tx).await?;
+    let events = store::threads_view::events(tx, &line.thread_id).await?;
+    let messages = store::threads_view::messages(tx, &line.thread_id).await?;
+    let messages = messages.iter().map(|id| *id.as_bytes()).collect();
+    // Once consent is cut nothing of what was shared is read, whatever may still be there.
+    let content = match line.situation.consent {
+        Consent::Live => store::content::of_owners(tx, &[record]).await?,
+        Consent::Cut | Consent::Erased => Vec::new(),
+    };
+    let mut ids: Vec<HoldingId> = content.iter().map(|row| row.holding_id).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let holdings = store::holding::find(tx, &ids).await?;
+    Ok(Found {
+        line,
+        events,
+        messages,
+        content,
+        holdings,
+    })
+}
+
+fn shown(node: &Node, found: &Found) -> Result<v1::Thread, ViewError> {
+    let mut texts = Texts {
+        parts: Vec::new(),
+        consent: None,
+        words: Vec::new(),
+    };
+    for holding in found.holdings.iter().filter(|holding| holding.keys.is_some()) {
+        let keys = node.content.unwrap(holding)?;
+        for row in found
+            .content
+            .iter()
+            .filter(|row| row.holding_id == holding.holding_id)
+        {
+            match row.open(&keys) {
+                Ok(text) => texts.add(row, &text)?,
+                // Narrowed away: the rest is shown.
+                Err(ContentError::Erased) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+    let words = |id: &[u8; 16]| {
+        texts
+            .words
+            .iter()
+            .find(|(of, _)| of == id)
+            .map(|(_, words)| words.clone())
+    };
+    let event = |event: &ShownEvent| {
+        wire_event(
+            event,
+            event
+                .words_id
+                .and_then(|id| words(&id).map(|m| m.words))
+                .unwrap_or_default(),
+        )
+    };
+    let line = &found.line;
+    Ok(v1::Thread {
+        line: Some(wire_line(line)),
+        events: found.events.iter().map(event).collect(),
+        messages: found.messages.iter().filter_map(words).collect(),
+        moves: open_moves(line.side, line.situation)
+            .into_iter()
+            .map(Move::number)
+            .collect(),
+        referral: (line.situation.consent == Consent::Live).then(|| texts.referral(line)),
+    })
+}
+
+/// What could be opened.
+struct Texts {
+    parts: Vec<v1::Part>,
+    consent: Option<v1::ConsentRecord>,
+    /// Words of events and messages, by the id of their row.
+    words: Vec<([u8; 16], v1::ThreadMessage)>,
+}
+
+impl Texts {
+    fn add(&mut self, row: &Content, text: &[u8]) -> Result<(), ViewError> {
+        let corrupt = || {
+            ViewError::Store(StoreError::Corrupt {
+                table: "content",
+                column: "sealed",
+            })
+        };
+        match row.kind {
+            ContentKind::ReferralPart => self.parts.push(v1::Part::decode(text).map_err(|_| corrupt())?),
+            ContentKind::ConsentRecord => {
+                self.consent = Some(v1::ConsentRecord::decode(text).map_err(|_| corrupt())?);
+            }
+            ContentKind::EventWords => {
+                let words = String::from_utf8(text.to_vec()).map_err(|_| corrupt())?;
+                self.words.push((
+                    row.content_id,
+                    v1::ThreadMessage {
+                        words,
+                        ..Default::default()
+                    },
+                ));
+            }
+            ContentKind::Message => {
+                let message = v1::ThreadMessage::decode(text).map_err(|_| corrupt())?;
+                self.words.push((row.content_id, message));
+            }
+            ContentKind::PersonPart | ContentKind::GrantCapture => {}
+        }
+        Ok(())
+    }
+
+    /// The referral as it was sent, its parts in wire order.
+    fn referral(&self, line: &Line) -> v1::Referral {
+        let mut parts = self.parts.clone();
+        parts.sort_by_key(|part| Category::try_from(part.category).ok());
+        v1::Referral {
+            purpose: line.purpose.number(),
+            parts,
+            consent: self.consent.clone(),
+            answer_by_ms: line.answer_by_ms,
+            parent_slip_id: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! The gRPC edge over a real loopback server: every call with a token of every role, bad input, both streams; and the
+//! command line that talks to it.
+//! The node has a real store and real keys; its one peer exists as a verified chain, its gateway not at all.
+//! Never waits by sleeping, never looks inside the node: a test sees what a client sees.
+
+#[cfg(test)]
+mod calls;
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod inputs;
+#[cfg(test)]
+mod server;
+#[cfg(test)]
+mod streams;
+#[cfg(test)]
+mod typed;

@@ -1,0 +1,481 @@
+//! A gateway as small as a test needs it: ends TLS, enrols, lists members, and leaves every frame of a stream to the story.
+//! Never decides anything by itself: what it takes, refuses and delivers is written in the test.
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use kith_proto::envelope::Head;
+use kith_proto::id::{Address, InviteId, NetworkName, OrgId};
+use kith_proto::problem::Problem;
+use kith_proto::receipt::{self, SignedFrame};
+use kith_proto::sign::SigningKey;
+use kith_proto::trust::{self, InviteTerms, InviteToken};
+use kith_proto::v1::attach_request::Frame as Up;
+use kith_proto::v1::attach_response::Frame as Down;
+use kith_proto::v1::enrolment_service_server::{EnrolmentService, EnrolmentServiceServer};
+use kith_proto::v1::relay_service_server::{RelayService, RelayServiceServer};
+use kith_proto::v1::{self, AttachRequest, AttachResponse};
+use kith_proto::words::OrganisationKind;
+use kith_service::clock::Clock;
+use kith_service::status::status;
+use kith_service::tls::incoming::{self, Incoming, Peer};
+use kith_service::tls::issue::{IssuingKey, Validity};
+use kith_service::tls::{KeyedChain, root_certificate, server_config};
+use tokio::sync::mpsc;
+use tokio_stream::Stream;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::peer::random;
+
+/// When every story begins.
+pub(crate) const T0: i64 = 1_800_000_000_000;
+/// A day.
+pub(crate) const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+/// The network of every story.
+pub(crate) const NETWORK: &str = "lune-valley.example";
+/// Longest wait for what must come; far above what any machine needs.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The gateway's side of everything.
+pub(crate) struct Gateway {
+    pub(crate) address: String,
+    pub(crate) inner: Arc<Inner>,
+    attached: mpsc::Receiver<Attached>,
+    serving: tokio::task::JoinHandle<()>,
+}
+
+/// What its services share.
+pub(crate) struct Inner {
+    network: NetworkName,
+    root: SigningKey,
+    registrar: SigningKey,
+    pub(crate) receipts: SigningKey,
+    issuing: IssuingKey,
+    clock: Clock,
+    members: Mutex<BTreeMap<String, v1::Member>>,
+    /// Enrolments and renewals that were answered.
+    pub(crate) issued: Mutex<Vec<v1::EnrolRequest>>,
+    pub(crate) renewed: Mutex<u32>,
+    /// How long the next certificates live.
+    pub(crate) certificate_life_ms: Mutex<i64>,
+    /// Enrol, but lose the answer.
+    pub(crate) lose_answers: Mutex<u32>,
+    attached: mpsc::Sender<Attached>,
+}
+
+/// One stream of a node.
+pub(crate) struct Attached {
+    pub(crate) org: String,
+    up: Streaming<AttachRequest>,
+    down: mpsc::Sender<Result<AttachResponse, Status>>,
+    inner: Arc<Inner>,
+    pub(crate) received: Vec<v1::PairPosition>,
+}
+
+impl Gateway {
+    /// Serves on a free port of this computer.
+    pub(crate) async fn start(clock: Clock) -> Self {
+        let network: NetworkName = NETWORK.parse().unwrap();
+        let life = Validity {
+            not_before_ms: T0 - 400 * DAY_MS,
+            not_after_ms: T0 + 1000 * DAY_MS,
+        };
+        let issuing = IssuingKey::generate(&network, life).unwrap();
+        let server = issuing.issue_server(&format!("gateway.{NETWORK}"), life).unwrap();
+        let chain = KeyedChain {
+            chain_pem: server.chain_pem.as_bytes(),
+            key_pem: server.key_pem.as_bytes(),
+        };
+        let root = root_certificate(issuing.certificate_pem().as_bytes()).unwrap();
+        let judge = clock.clone();
+        let config = server_config(chain, Some(root), move || judge.now_ms()).unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let (sender, attached) = mpsc::channel(16);
+        let inner = Arc::new(Inner {
+            network,
+            root: SigningKey::from_seed([1; 32]).unwrap(),
+            registrar: SigningKey::from_seed([2; 32]).unwrap(),
+            receipts: SigningKey::from_seed([3; 32]).unwrap(),
+            issuing,
+            clock,
+            members: Mutex::default(),
+            issued: Mutex::default(),
+            renewed: Mutex::default(),
+            certificate_life_ms: Mutex::new(7 * DAY_MS),
+            lose_answers: Mutex::default(),
+            attached: sender,
+        });
+        let services = incoming::server()
+            .add_service(EnrolmentServiceServer::new(Service(inner.clone())))
+            .add_service(RelayServiceServer::new(Service(inner.clone())).max_decoding_message_size(8 << 20));
+        let serving = tokio::spawn(async move {
+            services
+                .serve_with_incoming(Incoming::tls(incoming::tcp(listener), config))
+                .await
+                .unwrap();
+        });
+        Self {
+            address,
+            inner,
+            attached,
+            serving,
+        }
+    }
+
+    /// The next stream that a node opens, before any hello of the gateway.
+    pub(crate) async fn attached(&mut self) -> Attached {
+        let next = tokio::time::timeout(PATIENCE, self.attached.recv());
+        next.await.expect("a node attaches in time").unwrap()
+    }
+
+    /// The next stream, greeted as one that has taken `taken`.
+    pub(crate) async fn greeted(&mut self, taken: Vec<v1::PairPosition>) -> Attached {
+        let mut attached = self.attached().await;
+        attached.greet(taken, 0).await;
+        attached
+    }
+
+    /// An invite for an organisation.
+    pub(crate) fn invite(&self, org: &str) -> InviteToken {
+        self.inner.invite(org, &self.address)
+    }
+
+    /// Stops listening.
+    pub(crate) fn stop(&self) {
+        self.serving.abort();
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Inner {
+    fn invite(&self, org: &str, address: &str) -> InviteToken {
+        let seed = random();
+        let registrar = trust::issue_registrar(
+            &self.root,
+            &self.network,
+            &self.registrar.public(),
+            T0 - DAY_MS,
+            T0 + 300 * DAY_MS,
+        );
+        let terms = InviteTerms {
+            invite_id: InviteId::from_bytes(random()),
+            network: self.network.clone(),
+            org: org.parse().unwrap(),
+            kind: OrganisationKind::PeerGroup,
+            name: format!("The organisation {org}"),
+            seed_public_key: SigningKey::from_seed(seed).unwrap().public(),
+        };
+        InviteToken {
+            gateway: address.to_owned(),
+            root: self.root.public(),
+            seed,
+            registrar: registrar.unwrap(),
+            invite: trust::issue_invite(&self.registrar, terms, self.clock.now_ms()).unwrap(),
+            issuer: self.issuer(),
+        }
+    }
+
+    fn issuer(&self) -> v1::Signed {
+        let der = root_certificate(self.issuing.certificate_pem().as_bytes()).unwrap();
+        let key = self.receipts.public();
+        trust::issue_issuer(&self.root, &self.network, &der, &key, T0 + 1000 * DAY_MS).unwrap()
+    }
+
+    /// Lists a member with this chain from now on.
+    pub(crate) fn list(&self, org: &str, chain: v1::BindingChain) {
+        let member = v1::Member {
+            organisation: org.to_owned(),
+            chain: Some(chain),
+            ..v1::Member::default()
+        };
+        self.members.lock().unwrap().insert(org.to_owned(), member);
+    }
+
+    /// The chain of a member.
+    pub(crate) fn chain(&self, org: &str) -> v1::BindingChain {
+        self.members.lock().unwrap()[org].chain.clone().unwrap()
+    }
+
+    fn certificate(&self, org: &str, request_der: &[u8]) -> Vec<u8> {
+        let now_ms = self.clock.now_ms();
+        let life_ms = *self.certificate_life_ms.lock().unwrap();
+        let validity = Validity {
+            not_before_ms: now_ms - DAY_MS,
+            not_after_ms: now_ms + life_ms,
+        };
+        let member = Address {
+            org: org.parse().unwrap(),
+            network: self.network.clone(),
+        };
+        self.issuing
+            .issue_member(request_der, &member, validity)
+            .unwrap()
+            .into_bytes()
+    }
+
+    /// Signs a frame as the gateway does.
+    pub(crate) fn sign<F: SignedFrame>(&self, mut frame: F) -> F {
+        receipt::sign(&self.receipts, &mut frame).unwrap();
+        frame
+    }
+}
+
+impl Attached {
+    /// Reads the node's hello and answers it, with a clock that is `ahead_ms` ahead of the story's.
+    pub(crate) async fn greet(&mut self, taken: Vec<v1::PairPosition>, ahead_ms: i64) {
+        let Up::Hello(hello) = self.next().await else {
+            panic!("the first frame is no hello");
+        };
+        assert_eq!(hello.version, 1);
+        self.received = hello.received;
+        let hello = v1::GatewayHello {
+            gateway_time_ms: self.inner.clock.now_ms() + ahead_ms,
+            taken,
+            submissions_in_flight_max: 1024,
+            issuer: Some(self.inner.issuer()),
+        };
+        self.send(Down::Hello(hello)).await;
+    }
+
+    /// The node's next frame.
+    pub(crate) async fn next(&mut self) -> Up {
+        let next = tokio::time::timeout(PATIENCE, self.up.message()).await;
+        let next = next.expect("a frame comes in time").expect("the stream is whole");
+        next.expect("the stream is open").frame.unwrap()
+    }
+
+    /// Whether the node ends the stream before it sends anything more.
+    pub(crate) async fn is_left(&mut self) -> bool {
+        let next = tokio::time::timeout(PATIENCE, self.up.message()).await;
+        matches!(next.expect("something comes in time"), Ok(None) | Err(_))
+    }
+
+    /// The next frame, which must be a submission.
+    pub(crate) async fn submission(&mut self) -> v1::Submission {
+        match self.next().await {
+            Up::Submission(submission) => submission,
+            other => panic!("no submission: {other:?}"),
+        }
+    }
+
+    /// Submissions until `count` envelopes and withheld lines have come.
+    pub(crate) async fn submissions(&mut self, count: usize) -> Vec<v1::Submission> {
+        let mut all = Vec::new();
+        let mut come = 0;
+        while come < count {
+            let one = self.submission().await;
+            come += one
+                .order
+                .as_ref()
+                .map_or(one.envelopes.len(), |order| order.lines.len());
+            all.push(one);
+        }
+        assert_eq!(come, count);
+        all
+    }
+
+    /// The next frame, which must be receipts for a sender.
+    pub(crate) async fn receipts(&mut self) -> v1::RecipientReceipts {
+        match self.next().await {
+            Up::Receipts(receipts) => receipts,
+            other => panic!("no receipts: {other:?}"),
+        }
+    }
+
+    /// The next frame, which must say that notices are held.
+    pub(crate) async fn held(&mut self) -> u64 {
+        match self.next().await {
+            Up::NoticesHeld(held) => held.number,
+            other => panic!("no notices held: {other:?}"),
+        }
+    }
+
+    /// Sends a frame that is no notice.
+    pub(crate) async fn send(&mut self, frame: Down) {
+        self.notice(0, frame).await;
+    }
+
+    /// Sends a frame under a notice number.
+    pub(crate) async fn notice(&mut self, number: u64, frame: Down) {
+        let response = AttachResponse {
+            frame: Some(frame),
+            notice_number: number,
+        };
+        self.down.send(Ok(response)).await.unwrap();
+    }
+
+    /// Signs for envelopes.
+    pub(crate) async fn take(&mut self, envelopes: &[v1::Envelope]) {
+        let ids = envelopes.iter().map(|e| head(e).envelope_id.as_bytes().to_vec());
+        let hashes = envelopes
+            .iter()
+            .map(|e| kith_proto::envelope::envelope_hash(e).to_vec());
+        let receipts = v1::GatewayReceipts {
+            envelope_ids: ids.collect(),
+            envelope_hashes: hashes.collect(),
+            taken_at_ms: self.inner.clock.now_ms(),
+            signature: Vec::new(),
+        };
+        let receipts = self.inner.sign(receipts);
+        self.send(Down::Receipts(receipts)).await;
+    }
+
+    /// Refuses an envelope: for good with `retry_after_ms` 0.
+    pub(crate) async fn refuse(&mut self, envelope: &v1::Envelope, problem: Problem, retry_after_ms: i64) {
+        let refused = v1::Refused {
+            envelope_id: head(envelope).envelope_id.as_bytes().to_vec(),
+            envelope_hash: kith_proto::envelope::envelope_hash(envelope).to_vec(),
+            problem: problem.number(),
+            categories: Vec::new(),
+            refused_at_ms: self.inner.clock.now_ms(),
+            signature: Vec::new(),
+            retry_after_ms,
+        };
+        let refused = self.inner.sign(refused);
+        self.send(Down::Refused(refused)).await;
+    }
+
+    /// Delivers items as they are.
+    pub(crate) async fn deliver(&mut self, items: Vec<v1::Delivered>) {
+        self.send(Down::Delivery(v1::Delivery { items })).await;
+    }
+
+    /// Breaks the stream.
+    pub(crate) async fn break_off(self) {
+        let broken = status(Problem::Unavailable);
+        self.down.send(Err(broken)).await.ok();
+    }
+}
+
+/// The head of an envelope that a node made.
+pub(crate) fn head(envelope: &v1::Envelope) -> Head {
+    Head::parse(&envelope.head).unwrap()
+}
+
+/// The services of the gateway.
+struct Service(Arc<Inner>);
+
+#[tonic::async_trait]
+impl EnrolmentService for Service {
+    async fn enrol(&self, request: Request<v1::EnrolRequest>) -> Result<Response<v1::EnrolResponse>, Status> {
+        let request = request.into_inner();
+        let chain = v1::BindingChain {
+            registrar: request.registrar.clone(),
+            invite: request.invite.clone(),
+            bindings: request.binding.clone().into_iter().collect(),
+            later_registrars: Vec::new(),
+        };
+        let now_ms = self.0.clock.now_ms();
+        let member = trust::verify_chain(&chain, &self.0.root.public(), &self.0.network, now_ms);
+        let member = member.map_err(|error| status(error.problem()))?;
+        let org = member.org.to_string();
+        let certificate = self.0.certificate(&org, &request.certificate_request_der);
+        self.0.list(&org, chain);
+        self.0.issued.lock().unwrap().push(request);
+        {
+            let mut lose = self.0.lose_answers.lock().unwrap();
+            if *lose > 0 {
+                *lose -= 1;
+                return Err(status(Problem::Unavailable));
+            }
+        }
+        Ok(Response::new(v1::EnrolResponse {
+            certificate_chain_pem: certificate,
+            gateway_time_ms: now_ms,
+        }))
+    }
+
+    async fn renew(&self, request: Request<v1::RenewRequest>) -> Result<Response<v1::RenewResponse>, Status> {
+        let request = request.into_inner();
+        let chain = self.0.chain(&request.organisation);
+        let now_ms = self.0.clock.now_ms();
+        let member = trust::verify_chain(&chain, &self.0.root.public(), &self.0.network, now_ms).unwrap();
+        let key = member.key_at(now_ms).unwrap().signing_key;
+        receipt::verify(&key, &request).map_err(|error| status(error.problem()))?;
+        *self.0.renewed.lock().unwrap() += 1;
+        let certificate = self
+            .0
+            .certificate(&request.organisation, &request.certificate_request_der);
+        Ok(Response::new(v1::RenewResponse {
+            certificate_chain_pem: certificate,
+            gateway_time_ms: now_ms,
+        }))
+    }
+}
+
+#[tonic::async_trait]
+impl RelayService for Service {
+    type AttachStream = Pin<Box<dyn Stream<Item = Result<AttachResponse, Status>> + Send>>;
+
+    async fn attach(
+        &self,
+        request: Request<Streaming<AttachRequest>>,
+    ) -> Result<Response<Self::AttachStream>, Status> {
+        let peer = request
+            .extensions()
+            .get::<Peer>()
+            .and_then(|peer| peer.identity.clone());
+        let org = peer
+            .ok_or_else(|| status(Problem::Unauthenticated))?
+            .org
+            .to_string();
+        let (down, frames) = mpsc::channel(64);
+        let attached = Attached {
+            org,
+            up: request.into_inner(),
+            down,
+            inner: self.0.clone(),
+            received: Vec::new(),
+        };
+        self.0
+            .attached
+            .send(attached)
+            .await
+            .map_err(|_| status(Problem::Unavailable))?;
+        Ok(Response::new(Box::pin(ReceiverStream::new(frames))))
+    }
+
+    async fn list_members(
+        &self,
+        _: Request<v1::ListMembersRequest>,
+    ) -> Result<Response<v1::ListMembersResponse>, Status> {
+        let members = self.0.members.lock().unwrap().values().cloned().collect();
+        Ok(Response::new(v1::ListMembersResponse {
+            members,
+            cursor: 1,
+            more: false,
+        }))
+    }
+
+    async fn publish_binding(
+        &self,
+        _: Request<v1::PublishBindingRequest>,
+    ) -> Result<Response<v1::PublishBindingResponse>, Status> {
+        Err(status(Problem::Invalid))
+    }
+
+    async fn publish_service(
+        &self,
+        _: Request<v1::PublishServiceRequest>,
+    ) -> Result<Response<v1::PublishServiceResponse>, Status> {
+        Err(status(Problem::Invalid))
+    }
+}
+
+/// A position as a hello says it.
+pub(crate) fn position(org: &OrgId, number: u64, hash: [u8; 32]) -> v1::PairPosition {
+    v1::PairPosition {
+        organisation: org.to_string(),
+        number,
+        envelope_hash: hash.to_vec(),
+    }
+}

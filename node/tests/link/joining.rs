@@ -1,0 +1,136 @@
+//! From an invite to a member, and the certificate after that. Never a folder that looks joined and is not.
+
+use kith_node::join::{self, JoinError};
+use kith_node::keys::Membership;
+use kith_proto::trust::{InviteToken, TokenError, TrustError};
+use kith_service::clock::Clock;
+
+use crate::gateway::{Attached, DAY_MS, Gateway, T0};
+use crate::host::{Host, Story, joining};
+
+async fn joined(token: &InviteToken, clock: Clock) -> Result<Membership, JoinError> {
+    let (_folder, joining) = joining(clock).await;
+    join::join(&token.encode().unwrap(), &joining).await
+}
+
+#[tokio::test]
+async fn an_invite_makes_a_member_once_and_the_link_comes_up() {
+    let (clock, _) = Clock::manual(T0);
+    let mut gateway = Gateway::start(clock.clone()).await;
+    let (folder, joining) = joining(clock).await;
+    let token = gateway.invite("hope-street").encode().unwrap();
+    *gateway.inner.lose_answers.lock().unwrap() = 1;
+    let lost = join::join(&token, &joining).await.unwrap_err();
+    assert!(matches!(lost, JoinError::Refused(_)), "{lost}");
+    let membership = join::join(&token, &joining).await.unwrap();
+    assert_eq!(membership.organisation.as_str(), "hope-street");
+    {
+        let asked = gateway.inner.issued.lock().unwrap();
+        assert_eq!(asked[0].binding, asked[1].binding, "the same binding again");
+    }
+    let again = join::join(&token, &joining).await.unwrap_err();
+    assert!(matches!(again, JoinError::Joined), "{again}");
+    let host = Host::open(joining, folder).await;
+    let stream = gateway.greeted(vec![]).await;
+    assert_eq!(stream.org, "hope-street");
+    let trail = "SELECT COUNT(*) FROM audit_event WHERE code = 'node_joined'";
+    assert_eq!(host.number(trail).await, 1);
+}
+
+#[tokio::test]
+async fn an_altered_expired_or_foreign_invite_joins_nothing() {
+    let (clock, time) = Clock::manual(T0);
+    let gateway = Gateway::start(clock.clone()).await;
+    let token = gateway.invite("hope-street");
+    let (_folder, joining) = joining(clock.clone()).await;
+    let mut text = token.encode().unwrap();
+    text.replace_range(30..31, if &text[30..31] == "A" { "B" } else { "A" });
+    let altered = join::join(&text, &joining).await.unwrap_err();
+    assert!(
+        matches!(altered, JoinError::Token(TokenError::Altered)),
+        "{altered}"
+    );
+    let other = InviteToken {
+        seed: [7; 32],
+        ..token.clone()
+    };
+    let forged = joined(&other, clock.clone()).await.unwrap_err();
+    assert!(matches!(forged, JoinError::Trust(TrustError::Forged)), "{forged}");
+    let (elsewhere, _) = Clock::manual(T0);
+    let another = Gateway::start(elsewhere).await;
+    let lured = InviteToken {
+        gateway: another.address.clone(),
+        ..token.clone()
+    };
+    let lured = joined(&lured, clock.clone()).await.unwrap_err();
+    assert!(
+        matches!(lured, JoinError::Dial(_)),
+        "another gateway's certificate: {lured}"
+    );
+    time.advance(2 * DAY_MS);
+    let late = joined(&token, clock).await.unwrap_err();
+    assert!(matches!(late, JoinError::Trust(TrustError::Expired)), "{late}");
+    assert!(gateway.inner.issued.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_folder_that_was_begun_with_another_invite_is_left_alone() {
+    let (clock, _) = Clock::manual(T0);
+    let gateway = Gateway::start(clock.clone()).await;
+    *gateway.inner.lose_answers.lock().unwrap() = 1;
+    let (_folder, joining) = joining(clock).await;
+    join::join(&gateway.invite("hope-street").encode().unwrap(), &joining)
+        .await
+        .unwrap_err();
+    let other = gateway.invite("harbour-welcome").encode().unwrap();
+    let error = join::join(&other, &joining).await.unwrap_err();
+    assert!(matches!(error, JoinError::OtherInvite), "{error}");
+}
+
+#[tokio::test]
+async fn a_certificate_is_renewed_at_half_its_life_and_after_a_month_asleep() {
+    let mut story = Story::begin().await;
+    let stream = story.gateway.greeted(vec![]).await;
+    assert_eq!(*story.gateway.inner.renewed.lock().unwrap(), 0);
+    story.host.link_is("up").await;
+    stream.break_off().await;
+    story.time.advance(4 * DAY_MS);
+    let stream = story.renewed(1).await;
+    story.host.link_is("up").await;
+    stream.break_off().await;
+    story.time.advance(31 * DAY_MS);
+    story.renewed(2).await;
+    let trail = "SELECT COUNT(*) FROM audit_event WHERE code = 'key_rotated'";
+    assert_eq!(story.host.number(trail).await, 2);
+}
+
+#[tokio::test]
+async fn keys_that_this_node_did_not_make_stop_it() {
+    let mut story = Story::begin().await;
+    let stream = story.gateway.greeted(vec![]).await;
+    let mut impostor = story.peer("riverside-gp");
+    let chain = story.gateway.inner.chain("hope-street");
+    impostor.signing = kith_proto::sign::SigningKey::from_seed([1; 32]).unwrap();
+    let rekeyed = crate::peer::rekeyed(chain, &impostor);
+    story.gateway.inner.list("hope-street", rekeyed);
+    stream.break_off().await;
+    story.host.link_is("stopped").await;
+    assert_eq!(
+        story.host.words("SELECT problem FROM link_state").await,
+        ["conflict"]
+    );
+}
+
+impl Story {
+    /// The first stream after so many renewals; one that was dialled before the clock moved is broken off.
+    async fn renewed(&mut self, count: u32) -> Attached {
+        loop {
+            let mut stream = self.gateway.attached().await;
+            if *self.gateway.inner.renewed.lock().unwrap() == count {
+                stream.greet(vec![], 0).await;
+                return stream;
+            }
+            stream.break_off().await;
+        }
+    }
+}

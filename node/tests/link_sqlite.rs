@@ -1,0 +1,30 @@
+//! The link against a hand-made gateway over real TLS sockets, on SQLite. The stories are those of `link_postgres.rs`.
+//! Cargo runs it; it never touches a server of the machine.
+
+#[cfg(test)]
+#[path = "link/gateway.rs"]
+mod gateway;
+#[cfg(test)]
+#[path = "link/host.rs"]
+mod host;
+#[cfg(test)]
+#[path = "link/joining.rs"]
+mod joining;
+#[cfg(test)]
+#[path = "link/peer.rs"]
+mod peer;
+#[cfg(test)]
+#[path = "link/receiving.rs"]
+mod receiving;
+#[cfg(test)]
+#[path = "link/sending.rs"]
+mod sending;
+#[cfg(test)]
+#[path = "link/threads.rs"]
+mod threads;
+
+/// The URL of a new store; none for a file in the node's own folder.
+#[cfg(test)]
+async fn store_url() -> Option<String> {
+    None
+}

@@ -1,0 +1,301 @@
+//! What only time brings, one tick at a time with a clock that is moved by hand.
+//! Each story ticks twice where once must be enough.
+
+use kith_node::store;
+use kith_node::store::link_state::LinkState;
+use kith_node::threads_view::{self, Opening, Visible, Which};
+use kith_node::timers::{NOTICE_MS, Ticked, tick};
+use kith_proto::lifecycle::{Consent, Delivery, Move, State};
+use kith_proto::problem::Problem;
+use kith_proto::words::EnvelopeKind;
+use kith_service::store::{StoreError, Tx};
+
+use super::provider;
+use crate::fixture::{DAY_MS, Desk, Pair, START_MS};
+
+async fn open() -> Pair {
+    Pair::open(provider().await, provider().await).await
+}
+
+/// Says that the link has stood since then.
+async fn link(desk: &Desk, state: &str, since_ms: i64) {
+    let now = &LinkState {
+        state: state.to_owned(),
+        since_ms,
+        gateway_offset_ms: 0,
+        last_hello_ms: since_ms,
+        problem: None,
+    };
+    let put = |mut tx: Tx| async move { store::link_state::put(&mut tx, now).await };
+    desk.node
+        .store
+        .tx::<_, StoreError, _, _>("link", put)
+        .await
+        .unwrap();
+}
+
+async fn ticked(desk: &Desk) -> Ticked {
+    tick(&desk.node, desk.node.now_ms()).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_thread_expires_a_day_after_its_deadline_and_the_other_side_hears_of_it() {
+    let pair = open().await;
+    let (thread_id, _) = pair.received(false).await;
+    link(&pair.gp, "up", START_MS).await;
+    let deadline_ms = pair.gp.thread(thread_id).await.deadline_ms;
+    pair.hand.set(deadline_ms + DAY_MS - 1);
+    assert_eq!(ticked(&pair.gp).await.threads_expired, 0);
+    pair.hand.advance(1);
+    assert_eq!(ticked(&pair.gp).await.threads_expired, 1);
+    assert_eq!(ticked(&pair.gp).await.threads_expired, 0, "once");
+    let thread = pair.gp.thread(thread_id).await;
+    assert_eq!((thread.situation.state, thread.deadline_ms), (State::Expired, 0));
+    assert_eq!(
+        thread.problem,
+        Some(Problem::DeadlineExceeded),
+        "the sender's task"
+    );
+    pair.to_both().await;
+    assert_eq!(pair.states(thread_id).await, (State::Expired, State::Expired));
+    let moves = pair
+        .gp
+        .count("SELECT COUNT(*) AS n FROM event WHERE move = 'expire' AND number = 2")
+        .await;
+    assert_eq!(moves, 1, "the writer numbered it");
+}
+
+#[tokio::test]
+async fn nothing_expires_while_answers_may_still_wait_at_the_gateway() {
+    let pair = open().await;
+    let (thread_id, _) = pair.received(false).await;
+    pair.hand.advance(30 * DAY_MS);
+    assert_eq!(ticked(&pair.gp).await.threads_expired, 0, "the link was never up");
+    link(&pair.gp, "down", START_MS).await;
+    assert_eq!(ticked(&pair.gp).await.threads_expired, 0);
+    link(&pair.gp, "up", pair.now_ms()).await;
+    assert_eq!(
+        ticked(&pair.gp).await.threads_expired,
+        0,
+        "it has only just come up"
+    );
+    pair.hand.advance(60_000);
+    assert_eq!(ticked(&pair.gp).await.threads_expired, 1);
+    assert_eq!(pair.gp.thread(thread_id).await.situation.state, State::Expired);
+    assert_eq!(
+        ticked(&pair.circle).await.threads_expired,
+        0,
+        "only the sender's node expires"
+    );
+}
+
+#[tokio::test]
+async fn an_answer_that_crosses_the_expiry_is_kept_as_late_and_counts_once_reinstated() {
+    let pair = open().await;
+    let (thread_id, _) = pair.received(false).await;
+    link(&pair.gp, "up", START_MS).await;
+    pair.hand.advance(9 * DAY_MS);
+    assert_eq!(ticked(&pair.gp).await.threads_expired, 1);
+    pair.circle.make(thread_id, Move::Accept).await.unwrap();
+    pair.to_gp().await;
+    let sent = pair.gp.thread(thread_id).await;
+    assert_eq!(
+        (sent.situation.state, sent.number),
+        (State::Expired, 2),
+        "late: moves nothing"
+    );
+    assert_eq!(
+        pair.gp
+            .count("SELECT COUNT(*) AS n FROM event WHERE late = 1")
+            .await,
+        1
+    );
+    pair.to_both().await;
+    assert_eq!(pair.states(thread_id).await, (State::Expired, State::Expired));
+    let answer = pair.gp.make(thread_id, Move::Reinstate).await.unwrap();
+    assert!(!answer.proposed);
+    pair.to_both().await;
+    assert_eq!(
+        pair.states(thread_id).await,
+        (State::Accepted, State::Accepted),
+        "as the recipient had left it"
+    );
+}
+
+#[tokio::test]
+async fn after_expiry_a_recipients_word_is_late_but_heard() {
+    let pair = open().await;
+    let (thread_id, _) = pair.received(false).await;
+    link(&pair.gp, "up", START_MS).await;
+    pair.hand.advance(9 * DAY_MS);
+    ticked(&pair.gp).await;
+    pair.to_both().await;
+    let answer = pair.circle.make(thread_id, Move::Accept).await.unwrap();
+    assert_eq!(answer.state, State::Expired.number());
+    pair.to_both().await;
+    assert_eq!(pair.states(thread_id).await, (State::Expired, State::Expired));
+    assert_eq!(
+        pair.gp
+            .count("SELECT COUNT(*) AS n FROM event WHERE late = 1 AND move = 'accept'")
+            .await,
+        1
+    );
+}
+
+#[tokio::test]
+async fn consent_that_ran_out_is_cut_after_two_weeks_notice_at_both_nodes() {
+    let pair = open().await;
+    let (thread_id, _) = pair.received(true).await;
+    pair.hand.advance(90 * DAY_MS - 1);
+    assert_eq!(ticked(&pair.circle).await.slips_expired, 0);
+    pair.hand.advance(1);
+    for (desk, grants) in [(&pair.gp, 1), (&pair.circle, 0)] {
+        let done = ticked(desk).await;
+        assert_eq!(
+            (done.grants_expired, done.slips_expired, done.slips_cut),
+            (grants, 1, 0)
+        );
+        assert_eq!(ticked(desk).await, Ticked::default(), "once");
+        let thread = desk.thread(thread_id).await;
+        assert_eq!(
+            (thread.problem, thread.situation.consent),
+            (Some(Problem::ConsentExpired), Consent::Live)
+        );
+    }
+    let mut words = pair.circle.asked(thread_id, Move::Accept);
+    words.words = "she came".into();
+    let refused = kith_node::moves::move_referral(&pair.circle.node, &words)
+        .await
+        .unwrap_err();
+    assert_eq!(
+        refused.problem(),
+        Problem::ConsentExpired,
+        "nothing more is shared from the last day on"
+    );
+    pair.hand.advance(NOTICE_MS);
+    for (desk, consent) in [(&pair.gp, Consent::Cut), (&pair.circle, Consent::Erased)] {
+        assert_eq!(ticked(desk).await.slips_cut, 1);
+        assert_eq!(ticked(desk).await.slips_cut, 0, "once");
+        let living = "SELECT COUNT(*) AS n FROM holding WHERE kind = 'slip' AND wrapped_key IS NOT NULL";
+        assert_eq!(desk.count(living).await, 0);
+        let thread = desk.thread(thread_id).await;
+        assert_eq!(
+            (thread.situation.state, thread.situation.consent),
+            (State::Received, consent)
+        );
+        let opening = Opening {
+            caller: desk.coordinator,
+            visible: Visible::All,
+            which: Which::Thread(thread_id),
+        };
+        assert!(
+            threads_view::open(&desk.node, &opening)
+                .await
+                .unwrap()
+                .referral
+                .is_none()
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_envelope_that_could_not_leave_for_a_month_is_given_up() {
+    let pair = open().await;
+    let (thread_id, _) = pair.gp.referred(pair.circle_id(), false).await;
+    pair.hand.advance(30 * DAY_MS - 1);
+    assert_eq!(ticked(&pair.gp).await.envelopes_given_up, 0);
+    pair.hand.advance(1);
+    assert_eq!(ticked(&pair.gp).await.envelopes_given_up, 1);
+    assert_eq!(ticked(&pair.gp).await.envelopes_given_up, 0, "once");
+    let thread = pair.gp.thread(thread_id).await;
+    assert_eq!(
+        (thread.delivery, thread.problem),
+        (Delivery::Undelivered, Some(Problem::DeadlineExceeded))
+    );
+    let carried = pair.to_circle().await;
+    assert_eq!(
+        carried.iter().map(|c| (c.kind, c.problem)).collect::<Vec<_>>(),
+        [(EnvelopeKind::Referral, None)],
+        "its line only"
+    );
+}
+
+#[tokio::test]
+async fn a_withdrawal_that_was_lost_on_the_way_is_sent_again() {
+    let pair = open().await;
+    let (thread_id, _) = pair.received(false).await;
+    ticked(&pair.gp).await;
+    pair.gp.make(thread_id, Move::Withdraw).await.unwrap();
+    pair.hand.advance(31 * DAY_MS);
+    let done = ticked(&pair.gp).await;
+    assert_eq!((done.envelopes_given_up, done.withdrawals_resent), (1, 1));
+    pair.hand.advance(DAY_MS);
+    assert_eq!(ticked(&pair.gp).await.withdrawals_resent, 0, "it is on its way");
+    let kinds: Vec<EnvelopeKind> = pair.to_circle().await.iter().map(|c| c.kind).collect();
+    assert_eq!(kinds, [EnvelopeKind::Withdrawal]);
+    pair.to_gp().await;
+    assert_eq!(
+        pair.circle.thread(thread_id).await.situation.state,
+        State::Withdrawn
+    );
+    assert_eq!(
+        pair.gp
+            .count("SELECT COUNT(*) AS n FROM slip WHERE proof IS NOT NULL")
+            .await,
+        1
+    );
+    pair.hand.advance(DAY_MS);
+    assert_eq!(ticked(&pair.gp).await.withdrawals_resent, 0, "it is there");
+}
+
+#[tokio::test]
+async fn rows_leave_with_their_windows_and_not_before() {
+    let pair = open().await;
+    let (thread_id, _) = pair.received(false).await;
+    ticked(&pair.gp).await;
+    ticked(&pair.circle).await;
+    const REQUESTS: &str = "SELECT COUNT(*) AS n FROM request";
+    const RECEIVED: &str = "SELECT COUNT(*) AS n FROM received";
+    const OUTBOX: &str = "SELECT COUNT(*) AS n FROM outbox";
+    let (requests, received) = (pair.gp.count(REQUESTS).await, pair.circle.count(RECEIVED).await);
+    assert!(requests > 0 && received == 1);
+    pair.hand.advance(30 * DAY_MS + 1);
+    ticked(&pair.gp).await;
+    assert_eq!(
+        (pair.gp.count(OUTBOX).await, pair.gp.count(REQUESTS).await),
+        (0, requests)
+    );
+    pair.hand.advance(30 * DAY_MS);
+    ticked(&pair.gp).await;
+    ticked(&pair.circle).await;
+    assert_eq!(
+        (pair.gp.count(REQUESTS).await, pair.circle.count(RECEIVED).await),
+        (0, received)
+    );
+    pair.hand.advance(DAY_MS);
+    ticked(&pair.circle).await;
+    assert_eq!(pair.circle.count(RECEIVED).await, 0);
+    assert_eq!(
+        pair.gp.thread(thread_id).await.delivery,
+        Delivery::Delivered,
+        "threads stay"
+    );
+}
+
+#[tokio::test]
+async fn the_epoch_key_turns_once_a_day_and_content_opens_as_before() {
+    let pair = open().await;
+    let (thread_id, _) = pair.received(false).await;
+    assert_eq!(ticked(&pair.circle).await.holdings_rotated, None);
+    pair.hand.advance(DAY_MS);
+    let rotated = ticked(&pair.circle).await.holdings_rotated;
+    assert!(rotated.is_some_and(|holdings| holdings > 0), "{rotated:?}");
+    assert_eq!(ticked(&pair.circle).await.holdings_rotated, None, "once a day");
+    let opening = Opening {
+        caller: pair.circle.coordinator,
+        visible: Visible::All,
+        which: Which::Thread(thread_id),
+    };
+    let shown = threads_view::open(&pair.circle.node, &opening).await.unwrap();
+    assert_eq!(shown.referral.unwrap().parts.len(), 3);
+}

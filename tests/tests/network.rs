@@ -1,0 +1,8 @@
+//! Stories of a whole network: real processes, real sockets, real disks. Each starts its own network on free ports.
+
+#[cfg(test)]
+#[path = "network/kill.rs"]
+mod kill;
+#[cfg(test)]
+#[path = "network/story.rs"]
+mod story;
