@@ -24,7 +24,6 @@ fn numbers(story: &Story, submission: &v1::Submission) -> Vec<u64> {
     let order = signed(story, submission);
     order.lines.iter().map(|line| line.number).collect()
 }
-
 fn signed<'a>(story: &Story, submission: &'a v1::Submission) -> &'a OrderBatch {
     let order = submission.order.as_ref().expect("kinds of the order have lines");
     let node = &story.host.node;
@@ -37,12 +36,10 @@ fn signed<'a>(story: &Story, submission: &'a v1::Submission) -> &'a OrderBatch {
     .unwrap();
     order
 }
-
 /// The envelopes of submissions, in order.
 fn envelopes(submissions: &[v1::Submission]) -> Vec<v1::Envelope> {
     submissions.iter().flat_map(|one| one.envelopes.clone()).collect()
 }
-
 #[tokio::test]
 async fn what_was_taken_without_an_answer_is_submitted_again_as_it_was() {
     let mut story = Story::begin().await;
@@ -82,7 +79,6 @@ async fn what_was_taken_without_an_answer_is_submitted_again_as_it_was() {
     let trail = "SELECT COUNT(*) FROM audit_event WHERE code = 'envelope_taken'";
     assert_eq!(story.host.number(trail).await, 3);
 }
-
 #[tokio::test]
 async fn a_final_refusal_uses_its_number_and_ends_its_referral() {
     let mut story = Story::begin().await;
@@ -111,7 +107,6 @@ async fn a_final_refusal_uses_its_number_and_ends_its_referral() {
         "refused bytes are let go"
     );
 }
-
 #[tokio::test]
 async fn a_refusal_that_is_not_final_pauses_its_pair_alone() {
     let mut story = Story::begin().await;
@@ -142,7 +137,6 @@ async fn a_refusal_that_is_not_final_pauses_its_pair_alone() {
     stream.take(&envelopes(&again)).await;
     story.host.until(DELIVERY, &["taken"; 4]).await;
 }
-
 #[tokio::test]
 async fn a_stale_key_is_cured_by_sealing_again_under_the_same_id() {
     let mut story = Story::begin().await;
@@ -437,7 +431,6 @@ impl Story {
         }
         self.host.consent(peers).await
     }
-
     /// Waits until the node knows a member's newest key.
     async fn known(&self, peer: &crate::peer::Peer) {
         let knows = || {
@@ -456,7 +449,6 @@ impl Story {
             .await
             .expect("the directory is read in time");
     }
-
     /// Waits until a queued envelope was sealed again.
     async fn resealed(&self, old: &v1::Envelope) {
         let hash = envelope_hash(old);
@@ -470,7 +462,6 @@ impl Story {
             .await
             .expect("it is sealed again in time");
     }
-
     async fn withdraw(&self, grant_id: kith_proto::id::GrantId) {
         let request_id = kith_proto::id::RequestId::from_bytes(crate::peer::random());
         let request = v1::WithdrawGrantRequest {
@@ -488,7 +479,6 @@ impl Story {
             .await
             .unwrap();
     }
-
     /// The next stop notice; what else the node says before is passed over.
     async fn stop(&self, stream: &mut Attached) -> v1::StopNotice {
         loop {
@@ -497,7 +487,6 @@ impl Story {
             }
         }
     }
-
     /// Waits until the node holds a notice; what else it says before is passed over.
     async fn told_held(&self, stream: &mut Attached, number: u64) {
         loop {
