@@ -87,7 +87,6 @@ async fn what_was_agreed_arrives_and_nothing_else() {
     assert_eq!(story.trail(Code::EnvelopeSent).await, 1);
 }
 
-#[expect(clippy::too_many_lines, reason = "one table of refusals, read as a whole")]
 #[tokio::test]
 async fn without_consent_nothing_leaves() {
     let story = Story::begin(provider().await).await;

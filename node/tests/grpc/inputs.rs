@@ -383,7 +383,7 @@ async fn what_was_narrowed_away_is_neither_shown_as_allowed_nor_sent() {
         .await
         .unwrap()
         .into_inner();
-    assert_eq!(shown.grant.unwrap().allowed, [less.clone()]);
+    assert_eq!(shown.grant.unwrap().allowed, std::slice::from_ref(&less));
     let asked = v1::ListGrantsRequest {
         person_id: person_id.clone(),
         ..Default::default()

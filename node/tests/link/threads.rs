@@ -115,7 +115,7 @@ async fn the_senders_copy_follows_the_recipients_events() {
         1
     );
     let done = sent.event(Move::Complete, 4, State::Completed, "");
-    assert_eq!(sent.deliver(&[done.clone()]).await, [0]);
+    assert_eq!(sent.deliver(std::slice::from_ref(&done)).await, [0]);
     let wrong = sent.event(Move::Accept, 5, State::Accepted, "");
     assert_eq!(sent.deliver(&[wrong]).await, [Problem::WrongState.number()]);
     assert_eq!(sent.story.host.words(STATES).await, ["completed"]);
