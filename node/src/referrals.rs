@@ -82,6 +82,9 @@ pub enum SendError {
     /// The day for an answer has passed.
     #[error("the day for an answer has passed")]
     AnswerByPassed,
+    /// The person took part of the consent back while this was made ready: send it again, and it is held to what is left.
+    #[error("the consent was narrowed meanwhile")]
+    Narrowed,
     /// The envelope could not be made.
     #[error(transparent)]
     Outbox(#[from] OutboxError),
@@ -111,7 +114,7 @@ impl SendError {
             Self::Repeat(error) => error.problem(),
             Self::Content(error) => error.problem(),
             Self::Store(error) => error.problem(),
-            Self::Random(_) => Problem::Unavailable,
+            Self::Random(_) | Self::Narrowed => Problem::Unavailable,
         }
     }
 

@@ -85,7 +85,7 @@ impl Seen {
         }
         let slip = store::slip::states(tx, &[self.slip.slip_id]).await?.pop();
         let holding = store::holding::get(tx, self.slip.holding_id).await?;
-        let slip_stands = slip.is_some_and(|(_, state)| state == self.slip.state);
+        let slip_stands = slip.is_some_and(|(_, (state, _))| state == self.slip.state);
         Ok(slip_stands && holding.as_ref() == Some(&self.holding))
     }
 

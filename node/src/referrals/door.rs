@@ -18,7 +18,7 @@ use crate::store;
 use crate::store::counter::Counter;
 use crate::store::referral::Numbered;
 use crate::store::request::Answered;
-use crate::store::slip::SlipStanding;
+use crate::store::slip::{SlipStanding, Standing};
 
 /// Referrals of one transaction: four chunks. At 8 KiB of envelope each that is 2 MiB of log for one sync.
 const ROWS_MAX: usize = 256;
@@ -48,8 +48,7 @@ async fn write(tx: &mut Tx, rows: &[Row], rng: &Rng) -> BatchAnswers<Done, SendE
     let requests: Vec<RequestId> = rows.iter().map(|row| row.asked.request_id).collect();
     let slips: Vec<SlipId> = rows.iter().map(|row| row.outgoing.slip_id).collect();
     let answered = store::request::find(tx, &requests).await?;
-    let standing: BTreeMap<SlipId, SlipStanding> =
-        store::slip::states(tx, &slips).await?.into_iter().collect();
+    let standing: BTreeMap<SlipId, Standing> = store::slip::states(tx, &slips).await?.into_iter().collect();
     let mut fresh: Vec<(&Row, Numbered<'_>)> = Vec::with_capacity(rows.len());
     let mut first: BTreeMap<RequestId, Answered> = answered;
     let mut answers = Vec::with_capacity(rows.len());
@@ -85,15 +84,16 @@ async fn write(tx: &mut Tx, rows: &[Row], rng: &Rng) -> BatchAnswers<Done, SendE
 fn decide(
     row: &Row,
     answered: &BTreeMap<RequestId, Answered>,
-    standing: &BTreeMap<SlipId, SlipStanding>,
+    standing: &BTreeMap<SlipId, Standing>,
 ) -> Result<Option<Sent>, SendError> {
     if let Some(answer) = row.asked.answer_of(answered.get(&row.asked.request_id))? {
         return Ok(Some(sent_of(answer)?));
     }
     match standing.get(&row.outgoing.slip_id) {
-        Some(SlipStanding::Live) => Ok(None),
-        Some(SlipStanding::Expired) => Err(Refusal::ConsentExpired.into()),
-        Some(SlipStanding::Withdrawn) => Err(Refusal::ConsentWithdrawn.into()),
+        Some((SlipStanding::Live, narrowed_by)) if *narrowed_by == row.narrowed_by => Ok(None),
+        Some((SlipStanding::Live, _)) => Err(SendError::Narrowed),
+        Some((SlipStanding::Expired, _)) => Err(Refusal::ConsentExpired.into()),
+        Some((SlipStanding::Withdrawn, _)) => Err(Refusal::ConsentWithdrawn.into()),
         None => Err(Refusal::ConsentMissing.into()),
     }
 }

@@ -2,7 +2,7 @@
 //! Called by `send_many`, outside any transaction.
 //! Never opens a part that the slip does not allow.
 
-use kith_proto::id::{EnvelopeId, EventId, ThreadId};
+use kith_proto::id::{EnvelopeId, EventId, ThreadId, WithdrawalId};
 use kith_proto::lifecycle::{self, Delivery, Move, Outcome, Party, Situation, State};
 use kith_proto::permits::{self, CategorySet, Header, Members, Refusal};
 use kith_proto::slip::Slip;
@@ -44,6 +44,8 @@ pub struct Row {
     pub(super) content: Vec<Content>,
     pub(super) outgoing: Outgoing,
     pub(super) audit: Event,
+    /// The narrowing that the slip's keys were read after; another one since refuses the row.
+    pub(super) narrowed_by: Option<WithdrawalId>,
 }
 
 /// What one referral stands on.
@@ -295,6 +297,7 @@ fn make(
         content,
         outgoing,
         audit,
+        narrowed_by: stand.row.withdrawal_id,
     })
 }
 

@@ -30,7 +30,11 @@ static FIND: InList = InList::new(
     0,
     "",
 );
-static STATES: InList = InList::new("SELECT slip_id, state FROM slip WHERE slip_id IN", 0, "");
+static STATES: InList = InList::new(
+    "SELECT slip_id, state, withdrawal_id FROM slip WHERE slip_id IN",
+    0,
+    "",
+);
 
 /// Which side of the slip this node is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,13 +174,22 @@ pub async fn of_grants(tx: &mut Tx, ids: &[GrantId]) -> Result<Vec<SlipRow>, Sto
     rows.iter().map(read).collect()
 }
 
+/// Where a slip stands, and the withdrawal that last took something of it away.
+pub type Standing = (SlipStanding, Option<WithdrawalId>);
+
 /// Where slips stand; in no order. Read under the counters' lock it stays true until the commit.
-pub async fn states(tx: &mut Tx, ids: &[SlipId]) -> Result<Vec<(SlipId, SlipStanding)>, StoreError> {
+pub async fn states(tx: &mut Tx, ids: &[SlipId]) -> Result<Vec<(SlipId, Standing)>, StoreError> {
     let rows = STATES
         .all(tx, ids, |q| q, |q, id| q.bind(id.as_bytes().to_vec()))
         .await?;
     rows.iter()
-        .map(|row| Ok((id(row, TABLE, "slip_id")?, word(row, TABLE, "state")?)))
+        .map(|row| {
+            let standing = (
+                word(row, TABLE, "state")?,
+                id_or_null(row, TABLE, "withdrawal_id")?,
+            );
+            Ok((id(row, TABLE, "slip_id")?, standing))
+        })
         .collect()
 }
 

@@ -12,13 +12,17 @@ use prost::Message as _;
 use super::provider;
 use crate::audit::Code;
 use crate::content::Section;
+use crate::grants::Allowed;
 use crate::parts::Parts;
 use crate::referrals::{self, NewReferral, SendError};
-use crate::requests::RepeatError;
+use crate::requests::{Asked, RepeatError};
 use crate::store;
-use crate::tests::fixture::{CIRCLE, NOW_MS, SCHOOL, Story, caller, org, part, sealing, set, somebody};
+use crate::tests::fixture::{
+    CIRCLE, NOW_MS, SCHOOL, Story, allowed, caller, org, part, sealing, set, somebody,
+};
 use crate::threads::DAY_MS;
 use crate::tokens::Role;
+use crate::withdrawals::{self, NewNarrowing};
 
 const OUTBOX: &str =
     "SELECT e.envelope AS b FROM outbox o JOIN outbox_envelope e ON e.seq = o.seq ORDER BY o.seq";
@@ -348,6 +352,40 @@ async fn consent_that_ends_between_sealing_and_the_commit_stops_it_there() {
     assert!(answers[1].is_ok(), "the other one is not held up");
     assert_eq!(story.number(ROWS).await, rows + 9);
     assert_eq!(story.number("SELECT COUNT(*) AS n FROM outbox").await, 1);
+}
+
+#[tokio::test]
+async fn a_narrowing_between_sealing_and_the_commit_stops_it_there() {
+    let story = Story::begin(provider().await).await;
+    let person = story.person(somebody("Selam")).await;
+    let grant = story.grant(person).await;
+    let wanted = [story.referral(person, grant)];
+    let prepared = referrals::prepare_many(&story.node, &story.caller, &wanted).await;
+    let asked = v1::NarrowGrantRequest::default();
+    let narrowing = NewNarrowing {
+        asked: Asked::new("narrow_grant", story.request(), &asked),
+        caller: story.caller.clone(),
+        grant_id: grant,
+        allowed: vec![Allowed {
+            categories: set(&[Category::Identity]),
+            progress: false,
+            ..allowed(CIRCLE)
+        }],
+    };
+    withdrawals::narrow(&story.node, &narrowing).await.unwrap();
+    let answers = referrals::hand_in(&story.node, prepared).await;
+    assert_eq!(answers, [Err(SendError::Narrowed)]);
+    assert_eq!(
+        story
+            .number("SELECT COUNT(*) AS n FROM outbox WHERE kind = 'referral'")
+            .await,
+        0
+    );
+    assert_eq!(
+        refused(&story, story.referral(person, grant)).await,
+        Problem::CategoryNotAllowed,
+        "sent again, it is held to what is left"
+    );
 }
 
 #[tokio::test]

@@ -193,9 +193,10 @@ pub(super) async fn write<A: Message + Default>(
 pub(super) async fn still_stand(tx: &mut Tx, endings: &[&Ending]) -> Result<bool, StoreError> {
     let ids: Vec<_> = endings.iter().map(|ending| ending.slip.slip_id).collect();
     let now = store::slip::states(tx, &ids).await?;
-    Ok(endings
-        .iter()
-        .all(|ending| now.contains(&(ending.slip.slip_id, ending.slip.state))))
+    Ok(endings.iter().all(|ending| {
+        let slip = &ending.slip;
+        now.contains(&(slip.slip_id, (slip.state, slip.withdrawal_id)))
+    }))
 }
 
 /// Ends one slip here: keys, mail, threads, and its grant where that was the last.
