@@ -5,7 +5,7 @@
 //! The first failing check names the refusal: sizes, head, network, sender, header signature, slip signature ([`read`]); then slip
 //! record, note, `permits`, times, sealing key, forms of the day, mailbox ([`judge`]). What is final comes before what is not.
 
-use kith_proto::envelope::{self, EnvelopeError, Ground, Head, Verified};
+use kith_proto::envelope::{self, EnvelopeError, Ground, Head, PREVIOUS_KEY_TAKEN_MS, Verified};
 use kith_proto::id::{NetworkName, OrgId};
 use kith_proto::permits::{self, Asked, CategorySet, Header, MemberState, Members};
 use kith_proto::problem::Problem;
@@ -16,7 +16,7 @@ use kith_proto::{trust, v1};
 
 use crate::limits::{
     CLOCK_AHEAD_MS_MAX, FORMS_PER_DAY_MAX, MAILBOX_BYTES_MAX, MAILBOX_FULL_RETRY_MS, MAILBOX_RESERVE_BYTES,
-    PAIR_BYTES_MAX, PREVIOUS_KEY_MS_MAX, STALE_KEY_RETRY_MS,
+    PAIR_BYTES_MAX, STALE_KEY_RETRY_MS,
 };
 
 #[cfg(test)]
@@ -241,7 +241,7 @@ fn check_times(head: &Head, now_ms: i64) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The recipient's key in force, or the one before while that is still kept for opening.
+/// The recipient's key in force, or for a day the one before.
 fn check_sealing_key(head: &Head, facts: &Facts<'_>) -> Result<(), Refusal> {
     let stale = Refusal::later(Problem::StaleKey, STALE_KEY_RETRY_MS);
     let member = facts.recipient.ok_or(Refusal::last(Problem::NotAMember))?;
@@ -254,7 +254,7 @@ fn check_sealing_key(head: &Head, facts: &Facts<'_>) -> Result<(), Refusal> {
     if current.sealing_key_id() == head.sealing_key_id {
         return Ok(());
     }
-    let kept_until_ms = current.effective_at_ms.saturating_add(PREVIOUS_KEY_MS_MAX);
+    let kept_until_ms = current.effective_at_ms.saturating_add(PREVIOUS_KEY_TAKEN_MS);
     match keys.next() {
         Some(previous)
             if facts.now_ms < kept_until_ms && previous.sealing_key_id() == head.sealing_key_id =>

@@ -95,8 +95,6 @@ pub const BEHIND_RETRY_MS: i64 = 1;
 pub const CLOCK_AHEAD_MS_MAX: i64 = 60 * 60 * 1000;
 /// How long mail waits for its recipient: the mailbox window of 30 days.
 pub const MAILBOX_WINDOW_MS: i64 = 30 * 24 * 60 * 60 * 1000;
-/// How long after a change of keys mail sealed to the previous one is taken: as long as its owner keeps it.
-pub const PREVIOUS_KEY_MS_MAX: i64 = MAILBOX_WINDOW_MS;
 /// How long an envelope's id and outcome are kept: twice the mailbox window.
 pub const TAKEN_MS_MAX: i64 = 2 * MAILBOX_WINDOW_MS;
 /// How long a delivered envelope's id and outcome are kept.

@@ -57,6 +57,8 @@ pub enum Code {
     HoldingDestroyed,
     /// A key was rotated.
     KeyRotated,
+    /// A key was destroyed.
+    KeyDestroyed,
     /// Sign-ins failed: with a count.
     SignInFailed,
 }
@@ -88,6 +90,7 @@ impl Code {
             Self::WithdrawalProved => "withdrawal_proved",
             Self::HoldingDestroyed => "holding_destroyed",
             Self::KeyRotated => "key_rotated",
+            Self::KeyDestroyed => "key_destroyed",
             Self::SignInFailed => "sign_in_failed",
         }
     }

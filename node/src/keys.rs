@@ -113,14 +113,10 @@ impl Keys {
         let signing = SigningKey::from_seed(seed(&text, SIGNING)?).map_err(|_| KeysError::Library)?;
         let mut sealing = Vec::new();
         for line in read_sealing(folder)? {
-            let key = SealingKey::from_seed(seed(line.seed.as_bytes(), SEALING)?);
-            let key = key.map_err(|_| KeysError::Library)?;
-            let id = sealing_key_id(key.public());
-            sealing.push(Arc::new(HeldSealingKey {
-                key,
-                id,
-                made_at_ms: line.made_at_ms,
-            }));
+            sealing.push(Arc::new(held(
+                seed(line.seed.as_bytes(), SEALING)?,
+                line.made_at_ms,
+            )?));
         }
         if sealing.is_empty() {
             return Err(KeysError::Malformed(SEALING));
@@ -137,7 +133,53 @@ impl Keys {
         held.iter().find(|k| k.id == *id).cloned()
     }
 
-    /// The newest sealing key: the one that the current binding publishes.
+    /// Every sealing key that is still held, oldest first.
+    pub fn sealing_keys(&self) -> Vec<Arc<HeldSealingKey>> {
+        self.sealing
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Makes the next sealing key: in the file first, so that nothing can be sealed to a key that a crash would lose.
+    pub fn add_sealing_key(
+        &self,
+        folder: &DataFolder,
+        rng: &Rng,
+        now_ms: i64,
+    ) -> Result<Arc<HeldSealingKey>, KeysError> {
+        let seed = rng.bytes::<32>()?;
+        let mut lines = read_sealing(folder)?;
+        lines.push(SealingLine {
+            seed: HEXLOWER.encode(&seed),
+            made_at_ms: now_ms,
+        });
+        write_sealing(folder, &lines)?;
+        let added = Arc::new(held(seed, now_ms)?);
+        self.sealing
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(added.clone());
+        Ok(added)
+    }
+
+    /// Destroys the sealing keys with these ids, in the file first; the newest is always kept.
+    pub fn destroy_sealing_keys(&self, folder: &DataFolder, ids: &[[u8; 16]]) -> Result<(), KeysError> {
+        let mut sealing = self.sealing.write().unwrap_or_else(PoisonError::into_inner);
+        let newest = sealing.last().map(|held| held.id);
+        let stays = |held: &HeldSealingKey| !ids.contains(&held.id) || Some(held.id) == newest;
+        // The file has the same keys in the same order.
+        let lines = read_sealing(folder)?.into_iter().zip(sealing.iter());
+        let kept: Vec<SealingLine> = lines
+            .filter(|(_, held)| stays(held))
+            .map(|(line, _)| line)
+            .collect();
+        write_sealing(folder, &kept)?;
+        sealing.retain(|held| stays(held));
+        Ok(())
+    }
+
+    /// The newest sealing key: the one that the current binding publishes, or the next one will.
     pub fn newest_sealing_key(&self) -> Option<Arc<HeldSealingKey>> {
         self.sealing
             .read()
@@ -151,6 +193,15 @@ impl std::fmt::Debug for Keys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Keys(of {:?})", self.signing.public())
     }
+}
+
+fn held(seed: [u8; 32], made_at_ms: i64) -> Result<HeldSealingKey, KeysError> {
+    let key = SealingKey::from_seed(seed).map_err(|_| KeysError::Library)?;
+    Ok(HeldSealingKey {
+        id: sealing_key_id(key.public()),
+        key,
+        made_at_ms,
+    })
 }
 
 fn read_sealing(folder: &DataFolder) -> Result<Vec<SealingLine>, KeysError> {

@@ -23,6 +23,7 @@ mod renewal;
 mod reseal;
 mod settling;
 mod state;
+mod turning;
 
 use std::sync::Arc;
 use std::time::Duration;

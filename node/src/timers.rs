@@ -4,6 +4,7 @@
 
 mod expire;
 mod lapse;
+mod old_keys;
 mod resend;
 mod tidy;
 
@@ -11,6 +12,7 @@ use kith_proto::problem::Problem;
 use kith_service::store::{StoreError, Tx};
 
 use crate::content::{RotationError, rotate_epoch};
+use crate::keys::KeysError;
 use crate::moves::MoveError;
 use crate::node::Node;
 use crate::store;
@@ -58,6 +60,8 @@ pub struct Ticked {
     pub rows_pruned: u64,
     /// Holdings wrapped under a new epoch key; none where no rotation was due.
     pub holdings_rotated: Option<u64>,
+    /// Sealing keys that were destroyed.
+    pub sealing_keys_destroyed: u64,
 }
 
 /// Why a tick stopped; the next one goes on.
@@ -75,6 +79,9 @@ pub enum TimerError {
     /// The epoch could not turn.
     #[error(transparent)]
     Rotation(#[from] RotationError),
+    /// Old sealing keys could not be destroyed.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
 }
 
 impl TimerError {
@@ -85,6 +92,7 @@ impl TimerError {
             Self::Move(error) => error.problem(),
             Self::Withdraw(error) => error.problem(),
             Self::Rotation(error) => error.problem(),
+            Self::Keys(error) => error.problem(),
         }
     }
 }
@@ -105,6 +113,7 @@ pub async fn tick(node: &Node, now_ms: i64) -> Result<Ticked, TimerError> {
     }
     if is_due(node, ROTATE, (ROTATE_EVERY_MS, now_ms)).await? {
         ticked.holdings_rotated = Some(rotate_epoch(node).await?);
+        ticked.sealing_keys_destroyed = old_keys::destroy(node, now_ms).await?;
         ran(node, ROTATE, now_ms).await?;
     }
     Ok(ticked)

@@ -23,6 +23,9 @@ mod sending;
 #[cfg(test)]
 #[path = "link/threads.rs"]
 mod threads;
+#[cfg(test)]
+#[path = "link/turning.rs"]
+mod turning;
 
 /// The URL of a new store: a database of its own.
 #[cfg(test)]

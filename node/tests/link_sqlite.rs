@@ -22,6 +22,9 @@ mod sending;
 #[cfg(test)]
 #[path = "link/threads.rs"]
 mod threads;
+#[cfg(test)]
+#[path = "link/turning.rs"]
+mod turning;
 
 /// The URL of a new store; none for a file in the node's own folder.
 #[cfg(test)]

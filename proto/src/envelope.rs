@@ -19,6 +19,14 @@ pub const HEAD_BYTES_MAX: usize = 8 << 10;
 pub const ENVELOPE_BYTES_MAX: usize = 1 << 20;
 /// Longest life of an envelope, in milliseconds: the 30-day mailbox window of the design, section 5.
 pub const ENVELOPE_LIFE_MS_MAX: i64 = 30 * 24 * 60 * 60 * 1000;
+/// How long a member publishes one sealing key before the next: 30 days (design, section 5).
+pub const SEALING_KEY_LIFE_MS: i64 = 30 * 24 * 60 * 60 * 1000;
+/// How long after a change of keys an envelope sealed to the previous one is still taken: a day, in which every sender that is
+/// attached has long seen the new one.
+pub const PREVIOUS_KEY_TAKEN_MS: i64 = 24 * 60 * 60 * 1000;
+/// How long a member keeps its previous sealing key after the next one counts: what was taken to it at the last moment may
+/// wait a whole life of an envelope. Afterwards the key is destroyed.
+pub const PREVIOUS_KEY_KEPT_MS: i64 = PREVIOUS_KEY_TAKEN_MS + ENVELOPE_LIFE_MS_MAX;
 /// The head's version.
 pub const VERSION: u32 = 1;
 /// The head's suite.

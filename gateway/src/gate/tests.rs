@@ -23,7 +23,7 @@ fn sealer(seed: u8) -> SealingKey {
     SealingKey::from_seed([seed; 32]).unwrap()
 }
 
-/// A member whose keys changed: key 1 from the start, key 2 ten days ago, key 3 from tomorrow on.
+/// A member whose keys changed: key 1 from the start, key 2 an hour ago, key 3 from tomorrow on.
 fn member(org: &str, seed: u8) -> Member {
     let binding = |number: u8, effective_at_ms| Binding {
         number: u64::from(number),
@@ -42,7 +42,7 @@ fn member(org: &str, seed: u8) -> Member {
         invite_id: InviteId::from_bytes([1; 16]),
         bindings: vec![
             binding(1, NOW_MS - 100 * DAY_MS),
-            binding(2, NOW_MS - 10 * DAY_MS),
+            binding(2, NOW_MS - DAY_MS / 24),
             binding(3, NOW_MS + DAY_MS),
         ],
     }
@@ -282,7 +282,7 @@ fn a_bare_event_passes_suspension_and_stop_but_is_not_withdrawn_from_quotas() {
 }
 
 #[test]
-fn the_previous_sealing_key_is_taken_for_thirty_days_after_the_change() {
+fn the_previous_sealing_key_is_taken_for_a_day_after_the_change() {
     let mut case = Case::new(EnvelopeKind::Referral);
     case.sealer = 21;
     assert_eq!(case.run(), Ok(()));
@@ -299,7 +299,7 @@ fn the_previous_sealing_key_is_taken_for_thirty_days_after_the_change() {
         .unwrap()
     };
     let mut to = member("harbour-aid", 2);
-    to.bindings[1].effective_at_ms = NOW_MS - PREVIOUS_KEY_MS_MAX;
+    to.bindings[1].effective_at_ms = NOW_MS - PREVIOUS_KEY_TAKEN_MS;
     let facts = Facts {
         recipient: Some(&to),
         ..case.facts

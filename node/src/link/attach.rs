@@ -18,7 +18,7 @@ use tonic::transport::Channel;
 
 use super::inbound::Inbound;
 use super::outbound::Outbound;
-use super::{Ended, connect, directory, reader, renewal, settling, state};
+use super::{Ended, connect, directory, reader, renewal, settling, state, turning};
 use crate::node::Node;
 use crate::store;
 
@@ -34,8 +34,8 @@ const FRAMES_UP_MAX: usize = 64;
 pub(super) const FRAMES_DOWN_MAX: usize = 1024;
 /// The longest wait for the gateway's hello.
 const HELLO_MAX: Duration = Duration::from_secs(30);
-/// How often an open stream looks whether its certificate is due.
-const LOOK_AT_CERTIFICATE: Duration = Duration::from_secs(3600);
+/// How often an open stream looks whether its certificate or its sealing key is due.
+const LOOK_AT_KEYS: Duration = Duration::from_secs(3600);
 
 /// What the halves of a stream share.
 pub(super) struct Session<'a> {
@@ -167,8 +167,8 @@ async fn run(
         outbound.run(answered),
         inbound.run(delivered),
         settling::run(session, to_settle),
-        follow_members(session, client),
-        watch_certificate(session.node, dial),
+        follow_members(session, client.clone()),
+        watch_keys(session.node, client, dial),
     )?;
     Ok(())
 }
@@ -180,9 +180,10 @@ async fn follow_members(session: &Session<'_>, mut client: RelayServiceClient<Ch
     }
 }
 
-async fn watch_certificate(node: &Node, dial: &Dial) -> Result<(), Ended> {
+async fn watch_keys(node: &Node, mut client: RelayServiceClient<Channel>, dial: &Dial) -> Result<(), Ended> {
     loop {
-        tokio::time::sleep(LOOK_AT_CERTIFICATE).await;
+        turning::turn(node, &mut client).await?;
+        tokio::time::sleep(LOOK_AT_KEYS).await;
         if renewal::due(node)? {
             renewal::renew(node, dial).await?;
             return Err(Ended::Again);

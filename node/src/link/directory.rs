@@ -67,9 +67,9 @@ fn own_keys(node: &Node) -> Result<(), Ended> {
     let Some(newest) = listed.as_ref().and_then(|listed| listed.newest_keys()) else {
         return Err(Ended::OtherKeys);
     };
-    let sealing = node.keys.newest_sealing_key();
-    let same_sealing = sealing.is_some_and(|held| *held.key.public() == newest.sealing_key);
-    if newest.signing_key == node.keys.signing.public() && same_sealing {
+    // The newest key of this node may not have been published yet.
+    let is_held = node.keys.sealing_key(&newest.sealing_key_id()).is_some();
+    if newest.signing_key == node.keys.signing.public() && is_held {
         Ok(())
     } else {
         Err(Ended::OtherKeys)

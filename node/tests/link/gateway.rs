@@ -61,7 +61,7 @@ pub(crate) struct Inner {
     pub(crate) renewed: Mutex<u32>,
     /// How long the next certificates live.
     pub(crate) certificate_life_ms: Mutex<i64>,
-    /// Enrol, but lose the answer.
+    /// Enrol or publish, but lose the answer.
     pub(crate) lose_answers: Mutex<u32>,
     attached: mpsc::Sender<Attached>,
 }
@@ -222,6 +222,16 @@ impl Inner {
             .into_bytes()
     }
 
+    /// Fails while answers are to be lost.
+    fn loses_an_answer(&self) -> Result<(), Status> {
+        let mut lose = self.lose_answers.lock().unwrap();
+        let Some(fewer) = lose.checked_sub(1) else {
+            return Ok(());
+        };
+        *lose = fewer;
+        Err(status(Problem::Unavailable))
+    }
+
     /// Signs a frame as the gateway does.
     pub(crate) fn sign<F: SignedFrame>(&self, mut frame: F) -> F {
         receipt::sign(&self.receipts, &mut frame).unwrap();
@@ -364,6 +374,16 @@ pub(crate) fn head(envelope: &v1::Envelope) -> Head {
 /// The services of the gateway.
 struct Service(Arc<Inner>);
 
+impl Service {
+    /// The member whose certificate the connection showed.
+    fn caller<T>(&self, request: &Request<T>) -> Result<String, Status> {
+        let peer = request.extensions().get::<Peer>();
+        let identity = peer.and_then(|peer| peer.identity.as_ref());
+        let org = identity.map(|identity| identity.org.to_string());
+        org.ok_or_else(|| status(Problem::Unauthenticated))
+    }
+}
+
 #[tonic::async_trait]
 impl EnrolmentService for Service {
     async fn enrol(&self, request: Request<v1::EnrolRequest>) -> Result<Response<v1::EnrolResponse>, Status> {
@@ -381,13 +401,7 @@ impl EnrolmentService for Service {
         let certificate = self.0.certificate(&org, &request.certificate_request_der);
         self.0.list(&org, chain);
         self.0.issued.lock().unwrap().push(request);
-        {
-            let mut lose = self.0.lose_answers.lock().unwrap();
-            if *lose > 0 {
-                *lose -= 1;
-                return Err(status(Problem::Unavailable));
-            }
-        }
+        self.0.loses_an_answer()?;
         Ok(Response::new(v1::EnrolResponse {
             certificate_chain_pem: certificate,
             gateway_time_ms: now_ms,
@@ -420,14 +434,7 @@ impl RelayService for Service {
         &self,
         request: Request<Streaming<AttachRequest>>,
     ) -> Result<Response<Self::AttachStream>, Status> {
-        let peer = request
-            .extensions()
-            .get::<Peer>()
-            .and_then(|peer| peer.identity.clone());
-        let org = peer
-            .ok_or_else(|| status(Problem::Unauthenticated))?
-            .org
-            .to_string();
+        let org = self.caller(&request)?;
         let (down, frames) = mpsc::channel(64);
         let attached = Attached {
             org,
@@ -458,9 +465,19 @@ impl RelayService for Service {
 
     async fn publish_binding(
         &self,
-        _: Request<v1::PublishBindingRequest>,
+        request: Request<v1::PublishBindingRequest>,
     ) -> Result<Response<v1::PublishBindingResponse>, Status> {
-        Err(status(Problem::Invalid))
+        let org = self.caller(&request)?;
+        let mut chain = self.0.chain(&org);
+        chain.bindings.extend(request.into_inner().binding);
+        let now_ms = self.0.clock.now_ms();
+        let member = trust::verify_chain(&chain, &self.0.root.public(), &self.0.network, now_ms);
+        let member = member.map_err(|error| status(error.problem()))?;
+        self.0.list(&org, chain);
+        self.0.loses_an_answer()?;
+        Ok(Response::new(v1::PublishBindingResponse {
+            number: member.bindings.last().unwrap().number,
+        }))
     }
 
     async fn publish_service(

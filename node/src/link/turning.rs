@@ -1,0 +1,60 @@
+//! A new sealing key every 30 days. Called by an open stream, when it begins and every hour. The signing key stays: it signs
+//! each next binding. The timers destroy the old keys.
+//! Never publishes a key that is not in the data folder.
+
+use kith_proto::envelope::SEALING_KEY_LIFE_MS;
+use kith_proto::trust::{self, Member, NewKeys};
+use kith_proto::v1::{self, relay_service_client::RelayServiceClient};
+use std::time::Duration;
+use tonic::Request;
+use tonic::transport::Channel;
+
+use super::{Ended, directory};
+use crate::audit::{self, Code, Event};
+use crate::keys::{HeldSealingKey, KeysError};
+use crate::node::Node;
+
+/// Longest wait for the gateway's answer.
+const ANSWER_MAX: Duration = Duration::from_secs(15);
+
+/// Makes and publishes the next sealing key when the newest is 30 days old, or publishes one that an earlier attempt made.
+pub(super) async fn turn(node: &Node, client: &mut RelayServiceClient<Channel>) -> Result<(), Ended> {
+    let listed = node.members.get(node.organisation()).ok_or(Ended::OtherKeys)?;
+    let newest = node.keys.newest_sealing_key().ok_or(KeysError::Library)?;
+    let now_ms = node.now_ms();
+    let is_published = listed
+        .newest_keys()
+        .is_some_and(|keys| keys.sealing_key == *newest.key.public());
+    let next = if !is_published {
+        newest
+    } else if now_ms.saturating_sub(newest.made_at_ms) >= SEALING_KEY_LIFE_MS {
+        node.keys.add_sealing_key(&node.folder, &node.rng, now_ms)?
+    } else {
+        return Ok(());
+    };
+    publish(node, client, &listed.member, &next, now_ms).await?;
+    directory::refresh(node, client).await?;
+    tracing::info!("a new sealing key was published");
+    let event = Event::new(Code::KeyRotated, now_ms).word("key", "sealing");
+    Ok(audit::note(&node.store, &node.rng, event).await?)
+}
+
+async fn publish(
+    node: &Node,
+    client: &mut RelayServiceClient<Channel>,
+    member: &Member,
+    next: &HeldSealingKey,
+    now_ms: i64,
+) -> Result<(), Ended> {
+    let keys = NewKeys {
+        signing_key: node.keys.signing.public(),
+        sealing_key: next.key.public().clone(),
+    };
+    let binding = trust::next_binding(&node.keys.signing, member, &keys, now_ms)?;
+    let mut request = Request::new(v1::PublishBindingRequest {
+        binding: Some(binding),
+    });
+    request.set_timeout(ANSWER_MAX);
+    client.publish_binding(request).await?;
+    Ok(())
+}

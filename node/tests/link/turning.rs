@@ -1,0 +1,108 @@
+//! Sealing keys turn every 30 days, by themselves; the old one opens what was sealed to it until nothing can be waiting.
+
+use kith_node::timers;
+use kith_proto::envelope::{PREVIOUS_KEY_KEPT_MS, SEALING_KEY_LIFE_MS};
+use kith_proto::v1;
+use prost::Message as _;
+
+use crate::gateway::{Attached, DAY_MS, T0};
+use crate::host::Story;
+
+const ROTATED: &str = "SELECT COUNT(*) FROM audit_event WHERE code = 'key_rotated'";
+const INBOX: &str = "SELECT COUNT(*) FROM referral WHERE side = 'inbox'";
+
+impl Story {
+    /// Lets time pass while the computer is off, and gives the first stream after it.
+    async fn asleep(self, days: i64) -> (Self, Attached) {
+        self.time.advance(days * DAY_MS);
+        let mut story = self.restart().await;
+        let stream = story.gateway.greeted(vec![]).await;
+        (story, stream)
+    }
+
+    /// Waits until the gateway lists so many bindings of the node; gives the sealing key of each.
+    async fn bindings(&self, count: usize) -> Vec<Vec<u8>> {
+        loop {
+            let chain = self.gateway.inner.chain("hope-street");
+            if chain.bindings.len() >= count {
+                let statements = chain.bindings.iter().map(|signed| signed.statement.as_slice());
+                return statements
+                    .map(|statement| v1::Binding::decode(statement).unwrap().sealing_key)
+                    .collect();
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_sealing_key_is_replaced_after_thirty_days_and_destroyed_after_thirty_one_more() {
+    let mut story = Story::begin().await;
+    story.gateway.greeted(vec![]).await.break_off().await;
+    let peer = story.peer("riverside-gp");
+    let old = story.host.sealing_key();
+    let to_old = peer.referral(&peer.slip());
+    let (story, mut stream) = story.asleep(SEALING_KEY_LIFE_MS / DAY_MS).await;
+    let published = story.bindings(2).await;
+    assert_eq!(published.len(), 2, "one key, once");
+    assert_eq!(published[0], old.as_bytes());
+    assert_eq!(published[1], story.host.sealing_key().as_bytes());
+    assert_ne!(published[0], published[1]);
+
+    stream.deliver(vec![peer.next(&[to_old])]).await;
+    assert_eq!(
+        stream.receipts().await.problems,
+        [0],
+        "what was on its way still opens"
+    );
+    assert_eq!(story.host.number(INBOX).await, 1);
+    // The certificate was renewed too.
+    while story.host.number(ROTATED).await < 2 {
+        tokio::task::yield_now().await;
+    }
+
+    let replaced_ms = T0 + SEALING_KEY_LIFE_MS;
+    let node = &story.host.node;
+    timers::tick(node, replaced_ms).await.unwrap();
+    let kept = timers::tick(node, replaced_ms + PREVIOUS_KEY_KEPT_MS)
+        .await
+        .unwrap();
+    assert_eq!(
+        (kept.sealing_keys_destroyed, node.keys.sealing_keys().len()),
+        (0, 2)
+    );
+    let ended = timers::tick(node, replaced_ms + PREVIOUS_KEY_KEPT_MS + DAY_MS)
+        .await
+        .unwrap();
+    assert_eq!(
+        (ended.sealing_keys_destroyed, node.keys.sealing_keys().len()),
+        (1, 1)
+    );
+    let newest = story.host.sealing_key();
+    let story = story.restart().await;
+    assert_eq!(story.host.sealing_key(), newest, "the file is as the memory was");
+    assert_eq!(story.host.node.keys.sealing_keys().len(), 1);
+}
+
+#[tokio::test]
+async fn a_key_whose_publishing_was_cut_off_is_published_once_and_raises_no_alarm() {
+    let mut story = Story::begin().await;
+    story.gateway.greeted(vec![]).await.break_off().await;
+    story.time.advance(SEALING_KEY_LIFE_MS);
+    // Made, and not yet published, when the power went.
+    let node = &story.host.node;
+    let made = node
+        .keys
+        .add_sealing_key(&node.folder, &node.rng, T0 + SEALING_KEY_LIFE_MS);
+    let made = made.unwrap();
+    let mut story = story.restart().await;
+    // Published, but the answer was lost.
+    *story.gateway.inner.lose_answers.lock().unwrap() = 1;
+    story.gateway.greeted(vec![]).await;
+    let published = story.bindings(2).await;
+    assert_eq!(published[1], made.key.public().as_bytes());
+    let _stream = story.gateway.greeted(vec![]).await;
+    story.host.link_is("up").await;
+    assert_eq!(story.bindings(2).await.len(), 2, "not once more");
+    assert_eq!(story.host.node.keys.sealing_keys().len(), 2);
+}
