@@ -25,6 +25,8 @@ pub enum Code {
     Opened,
     /// A list was shown: with a count.
     Listed,
+    /// A named person stands for a consent text.
+    StatementReviewed,
     /// A grant was given.
     GrantGiven,
     /// A grant was narrowed.
@@ -74,6 +76,7 @@ impl Code {
             Self::PersonChanged => "person_changed",
             Self::Opened => "opened",
             Self::Listed => "listed",
+            Self::StatementReviewed => "statement_reviewed",
             Self::GrantGiven => "grant_given",
             Self::GrantNarrowed => "grant_narrowed",
             Self::GrantWithdrawn => "grant_withdrawn",
@@ -119,6 +122,12 @@ impl Event {
     #[must_use]
     pub fn id(self, name: &'static str, id: &[u8; 16]) -> Self {
         self.pair(name, id)
+    }
+
+    /// Adds the hash of something that is public, such as a text of this program.
+    #[must_use]
+    pub fn hash(self, name: &'static str, hash: &[u8; 32]) -> Self {
+        self.pair(name, hash)
     }
 
     /// Adds whoever called.

@@ -11,6 +11,7 @@ mod person;
 mod refer;
 mod say;
 mod serve;
+mod statement;
 mod status;
 mod talk;
 mod token;
@@ -50,6 +51,9 @@ enum Command {
     /// Make, list and revoke the tokens with which people and systems sign in.
     #[command(subcommand)]
     Token(token::TokenCommand),
+    /// Show a consent text, and say that you have reviewed it for your organisation.
+    #[command(subcommand)]
+    Statement(statement::StatementCommand),
     /// Record people, find them, open a record.
     #[command(subcommand)]
     Person(person::PersonCommand),
@@ -139,6 +143,7 @@ async fn dispatch(cli: Cli, clock: Clock, rng: Rng) -> anyhow::Result<()> {
         Command::Serve(arguments) => serve::run(talk, arguments, clock, rng).await,
         Command::Status(arguments) => status::run(talk, arguments, clock).await,
         Command::Token(command) => token::run(talk, command, clock, rng).await,
+        Command::Statement(command) => statement::run(talk, command, clock, rng).await,
         calls => call(&talk.client(rng).await?, calls).await,
     }
 }

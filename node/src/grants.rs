@@ -3,6 +3,7 @@
 //! Never issues a slip to an organisation that the grant does not name, never one that outlives the grant.
 
 mod record;
+mod review;
 mod shown;
 mod statement;
 
@@ -36,8 +37,9 @@ use crate::store::slip::{SlipRow, SlipSide};
 use crate::tokens::Caller;
 
 pub use record::consent_record;
+pub use review::{DEMO_REVIEWER, NewReview, REVIEWER_BYTES_MAX, ReviewError, review, reviewed_statement};
 pub use shown::{Page, get, list};
-pub use statement::{STATEMENT, statement};
+pub use statement::{STATEMENT, text as statement_text};
 
 /// How long a grant holds when nobody chose: 90 days.
 pub const GRANT_LIFE_MS_DEFAULT: i64 = 90 * 24 * 60 * 60 * 1000;
@@ -89,6 +91,9 @@ pub enum GrantError {
         /// What is wrong, for whoever filled it in.
         sentence: &'static str,
     },
+    /// Nobody of this organisation stands for the consent text yet: an admin reviews it.
+    #[error("the consent text was not reviewed")]
+    Unreviewed,
     /// No such grant or person, or not this caller's.
     #[error("no such grant")]
     NotFound,
@@ -108,6 +113,7 @@ impl GrantError {
     pub fn problem(&self) -> Problem {
         match self {
             Self::Field { problem, .. } => *problem,
+            Self::Unreviewed => Problem::Invalid,
             Self::NotFound => Problem::NotFound,
             Self::NotAMember => Problem::NotAMember,
             Self::Person(error) => error.problem(),
@@ -123,6 +129,11 @@ impl GrantError {
                 problem,
                 sentence,
             } => Failure::new(*problem).with_field(*field, *sentence),
+            Self::Unreviewed => Failure::new(Problem::Invalid).with_field(
+                "capture.text_hash",
+                "Nobody at your organisation has reviewed this consent text yet. Ask your admin to read it and run \
+                 `kith-node statement review`.",
+            ),
             Self::Person(error) => error.failure(),
             _ => Failure::new(self.problem()),
         }
@@ -170,6 +181,9 @@ pub async fn record(
         let mut counter = Counter::lock(&mut tx).await?;
         if let Some(first) = requests::first_answer(&mut tx, asked).await? {
             return Ok::<_, GrantError>(first);
+        }
+        if !review::is_reviewed(&mut tx, &node.membership.network, &new.capture).await? {
+            return Err(GrantError::Unreviewed);
         }
         store::content::insert(&mut tx, std::slice::from_ref(&made.capture)).await?;
         store::grant::insert(&mut tx, &made.grant).await?;

@@ -21,6 +21,7 @@ pub mod person;
 pub mod received;
 pub mod referral;
 pub mod request;
+pub mod review;
 pub mod slip;
 pub mod slip_link;
 pub mod status;

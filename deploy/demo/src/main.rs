@@ -1,4 +1,5 @@
-//! `cargo demo`: starts a network, tells its story, stays up until Ctrl-C; `--story` ends after the story.
+//! `cargo demo`: starts a network, tells its story, stays up until Ctrl-C; `--story` ends after the story, `--no-story` tells
+//! none.
 //! Prints plain sentences; exits 0 only if every step's outcome was verified.
 
 use clap::Parser;
@@ -14,6 +15,9 @@ struct Demo {
     /// End after the story; the exit status is 0 only if every step's outcome was verified.
     #[arg(long)]
     story: bool,
+    /// Tell no story: start the network and keep it up.
+    #[arg(long, conflicts_with = "story")]
+    no_story: bool,
     /// Keep the network in this folder (otherwise a temporary one, removed at the end).
     #[arg(long)]
     data: Option<PathBuf>,
@@ -39,7 +43,9 @@ async fn run(demo: Demo) -> anyhow::Result<()> {
     let folder = demo.data.as_deref().unwrap_or(temporary.path());
     let folder = std::path::absolute(folder)?;
     let mut network = Network::start(std::env::current_exe()?, &folder, &ORGS).await?;
-    story::tell(&mut network).await?;
+    if !demo.no_story {
+        story::tell(&mut network).await?;
+    }
     if !demo.story {
         writeln!(
             std::io::stdout(),

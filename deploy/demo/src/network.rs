@@ -5,6 +5,7 @@ use crate::cast::{NETWORK, ORGS, Org};
 use crate::client::Client;
 use crate::process::{Server, Stage};
 use anyhow::Context as _;
+use kith_node::grants::DEMO_REVIEWER;
 use kith_proto::v1;
 use kith_proto::words::{Category, Purpose};
 use serde::Serialize;
@@ -164,6 +165,7 @@ impl Network {
                 let token = printed.lines().next().context("no token was printed")?.trim();
                 tokens.insert(role.to_owned(), token.to_owned());
             }
+            self.review_statement(&data)?;
             std::fs::write(data_dir.join("demo-tokens.json"), serde_json::to_vec(&tokens)?)?;
         } else {
             tokens = serde_json::from_slice(&std::fs::read(data_dir.join("demo-tokens.json"))?)?;
@@ -180,6 +182,27 @@ impl Network {
         if fresh {
             self.publish_service(org).await?;
         }
+        Ok(())
+    }
+
+    /// Stands for the English consent text as people of a real organisation must: reads it, and repeats its hash.
+    fn review_statement(&self, data: &str) -> anyhow::Result<()> {
+        let shown = self
+            .stage
+            .run("node", &["statement", "show", "--json", "--data", data])?;
+        let shown: serde_json::Value = serde_json::from_str(&shown)?;
+        let hash = shown["text_hash"].as_str().context("the text has no hash")?;
+        let review = [
+            "statement",
+            "review",
+            "--hash",
+            hash,
+            "--by",
+            DEMO_REVIEWER,
+            "--data",
+            data,
+        ];
+        self.stage.run("node", &review)?;
         Ok(())
     }
 

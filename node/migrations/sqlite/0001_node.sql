@@ -271,3 +271,19 @@ CREATE TABLE audit_event (
     salt BLOB NOT NULL,
     preimage BLOB NOT NULL
 );
+
+-- When each of the slow timers last ran: the hourly tidying (`prune`) and the daily epoch rotation (`rotate`).
+CREATE TABLE timer (
+    name TEXT PRIMARY KEY,
+    at_ms INTEGER NOT NULL
+);
+
+-- Who read a consent text of this program and stands for it here; without a row no consent is captured with that text.
+CREATE TABLE statement_review (
+    statement_id TEXT NOT NULL,
+    language TEXT NOT NULL,
+    text_hash BLOB NOT NULL,
+    reviewer TEXT NOT NULL,
+    reviewed_at_ms INTEGER NOT NULL,
+    PRIMARY KEY (statement_id, language)
+) WITHOUT ROWID;

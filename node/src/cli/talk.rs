@@ -3,6 +3,8 @@
 //! It must never send a token over a line that is neither this computer's own nor TLS.
 
 use super::say::{self, Out, Refusal};
+use crate::keys::{DataFolder, Membership};
+use crate::node::{MIGRATIONS, PRODUCT};
 use anyhow::{Context as _, bail};
 use kith_proto::v1;
 use kith_proto::v1::consent_service_client::ConsentServiceClient;
@@ -11,6 +13,7 @@ use kith_proto::v1::person_service_client::PersonServiceClient;
 use kith_proto::v1::referral_service_client::ReferralServiceClient;
 use kith_service::clock::Clock;
 use kith_service::rng::Rng;
+use kith_service::store::Store;
 use kith_service::tls;
 use kith_service::tls::dial::{self, Dial};
 use std::io::Read as _;
@@ -97,6 +100,19 @@ impl Talk {
     /// How this command answers.
     pub(crate) const fn out(&self) -> Out {
         Out { json: self.json }
+    }
+
+    /// Opens the database of the data folder, or the one at `url`, beside a running node or without one.
+    pub(crate) async fn open_store(&self, url: Option<String>) -> anyhow::Result<(Membership, Store)> {
+        let folder = DataFolder::at(self.data()?);
+        let membership = Membership::load(&folder)
+            .context("This folder has not joined a network yet. Use `kith-node join TOKEN --data DIR`.")?;
+        let url = url.unwrap_or_else(|| folder.database_url());
+        let store = Store::open(&url, PRODUCT, MIGRATIONS).await;
+        Ok((
+            membership,
+            store.context("The node's database cannot be opened.")?,
+        ))
     }
 
     async fn channel(&self) -> anyhow::Result<Channel> {

@@ -7,11 +7,6 @@ use kith_proto::v1;
 
 /// The newest statement.
 pub const STATEMENT: &str = "consent-v1";
-/// Who stands for the texts of this release. No person has reviewed them for use with real people yet.
-const REVIEWED_BY: &str = "synthetic demo network";
-/// 2026-11-01.
-const REVIEWED_AT_MS: i64 = 1_793_491_200_000;
-
 struct Text {
     statement_id: &'static str,
     language: &'static str,
@@ -24,9 +19,9 @@ const TEXTS: &[Text] = &[Text {
     text: include_str!("../../statements/consent-v1.en.txt"),
 }];
 
-/// The text of a statement in a language, or in English where there is none in that language; `None` for an unknown
-/// statement. An empty id means the newest, an empty language English.
-pub fn statement(statement_id: &str, language: &str) -> Option<v1::Statement> {
+/// The text of a statement in a language, or in English where there is none in that language, without its review; `None`
+/// for an unknown statement. An empty id means the newest, an empty language English.
+pub fn text(statement_id: &str, language: &str) -> Option<v1::Statement> {
     let wanted = if statement_id.is_empty() {
         STATEMENT
     } else {
@@ -37,14 +32,13 @@ pub fn statement(statement_id: &str, language: &str) -> Option<v1::Statement> {
             .iter()
             .find(|t| t.statement_id == wanted && t.language == language)
     };
-    let text = of_language(primary(language)).or_else(|| of_language("en"))?;
+    let found = of_language(primary(language)).or_else(|| of_language("en"))?;
     Some(v1::Statement {
-        statement_id: text.statement_id.to_owned(),
-        language: text.language.to_owned(),
-        text: text.text.to_owned(),
-        text_hash: sha256(&[text.text.as_bytes()]).to_vec(),
-        reviewed_by: REVIEWED_BY.to_owned(),
-        reviewed_at_ms: REVIEWED_AT_MS,
+        statement_id: found.statement_id.to_owned(),
+        language: found.language.to_owned(),
+        text: found.text.to_owned(),
+        text_hash: sha256(&[found.text.as_bytes()]).to_vec(),
+        ..v1::Statement::default()
     })
 }
 
@@ -69,19 +63,19 @@ mod tests {
     /// A text that people agreed to must never change under its id: whoever changes it makes a new version.
     #[test]
     fn the_text_is_the_one_that_people_agreed_to() {
-        let english = statement("", "").unwrap();
+        let english = text("", "").unwrap();
         assert_eq!(
             HEXLOWER.encode(&english.text_hash),
             "21d4f8905255b6d420e56a8d6c252b8fad6deacb971f5e40ecc5fb7ac0cfb709"
         );
-        assert_eq!(statement(STATEMENT, "ti").unwrap(), english);
-        assert_eq!(statement(STATEMENT, "en-GB").unwrap(), english);
-        assert_eq!(statement("consent-v0", "en"), None);
+        assert_eq!(text(STATEMENT, "ti").unwrap(), english);
+        assert_eq!(text(STATEMENT, "en-GB").unwrap(), english);
+        assert_eq!(text("consent-v0", "en"), None);
     }
 
     #[test]
     fn the_text_says_what_must_be_said() {
-        let text = statement("", "").unwrap().text;
+        let said_here = text("", "").unwrap().text;
         for said in [
             "immigration",
             "stop at any time",
@@ -91,7 +85,7 @@ mod tests {
             "What:",
             "Why:",
         ] {
-            assert!(text.contains(said), "{said}");
+            assert!(said_here.contains(said), "{said}");
         }
     }
 }

@@ -23,7 +23,7 @@ impl ConsentService for Edge {
         request: Request<v1::GetStatementRequest>,
     ) -> Result<Response<v1::GetStatementResponse>, Status> {
         let (_, asked) = split(request)?;
-        reply("GetStatement", statement(&asked))
+        reply("GetStatement", statement(self, &asked).await)
     }
 
     async fn record_grant(
@@ -67,18 +67,23 @@ impl ConsentService for Edge {
     }
 }
 
-fn statement(asked: &v1::GetStatementRequest) -> Result<v1::GetStatementResponse, Failure> {
+async fn statement(
+    edge: &Edge,
+    asked: &v1::GetStatementRequest,
+) -> Result<v1::GetStatementResponse, Failure> {
     let short =
         asked.statement_id.len() <= SHORT_TEXT_BYTES_MAX && asked.language.len() <= LANGUAGE_BYTES_MAX;
-    let found = Some(asked)
-        .filter(|_| short)
-        .and_then(|a| grants::statement(&a.statement_id, &a.language));
-    match found {
-        Some(statement) => Ok(v1::GetStatementResponse {
-            statement: Some(statement),
-        }),
-        None => Err(Problem::NotFound.into()),
+    if !short {
+        return Err(Problem::NotFound.into());
     }
+    let node = &edge.node;
+    let (id, language) = (&asked.statement_id, &asked.language);
+    let found = grants::reviewed_statement(&node.store, &node.membership.network, id, language).await;
+    let found = found.map_err(|error| refused(error.problem().into(), &error))?;
+    let statement = found.ok_or(Problem::NotFound)?;
+    Ok(v1::GetStatementResponse {
+        statement: Some(statement),
+    })
 }
 
 async fn record(

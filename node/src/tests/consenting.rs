@@ -1,6 +1,6 @@
 //! Grants: what was said is kept, one slip for each recipient, and nothing beyond what the person agreed to.
 
-use kith_proto::id::{GrantId, PersonId, SlipId};
+use kith_proto::id::{GrantId, NetworkName, PersonId, SlipId};
 use kith_proto::problem::Problem;
 use kith_proto::slip::{SignedSlip, Slip, person_commitment, stop_hash, stop_secret_of};
 use kith_proto::v1;
@@ -8,7 +8,9 @@ use kith_proto::words::Category;
 
 use super::provider;
 use crate::audit::Code;
-use crate::grants::{self, Allowed, GRANT_LIFE_MS_DEFAULT, GrantError, NewGrant, Page};
+use crate::grants::{
+    self, Allowed, DEMO_REVIEWER, GRANT_LIFE_MS_DEFAULT, GrantError, NewGrant, NewReview, Page, ReviewError,
+};
 use crate::persons::PersonError;
 use crate::requests::RepeatError;
 use crate::store;
@@ -215,4 +217,70 @@ async fn what_no_one_could_agree_to_is_refused_by_its_field() {
     );
     assert_eq!(story.number("SELECT COUNT(*) AS n FROM grant_record").await, 0);
     assert_eq!(story.number("SELECT COUNT(*) AS n FROM slip").await, 0);
+}
+
+#[tokio::test]
+async fn no_consent_is_recorded_with_a_text_that_nobody_stands_for() {
+    let story = Story::begin(provider().await).await;
+    let person = story.person(somebody("Selam")).await;
+    story.change("DELETE FROM statement_review").await;
+    let refused = record(&story, &story.new_grant(person, vec![allowed(CIRCLE)])).await;
+    assert_eq!(refused, Err(GrantError::Unreviewed));
+    assert_eq!(story.number("SELECT COUNT(*) AS n FROM grant_record").await, 0);
+
+    let text = grants::statement_text("", "en").unwrap();
+    let time = (&story.node.clock, &story.node.rng);
+    let network = &story.node.membership.network;
+    let review =
+        async |network: &NetworkName, new| grants::review(&story.node.store, time, network, new).await;
+    let named = NewReview::of(&text, "Amina Hassan, data protection officer");
+    let other = NewReview {
+        hash_begins: "00000000".into(),
+        ..named.clone()
+    };
+    assert_eq!(review(network, other).await, Err(ReviewError::OtherText));
+    let short = NewReview {
+        hash_begins: named.hash_begins[..7].into(),
+        ..named.clone()
+    };
+    assert_eq!(review(network, short).await, Err(ReviewError::OtherText));
+    let nobody = NewReview {
+        reviewer: " ".into(),
+        ..named.clone()
+    };
+    assert_eq!(review(network, nobody).await, Err(ReviewError::Reviewer));
+    let tigrinya = NewReview {
+        language: "ti".into(),
+        ..named.clone()
+    };
+    assert_eq!(review(network, tigrinya).await, Err(ReviewError::NoText));
+    let real: NetworkName = "lune-valley.org.uk".parse().unwrap();
+    let demo = NewReview::of(&text, DEMO_REVIEWER);
+    assert_eq!(review(&real, demo.clone()).await, Err(ReviewError::DemoOnly));
+
+    review(network, demo).await.unwrap();
+    let shown = async |network| {
+        grants::reviewed_statement(&story.node.store, network, "", "ti")
+            .await
+            .unwrap()
+            .unwrap()
+    };
+    assert_eq!(shown(network).await.reviewed_by, DEMO_REVIEWER);
+    assert_eq!(
+        shown(&real).await.reviewed_by,
+        "",
+        "a database that was carried over counts for nothing"
+    );
+    review(network, named).await.unwrap();
+    assert_eq!(shown(network).await.reviewed_at_ms, NOW_MS);
+    assert!(
+        record(&story, &story.new_grant(person, vec![allowed(CIRCLE)]))
+            .await
+            .is_ok()
+    );
+    assert_eq!(
+        story.trail(Code::StatementReviewed).await,
+        3,
+        "one at the beginning, two here"
+    );
 }

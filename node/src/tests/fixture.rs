@@ -117,6 +117,9 @@ impl Story {
             let listed = node.members.check(&member(name, &keys), NOW_MS).unwrap();
             node.members.put(vec![listed]);
         }
+        let review = grants::NewReview::of(&grants::statement_text("", "en").unwrap(), grants::DEMO_REVIEWER);
+        let (time, network) = ((&node.clock, &node.rng), &node.membership.network);
+        grants::review(&node.store, time, network, review).await.unwrap();
         Self {
             place,
             node,
@@ -270,7 +273,7 @@ pub(crate) fn allowed(recipient: &str) -> Allowed {
 
 /// A talk in Tigrinya about the English text, interpreted by a peer.
 pub(crate) fn capture() -> v1::Capture {
-    let statement = grants::statement("", "en").unwrap();
+    let statement = grants::statement_text("", "en").unwrap();
     v1::Capture {
         given_by: v1::GivenBy::Person.into(),
         given_how: v1::GivenHow::InPerson.into(),

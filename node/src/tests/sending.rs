@@ -364,7 +364,7 @@ async fn a_narrowing_between_sealing_and_the_commit_stops_it_there() {
     let asked = v1::NarrowGrantRequest::default();
     let narrowing = NewNarrowing {
         asked: Asked::new("narrow_grant", story.request(), &asked),
-        caller: story.caller.clone(),
+        caller: story.caller,
         grant_id: grant,
         allowed: vec![Allowed {
             categories: set(&[Category::Identity]),

@@ -2,6 +2,7 @@
 //! Every test of this folder begins with [`Desk::open`].
 //! Never shared between tests: each has its own folder, store and port.
 
+use kith_node::grants;
 use kith_node::grpc::server::{Listen, listen};
 use kith_node::keys::{DataFolder, Keys, Membership};
 use kith_node::node::{Config, Node};
@@ -143,6 +144,11 @@ impl Desk {
             .map(|wire| node.members.check(wire, now_ms).unwrap());
         node.members.put(checked.collect());
         let made = token_of_each_role(&node, (&clock, &rng)).await;
+        let review = grants::NewReview::of(&grants::statement_text("", "en").unwrap(), grants::DEMO_REVIEWER);
+        let network = &node.membership.network;
+        grants::review(&node.store, (&clock, &rng), network, review)
+            .await
+            .unwrap();
         let address = "127.0.0.1:0".parse().unwrap();
         let chain = chain.map(|(chain, key)| (chain.as_bytes(), key.as_bytes()));
         let listening = listen(Listen { address, chain }, move || clock.now_ms());

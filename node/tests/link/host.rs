@@ -163,7 +163,12 @@ impl Host {
         };
         let person = persons::create(&self.node, &self.caller(), &new).await.unwrap();
         let person_id = PersonId::try_from(person.person_id.as_slice()).unwrap();
-        let statement = grants::statement("", "en").unwrap();
+        let statement = grants::statement_text("", "en").unwrap();
+        let review = grants::NewReview::of(&statement, grants::DEMO_REVIEWER);
+        let (node, network) = (&self.node, &self.node.membership.network);
+        grants::review(&node.store, (&node.clock, &node.rng), network, review)
+            .await
+            .unwrap();
         let capture = v1::Capture {
             given_by: v1::GivenBy::Person.into(),
             given_how: v1::GivenHow::InPerson.into(),

@@ -220,6 +220,9 @@ impl Desk {
             store_blocking: false,
         };
         let node = Node::open(config, clock, rng).await.unwrap();
+        let review = grants::NewReview::of(&grants::statement_text("", "en").unwrap(), grants::DEMO_REVIEWER);
+        let (time, network) = ((&node.clock, &node.rng), &node.membership.network);
+        grants::review(&node.store, time, network, review).await.unwrap();
         Self {
             node,
             coordinator: caller(1, Role::Coordinator),
@@ -286,7 +289,7 @@ impl Desk {
 
     /// Records consent for these recipients, until 90 days from now.
     pub(crate) async fn grant(&self, by: &Caller, person_id: PersonId, allowed: Vec<Allowed>) -> GrantId {
-        let statement = grants::statement("", "en").unwrap();
+        let statement = grants::statement_text("", "en").unwrap();
         let new = NewGrant {
             request_id: self.request_id(),
             person_id,
