@@ -238,4 +238,14 @@ mod tests {
             }
         }
     }
+
+    // Random text is hardly ever a code; the stories above hold what is.
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_refused_or_stands_for_one_code(text in "(?s).{0,24}|[0-9A-Za-z -]{10,14}") {
+            if let Ok(code) = HumanCode::parse(&text) {
+                proptest::prop_assert_eq!(HumanCode::parse(&code.to_string()), Ok(code));
+            }
+        }
+    }
 }

@@ -350,4 +350,22 @@ mod tests {
         assert_eq!(format!("{:?}", GrantId::from_bytes([7; 16])), "GrantId(..)");
         assert!(format!("{:?}", SlipId::from_bytes([7; 16])).contains("0707"));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_refused_or_parsed_to_itself(text in "(?s).{0,80}|[a-z0-9.@-]{0,80}") {
+            if let Ok(id) = org(&text) {
+                proptest::prop_assert_eq!(id.to_string(), text.clone());
+            }
+            if let Ok(name) = network(&text) {
+                proptest::prop_assert_eq!(name.to_string(), text.clone());
+            }
+            if let Ok(address) = text.parse::<Address>() {
+                proptest::prop_assert_eq!(address.to_string(), text.clone());
+            }
+            if let Ok(id) = text.parse::<ThreadId>() {
+                proptest::prop_assert_eq!(id.to_string(), text);
+            }
+        }
+    }
 }
