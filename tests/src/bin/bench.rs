@@ -164,9 +164,11 @@ async fn send_all(
     });
     let (mut at, mut threads, mut arrived) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
     let mut took = Vec::with_capacity(ready.len());
+    let mut unanswered = ready.len();
     while took.len() < ready.len() {
         let thread_id = tokio::select! {
-            answer = answers.message() => {
+            answer = answers.message(), if unanswered > 0 => {
+                unanswered -= 1;
                 let answer = answer?.context("the stream of answers ended")?;
                 let Some(Outcome::Sent(sent)) = answer.outcome else {
                     bail!("a referral was refused: {:?}", answer.outcome);
