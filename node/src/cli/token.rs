@@ -5,7 +5,7 @@
 use super::say::{day, hex, id};
 use super::talk::Talk;
 use crate::keys::{DataFolder, Membership};
-use crate::node::{MIGRATIONS, PRODUCT};
+use crate::node::{self, Config};
 use crate::tokens::{self, Role, Roles, Token};
 use anyhow::{Context as _, bail};
 use kith_proto::id::TokenId;
@@ -50,7 +50,7 @@ pub(crate) async fn run(talk: &Talk, command: TokenCommand, clock: Clock, rng: R
     match command {
         TokenCommand::New { role, label, store } => {
             let roles = roles(&role)?;
-            let store = open(talk, store).await?;
+            let store = open(talk, store, &clock).await?;
             let made = tokens::make(&store, (&clock, &rng), roles, label).await?;
             store.close().await;
             let value = json!({ "token_id": hex(made.token_id.as_bytes()), "token": made.secret, "roles": roles.to_string() });
@@ -59,7 +59,7 @@ pub(crate) async fn run(talk: &Talk, command: TokenCommand, clock: Clock, rng: R
                 .remark("Keep it like a key: it is shown only now. Its holder signs in with KITH_TOKEN.")
         }
         TokenCommand::List { store } => {
-            let store = open(talk, store).await?;
+            let store = open(talk, store, &clock).await?;
             let listed = tokens::list(&store).await;
             store.close().await;
             for token in listed? {
@@ -69,7 +69,7 @@ pub(crate) async fn run(talk: &Talk, command: TokenCommand, clock: Clock, rng: R
         }
         TokenCommand::Revoke { token_id, store } => {
             let token_id = TokenId::try_from(id(&token_id)?.as_slice())?;
-            let store = open(talk, store).await?;
+            let store = open(talk, store, &clock).await?;
             let revoked = tokens::revoke(&store, (&clock, &rng), &token_id).await;
             store.close().await;
             if !revoked? {
@@ -83,14 +83,16 @@ pub(crate) async fn run(talk: &Talk, command: TokenCommand, clock: Clock, rng: R
     }
 }
 
-async fn open(talk: &Talk, store: Option<String>) -> anyhow::Result<Store> {
+async fn open(talk: &Talk, store_url: Option<String>, clock: &Clock) -> anyhow::Result<Store> {
     let folder = DataFolder::at(talk.data()?);
-    Membership::load(&folder)
+    let me = Membership::load(&folder)
         .context("This folder has not joined a network yet. Use `kith-node join TOKEN --data DIR`.")?;
-    let url = store.unwrap_or_else(|| folder.database_url());
-    Store::open(&url, PRODUCT, MIGRATIONS)
-        .await
-        .context("The node's database cannot be opened.")
+    let config = Config {
+        folder,
+        store_url,
+        store_blocking: false,
+    };
+    Ok(node::open_store(&config, &me, clock.now_ms()).await?)
 }
 
 fn roles(words: &[String]) -> anyhow::Result<Roles> {

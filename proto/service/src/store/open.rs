@@ -25,12 +25,14 @@ const RERUN_PAUSE: Duration = Duration::from_millis(20);
 /// Prepared statements kept per PostgreSQL connection: each multi-row statement has up to ten texts.
 const STATEMENTS_KEPT: u32 = 2_000;
 
-/// Set on every SQLite connection. The busy timeout is sqlx's own 5 s, written out; 64 MiB of log file are kept
-/// (overwriting is faster than growing);
+/// Set on every SQLite connection; none of it is kept in the file. The busy timeout is sqlx's own 5 s, written out; 64 MiB
+/// of log file are kept (overwriting is faster than growing);
 /// a checkpoint is made each 4,000 pages (16 MiB); each connection caches 16 MiB of pages.
-const SQLITE_BOTH: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; \
-     PRAGMA busy_timeout = 5000; PRAGMA journal_size_limit = 67108864; PRAGMA wal_autocheckpoint = 4000; \
+const SQLITE_BOTH: &str = "PRAGMA busy_timeout = 5000; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; \
+     PRAGMA journal_size_limit = 67108864; PRAGMA wal_autocheckpoint = 4000; \
      PRAGMA cache_size = -16384; PRAGMA temp_store = MEMORY";
+/// Kept in the file itself, so set only once it is known to be ours and not newer than this program.
+const SQLITE_JOURNAL: &str = "PRAGMA journal_mode = WAL";
 /// Set on the reading connections of SQLite: a write through them is refused.
 const SQLITE_READ_ONLY: &str = "PRAGMA query_only = ON";
 
@@ -98,10 +100,9 @@ impl Doors {
         let options = options(url, dialect)?;
         match dialect {
             Dialect::Sqlite => {
-                let mut writer = sqlite_connection(&options, SQLITE_BOTH)
+                let writer = sqlite_writer(&options, product, migrations.sqlite)
                     .await
-                    .map_err(busy_is_locked)?;
-                claim_and_migrate(&mut writer, dialect, product, migrations.sqlite).await?;
+                    .map_err(while_opening)?;
                 let mut readers = Vec::with_capacity(SQLITE_READERS);
                 for _ in 0..SQLITE_READERS {
                     let mut reader = sqlite_connection(&options, SQLITE_BOTH).await?;
@@ -115,7 +116,9 @@ impl Doors {
             }
             Dialect::Postgres => {
                 let mut first = options.connect().await?;
-                claim_and_migrate(&mut first, dialect, product, migrations.postgres).await?;
+                claim_and_migrate(&mut first, dialect, product, migrations.postgres)
+                    .await
+                    .map_err(while_opening)?;
                 first.close().await?;
                 let pool = AnyPoolOptions::new()
                     .max_connections(POSTGRES_CONNECTIONS_MAX)
@@ -168,6 +171,18 @@ fn options(url: &str, dialect: Dialect) -> Result<AnyConnectOptions, StoreError>
     Ok(options.disable_statement_logging())
 }
 
+/// The writing connection of a database that is ours, migrated, with its log beside it.
+async fn sqlite_writer(
+    options: &AnyConnectOptions,
+    product: &'static str,
+    migrator: &'static Migrator,
+) -> Result<Connection, StoreError> {
+    let mut writer = sqlite_connection(options, SQLITE_BOTH).await?;
+    claim_and_migrate(&mut writer, Dialect::Sqlite, product, migrator).await?;
+    sqlx::raw_sql(SQLITE_JOURNAL).execute(&mut writer).await?;
+    Ok(writer)
+}
+
 async fn sqlite_connection(
     options: &AnyConnectOptions,
     settings: &'static str,
@@ -189,15 +204,9 @@ async fn claim_and_migrate(
     } else {
         "BEGIN"
     };
-    let mut tx = connection
-        .begin_with(begin)
-        .await
-        .map_err(|error| busy_is_locked(error.into()))?;
+    let mut tx = connection.begin_with(begin).await?;
     if dialect == Dialect::Postgres {
-        sqlx::raw_sql(POSTGRES_LOCK)
-            .execute(&mut *tx)
-            .await
-            .map_err(|error| busy_is_locked(error.into()))?;
+        sqlx::raw_sql(POSTGRES_LOCK).execute(&mut *tx).await?;
     }
     let tables = if dialect == Dialect::Sqlite {
         SQLITE_TABLES
@@ -225,10 +234,11 @@ async fn claim_and_migrate(
     Ok(tx.commit().await?)
 }
 
-/// While opening, a database that stays busy is held by another process.
-fn busy_is_locked(error: StoreError) -> StoreError {
+/// While opening, a database that stays busy is held by another process, and a file that is no database is somebody else's.
+fn while_opening(error: StoreError) -> StoreError {
     match error {
         StoreError::Unavailable(cause) if cause.is_held_by_another() => StoreError::Locked,
+        StoreError::Failed(cause) if cause.is_no_database() => StoreError::Foreign,
         other => other,
     }
 }
