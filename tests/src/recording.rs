@@ -27,8 +27,10 @@ pub const FOLDER: &str = "streams";
 pub const READ: &str = "read";
 /// How a file of what was written ends.
 pub const WRITTEN: &str = "written";
+/// A file beside the clock's that names the gateway's store; without it, SQLite in the data folder.
+pub const STORE: &str = "gateway.store";
 /// More than an operator would log, so that more is searched.
-const LOG: &str = "debug";
+pub const LOG: &str = "debug";
 
 /// What `role CLOCK-FILE gateway serve --data DIR --listen ADDRESS` asks for.
 #[derive(Debug)]
@@ -65,8 +67,11 @@ impl Serve {
         std::fs::create_dir_all(&streams)?;
         let shutdown = Shutdown::new();
         shutdown.on_signal()?;
+        let mut config = GatewayConfig::in_folder(&self.data);
+        if let Ok(store_url) = std::fs::read_to_string(self.clock_file.with_file_name(STORE)) {
+            config.store_url = store_url;
+        }
         let clock: Clock = kith_demo::clock::movable(self.clock_file);
-        let config = GatewayConfig::in_folder(&self.data);
         let gateway = Gateway::open(&config, clock, Rng::system()).await?;
         let listener = TcpListener::bind(&self.listen).await?;
         std::fs::write(self.data.join("address"), listener.local_addr()?.to_string())?;

@@ -263,6 +263,32 @@ async fn what_is_too_large_for_a_frame_ends_the_stream_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn a_frame_that_was_cut_or_is_none_ends_the_stream_and_nothing_else() {
+    let Three {
+        network,
+        mut gp,
+        peers,
+        ..
+    } = Three::join().await;
+    let slip = gp.slip(&peers);
+    let good = gp.submission(&peers, vec![gp.envelope(&peers, Referral, &slip)]);
+    let hello = v1::NodeHello {
+        version: 1,
+        node_time_ms: START_MS,
+        received: Vec::new(),
+    };
+    let encoded = |frame| v1::AttachRequest { frame: Some(frame) }.encode_to_vec();
+    let mut cut = encoded(Up::Submission(good.clone()));
+    cut.truncate(cut.len() - 7);
+    for bytes in [cut, b"a letter that nobody encoded".to_vec()] {
+        let frames = vec![encoded(Up::Hello(hello.clone())), bytes];
+        assert_eq!(raw::attach(gp.channel(), frames).await, Problem::Invalid);
+    }
+    assert_eq!(network.count("SELECT COUNT(*) AS n FROM taken").await, 0);
+    assert_eq!(gp.attach().await.submit(&good).await, [TAKEN]);
+}
+
+#[tokio::test]
 async fn a_submission_that_another_member_repeats_ends_that_members_stream() {
     let Three {
         network,
@@ -303,4 +329,73 @@ async fn what_the_recipient_refuses_its_sender_is_told_as_the_recipient_signed_i
     assert_eq!(network.count(WAITING).await, 0, "it does not come again");
     let next = gp.submission(&peers, vec![gp.envelope(&peers, Referral, &slip)]);
     assert_eq!(sending.submit(&next).await, [TAKEN]);
+}
+
+mod raw {
+    //! A stream whose frames are bytes of the story's choice.
+
+    use kith_proto::problem::Problem;
+    use kith_service::status::failure_of;
+    use prost::bytes::{Buf as _, BufMut as _};
+    use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+    use tonic::{Request, Status};
+
+    #[derive(Default)]
+    struct Bytes;
+
+    impl Codec for Bytes {
+        type Encode = Vec<u8>;
+        type Decode = ();
+        type Encoder = Self;
+        type Decoder = Self;
+
+        fn encoder(&mut self) -> Self {
+            Self
+        }
+
+        fn decoder(&mut self) -> Self {
+            Self
+        }
+    }
+
+    impl Encoder for Bytes {
+        type Item = Vec<u8>;
+        type Error = Status;
+
+        fn encode(&mut self, frame: Vec<u8>, out: &mut EncodeBuf<'_>) -> Result<(), Status> {
+            out.put_slice(&frame);
+            Ok(())
+        }
+    }
+
+    impl Decoder for Bytes {
+        type Item = ();
+        type Error = Status;
+
+        fn decode(&mut self, frame: &mut DecodeBuf<'_>) -> Result<Option<()>, Status> {
+            frame.advance(frame.remaining());
+            Ok(Some(()))
+        }
+    }
+
+    /// Sends frames and says with which problem the gateway ended the stream.
+    pub(super) async fn attach(channel: tonic::transport::Channel, frames: Vec<Vec<u8>>) -> Problem {
+        let mut client = tonic::client::Grpc::new(channel);
+        client.ready().await.unwrap();
+        // Open until the gateway ends it: a node that went away would be told nothing.
+        let frames = tokio_stream::StreamExt::chain(tokio_stream::iter(frames), tokio_stream::pending());
+        let path = "/kith.v1.RelayService/Attach".parse().unwrap();
+        let mut down = client
+            .streaming(Request::new(frames), path, Bytes)
+            .await
+            .unwrap()
+            .into_inner();
+        loop {
+            match down.message().await {
+                Ok(Some(())) => {}
+                Ok(None) => panic!("the stream ended without a status"),
+                Err(status) => return failure_of(&status).problem,
+            }
+        }
+    }
 }

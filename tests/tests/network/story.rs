@@ -4,8 +4,10 @@
 use kith_demo::cast::{self, ORGS, Person, said};
 use kith_demo::network::Network;
 use kith_demo::story;
+use kith_service::rng::Rng;
 use kith_tests::http2;
-use kith_tests::recording::{FOLDER, READ, WRITTEN};
+use kith_tests::recording::{FOLDER, READ, STORE, WRITTEN};
+use sqlx::Connection as _;
 use std::path::{Path, PathBuf};
 
 const PEOPLE: [Person; 7] = [
@@ -33,16 +35,75 @@ const PIECES: [&str; 9] = [
 #[tokio::test(flavor = "multi_thread")]
 async fn the_story_holds_and_the_gateway_learns_nobody() {
     let folder = tempfile::tempdir().unwrap();
+    let gateway_folder = tell_and_search(folder.path()).await;
+    let databases = files(&gateway_folder).into_iter();
+    let databases = databases.filter(|path| ends_with(path, "db"));
+    let held: Vec<u8> = databases.flat_map(|path| std::fs::read(path).unwrap()).collect();
+    for org in ORGS {
+        assert!(contains(&held, org.id), "no database was searched");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_story_holds_and_the_gateway_learns_nobody_on_postgresql_either() {
+    let folder = tempfile::tempdir().unwrap();
+    let store_url = new_database().await;
+    std::fs::write(folder.path().join(STORE), &store_url).unwrap();
+    tell_and_search(folder.path()).await;
+    let dump = dump(&store_url).await;
+    let digits = dump.to_lowercase();
+    let hex = |text: &str| data_encoding::HEXLOWER.encode(text.as_bytes());
+    for canary in canaries() {
+        assert!(!dump.contains(&canary), "{canary} stands in a table");
+        assert!(
+            !digits.contains(&hex(&canary)),
+            "{canary} stands in bytes of a table"
+        );
+    }
+    for org in ORGS {
+        let found = dump.contains(org.id) && digits.contains(&hex(org.id));
+        assert!(found, "no table was searched");
+    }
+}
+
+/// Tells the story in a folder and searches all that its processes left there and all that the gateway read and wrote.
+async fn tell_and_search(folder: &Path) -> PathBuf {
     let program = PathBuf::from(env!("CARGO_BIN_EXE_recording_role"));
-    let mut network = Network::start(program, folder.path(), &ORGS).await.unwrap();
+    let mut network = Network::start(program, folder, &ORGS).await.unwrap();
     story::tell(&mut network).await.unwrap();
     let gateway_folder = network.gateway_folder();
     network.stop().await.unwrap();
 
     let canaries = canaries();
-    search_files(&gateway_folder, &canaries);
-    search_logs(folder.path(), &canaries);
+    for path in files(&gateway_folder) {
+        assert_none(&std::fs::read(&path).unwrap(), &canaries, &path);
+    }
+    search_logs(folder, &canaries);
     search_streams(&gateway_folder.with_file_name(FOLDER), &canaries);
+    gateway_folder
+}
+
+/// A new database on the server that `KITH_TEST_POSTGRES` names.
+async fn new_database() -> String {
+    let server = std::env::var("KITH_TEST_POSTGRES")
+        .expect("KITH_TEST_POSTGRES must name a PostgreSQL server: a skipped database is untested");
+    let name = u64::from_be_bytes(Rng::system().bytes().unwrap());
+    let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE kith_story_{name:016x}"));
+    let mut connection = sqlx::PgConnection::connect(&server).await.unwrap();
+    sqlx::raw_sql(create).execute(&mut connection).await.unwrap();
+    let (host, _) = server.rsplit_once('/').unwrap();
+    format!("{host}/kith_story_{name:016x}")
+}
+
+/// Every column of every row of every table, bytes in hexadecimal digits.
+async fn dump(store_url: &str) -> String {
+    let mut connection = sqlx::PgConnection::connect(store_url).await.unwrap();
+    sqlx::raw_sql("SET xmlbinary TO hex")
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    let all = sqlx::query_scalar("SELECT CAST(schema_to_xml('public', TRUE, TRUE, '') AS TEXT)");
+    all.fetch_one(&mut connection).await.unwrap()
 }
 
 /// Every name, whole and in its words; every telephone number, as written and in one; everything that anybody says.
@@ -61,24 +122,6 @@ fn canaries() -> Vec<String> {
     let canaries: Vec<String> = texts.chain(phones).filter(|text| !text.is_empty()).collect();
     assert!(canaries.len() > 30, "{canaries:?}");
     canaries
-}
-
-/// Databases, keys and whatever else the gateway keeps.
-fn search_files(folder: &Path, canaries: &[String]) {
-    let files = files(folder);
-    let databases = files.iter().filter(|path| ends_with(path, "db"));
-    let held = databases.flat_map(|path| std::fs::read(path).unwrap());
-    let held: Vec<u8> = held.collect();
-    for org in ORGS {
-        assert!(
-            contains(&held, org.id),
-            "no database was searched, or {} has sent nothing",
-            org.id
-        );
-    }
-    for path in files {
-        assert_none(&std::fs::read(&path).unwrap(), canaries, &path);
-    }
 }
 
 /// The logs of the gateway and of every node.
