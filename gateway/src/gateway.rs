@@ -136,7 +136,7 @@ impl Gateway {
     /// Loads the keys, opens the store, and verifies every member.
     pub async fn open(config: &GatewayConfig, clock: Clock, rng: Rng) -> Result<Arc<Self>, OpenError> {
         let keys = GatewayKeys::load(&config.data_dir, clock.now_ms())?;
-        let store = store::open(&config.store_url).await?;
+        let store = store::open(&config.store_url, &keys.network).await?;
         Self::with_store(keys, store, clock, rng).await
     }
 

@@ -116,7 +116,9 @@ pub async fn open_store(config: &Config, me: &Membership, now_ms: i64) -> Result
         .store_url
         .clone()
         .unwrap_or_else(|| config.folder.database_url());
-    let mut opened = Store::open(&url, PRODUCT, MIGRATIONS).await?;
+    let name = me.address().to_string();
+    let owner = store::identity::owner(&name);
+    let mut opened = Store::open_of(&url, PRODUCT, owner, MIGRATIONS).await?;
     if config.store_blocking {
         opened = opened.blocking();
     }

@@ -175,6 +175,12 @@ mod stories {
             let other = Computer::of(organisation, network);
             std::fs::copy(other.database(), computer.database()).unwrap();
             computer.refuses(FOREIGN);
+            // Of an older version: it is not brought up to date before it is seen whose it is.
+            let older =
+                "DELETE FROM _sqlx_migrations WHERE version = (SELECT MAX(version) FROM _sqlx_migrations)";
+            run(&other.database(), older).await;
+            std::fs::copy(other.database(), computer.database()).unwrap();
+            computer.refuses(FOREIGN);
         }
         std::fs::write(computer.database(), own).unwrap();
         computer.accepts();

@@ -58,6 +58,22 @@ pub struct Migrations {
     pub postgres: &'static Migrator,
 }
 
+/// Whose database of a product it must be. Asked before its schema is touched, so that another's stays as it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Owner<'a> {
+    /// Gives one text, or no row while nobody has claimed the database; must run on every schema since the first.
+    pub find: &'static str,
+    /// What that text is in a database of ours.
+    pub name: &'a str,
+}
+
+/// What a database must say of itself.
+#[derive(Clone, Copy)]
+pub(crate) struct Claim<'a> {
+    pub(crate) product: &'static str,
+    pub(crate) owner: Option<Owner<'a>>,
+}
+
 /// Which of the two databases a store stands on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Dialect {
@@ -92,7 +108,7 @@ impl Dialect {
 impl Doors {
     pub(crate) async fn open(
         url: &str,
-        product: &'static str,
+        claim: Claim<'_>,
         migrations: Migrations,
     ) -> Result<Self, StoreError> {
         sqlx::any::install_default_drivers();
@@ -100,7 +116,7 @@ impl Doors {
         let options = options(url, dialect)?;
         match dialect {
             Dialect::Sqlite => {
-                let writer = sqlite_writer(&options, product, migrations.sqlite)
+                let writer = sqlite_writer(&options, claim, migrations.sqlite)
                     .await
                     .map_err(while_opening)?;
                 let mut readers = Vec::with_capacity(SQLITE_READERS);
@@ -116,7 +132,7 @@ impl Doors {
             }
             Dialect::Postgres => {
                 let mut first = options.connect().await?;
-                claim_and_migrate(&mut first, dialect, product, migrations.postgres)
+                claim_and_migrate(&mut first, dialect, claim, migrations.postgres)
                     .await
                     .map_err(while_opening)?;
                 first.close().await?;
@@ -174,11 +190,11 @@ fn options(url: &str, dialect: Dialect) -> Result<AnyConnectOptions, StoreError>
 /// The writing connection of a database that is ours, migrated, with its log beside it.
 async fn sqlite_writer(
     options: &AnyConnectOptions,
-    product: &'static str,
+    claim: Claim<'_>,
     migrator: &'static Migrator,
 ) -> Result<Connection, StoreError> {
     let mut writer = sqlite_connection(options, SQLITE_BOTH).await?;
-    claim_and_migrate(&mut writer, Dialect::Sqlite, product, migrator).await?;
+    claim_and_migrate(&mut writer, Dialect::Sqlite, claim, migrator).await?;
     sqlx::raw_sql(SQLITE_JOURNAL).execute(&mut writer).await?;
     Ok(writer)
 }
@@ -196,7 +212,7 @@ async fn sqlite_connection(
 async fn claim_and_migrate(
     connection: &mut Connection,
     dialect: Dialect,
-    product: &'static str,
+    claim: Claim<'_>,
     migrator: &'static Migrator,
 ) -> Result<(), StoreError> {
     let begin = if dialect == Dialect::Sqlite {
@@ -217,16 +233,23 @@ async fn claim_and_migrate(
     match (row.try_get::<i64, _>(0)?, row.try_get::<i64, _>(1)?) {
         (0, _) => {
             sqlx::query(CLAIM_TABLE).execute(&mut *tx).await?;
-            sqlx::query(CLAIM).bind(product).execute(&mut *tx).await?;
+            sqlx::query(CLAIM).bind(claim.product).execute(&mut *tx).await?;
         }
         (_, 0) => return Err(StoreError::Foreign),
         _ => {
-            let claim = sqlx::query(CLAIMED_BY)
+            let claimed_by = sqlx::query(CLAIMED_BY)
                 .fetch_optional(&mut *tx)
                 .await?
                 .ok_or(StoreError::Foreign)?;
-            if claim.try_get::<String, _>(0)? != product {
+            if claimed_by.try_get::<String, _>(0)? != claim.product {
                 return Err(StoreError::Foreign);
+            }
+            if let Some(owner) = claim.owner {
+                let found = sqlx::query(owner.find).fetch_optional(&mut *tx).await?;
+                let name = found.map(|row| row.try_get::<String, _>(0)).transpose()?;
+                if name.is_some_and(|name| name != owner.name) {
+                    return Err(StoreError::Foreign);
+                }
             }
         }
     }
