@@ -16,13 +16,14 @@ use kith_service::clock::Clock;
 use kith_service::rng::{RandomFailed, Rng};
 use kith_service::shutdown::{Shutdown, Unfinished};
 use kith_service::store::{Store, StoreError};
-use kith_service::tls::incoming::Accepted;
+use kith_service::tls::incoming::{Accepted, Peer};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_stream::Stream;
+use tonic::transport::server::Connected;
 
 /// Where a gateway keeps its keys and its rows.
 #[derive(Clone, Debug)]
@@ -135,7 +136,7 @@ impl Gateway {
     /// Loads the keys, opens the store, and verifies every member.
     pub async fn open(config: &GatewayConfig, clock: Clock, rng: Rng) -> Result<Arc<Self>, OpenError> {
         let keys = GatewayKeys::load(&config.data_dir, clock.now_ms())?;
-        let store = store::open(&config.store_url).await?;
+        let store = store::open(&config.store_url, &keys.network).await?;
         Self::with_store(keys, store, clock, rng).await
     }
 
@@ -200,6 +201,19 @@ where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let incoming = issuing::incoming(&gateway.keys, &gateway.clock, sockets)?;
+    serve_connections(gateway, incoming, shutdown).await
+}
+
+/// As [`serve`], on connections whose TLS has ended already and that know their [`Peer`]. Between the two, tests look at what
+/// is in clear; the binary has no way to.
+pub async fn serve_connections<C>(
+    gateway: Arc<Gateway>,
+    incoming: impl Stream<Item = io::Result<C>> + Send,
+    shutdown: Shutdown,
+) -> Result<(), ServeError>
+where
+    C: AsyncRead + AsyncWrite + Connected<ConnectInfo = Peer> + Unpin + Send + 'static,
+{
     shutdown.spawn(changes::poll(gateway.clone(), shutdown.clone()));
     shutdown.spawn(window::sweep(gateway.clone(), shutdown.clone()));
     shutdown.spawn(relay::close_with(gateway.clone(), shutdown.clone()));

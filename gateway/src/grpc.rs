@@ -14,10 +14,13 @@ use kith_proto::v1::stop_service_server::StopServiceServer;
 use kith_service::deadline::Deadlines;
 use kith_service::status::Failure;
 use kith_service::tls::identity::Identity;
-use kith_service::tls::incoming::{self, Incoming, Peer};
+use kith_service::tls::incoming::{self, Peer};
+use std::io;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio_stream::Stream;
+use tonic::transport::server::Connected;
 
 mod enrolment;
 mod relay;
@@ -38,13 +41,13 @@ const SERVICES: [&str; 4] = [
 ];
 
 /// Serves all services of the port, each with its size limit, under one deadline layer, until the wish to stop.
-pub(crate) async fn serve<IO>(
+pub(crate) async fn serve<C>(
     gateway: &Arc<Gateway>,
-    incoming: Incoming<IO>,
+    incoming: impl Stream<Item = io::Result<C>>,
     wish: impl Future<Output = ()>,
 ) -> Result<(), ServeError>
 where
-    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    C: AsyncRead + AsyncWrite + Connected<ConnectInfo = Peer> + Unpin + Send + 'static,
 {
     let anonymous = Arc::new(Anonymous::default());
     let enrolment = enrolment::Enrolment {

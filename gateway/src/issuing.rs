@@ -60,7 +60,7 @@ pub enum ServerTlsError {
 
 /// Ends TLS on every socket, with a fresh certificate of the gateway's own whose key lives in memory only. It lasts as long as
 /// the issuing certificate: whoever could misuse it longer could as well issue another. Callers may show a certificate of ours.
-pub(crate) fn incoming<IO>(
+pub fn incoming<IO>(
     keys: &GatewayKeys,
     clock: &Clock,
     sockets: impl Stream<Item = io::Result<Accepted<IO>>> + Send + 'static,

@@ -1,6 +1,7 @@
 //! The gateway's store: which product it is, its migrations, and one file of queries per noun.
 //! Use-cases call these functions inside one transaction each. No rule and no statement to a peer is made here.
 
+use kith_proto::id::NetworkName;
 use kith_service::store::{Migrations, Store, StoreError};
 use sqlx::SqlSafeStr as _;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
@@ -41,11 +42,11 @@ fn migration(text: &'static str) -> Migration {
     )
 }
 
-/// Opens the gateway's store at `sqlite:///path` or `postgres://…` and brings its schema up to date.
-pub async fn open(url: &str) -> Result<Store, StoreError> {
+/// Opens this network's store at `sqlite:///path` or `postgres://…` and brings its schema up to date.
+pub async fn open(url: &str, network: &NetworkName) -> Result<Store, StoreError> {
     let migrations = Migrations {
         sqlite: &SQLITE,
         postgres: &POSTGRES,
     };
-    Store::open(url, PRODUCT, migrations).await
+    Store::open_of(url, PRODUCT, network::owner(network), migrations).await
 }

@@ -15,6 +15,9 @@ mod network;
 #[path = "relay/node.rs"]
 mod node;
 #[cfg(test)]
+#[path = "relay/refusing.rs"]
+mod refusing;
+#[cfg(test)]
 #[path = "relay/stopping.rs"]
 mod stopping;
 #[cfg(test)]

@@ -36,10 +36,10 @@ pub enum JoinError {
     #[error(transparent)]
     Trust(#[from] TrustError),
     /// The folder belongs to a member already: choose another.
-    #[error("this data folder has already joined a network")]
+    #[error("this data folder has already joined a network, so nothing was changed; name another folder")]
     Joined,
     /// The folder was begun with another invite: choose another, or go on with that one.
-    #[error("this data folder was begun with another invite")]
+    #[error("this data folder was begun with another invite; go on with that one, or name another folder")]
     OtherInvite,
     /// The folder cannot be used.
     #[error(transparent)]

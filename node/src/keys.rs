@@ -42,7 +42,7 @@ pub enum KeysError {
     #[error("{0} in the data folder cannot be understood")]
     Malformed(&'static str),
     /// Another process uses the folder.
-    #[error("another process uses this data folder")]
+    #[error("another process uses this data folder, so nothing was changed; stop that one first")]
     InUse,
     /// No randomness: try again.
     #[error(transparent)]

@@ -109,6 +109,27 @@ impl OpenError {
     }
 }
 
+/// Opens the database of a data folder and brings its schema up to date; refuses that of another organisation or network
+/// ([`StoreError::Foreign`]). For the node itself, and for commands that work beside it.
+pub async fn open_store(config: &Config, me: &Membership, now_ms: i64) -> Result<Store, StoreError> {
+    let url = config
+        .store_url
+        .clone()
+        .unwrap_or_else(|| config.folder.database_url());
+    let name = me.address().to_string();
+    let owner = store::identity::owner(&name);
+    let mut opened = Store::open_of(&url, PRODUCT, owner, MIGRATIONS).await?;
+    if config.store_blocking {
+        opened = opened.blocking();
+    }
+    opened
+        .tx("claim", |mut tx| async move {
+            store::identity::claim(&mut tx, &me.network, &me.organisation, now_ms).await
+        })
+        .await?;
+    Ok(opened)
+}
+
 impl Node {
     /// Opens the node of a data folder: locks it, loads keys, brings the database up to date, refuses another
     /// organisation's ([`StoreError::Foreign`]), reads names into memory, starts the batch doors. Needs a tokio runtime.
@@ -118,18 +139,9 @@ impl Node {
         let issuer = membership.issuer.clone();
         let keys = Keys::load(&config.folder)?;
         let content = Content::load(&config.folder, rng.clone())?;
-        let url = config
-            .store_url
-            .clone()
-            .unwrap_or_else(|| config.folder.database_url());
-        let mut opened = Store::open(&url, PRODUCT, MIGRATIONS).await?;
-        if config.store_blocking {
-            opened = opened.blocking();
-        }
-        let mine = (&membership, clock.now_ms());
+        let opened = open_store(&config, &membership, clock.now_ms()).await?;
         let last_change = opened
-            .tx("claim", |mut tx| async move {
-                store::identity::claim(&mut tx, &mine.0.network, &mine.0.organisation, mine.1).await?;
+            .read("last change", |mut tx| async move {
                 store::counter::last_change(&mut tx).await
             })
             .await?;

@@ -18,6 +18,9 @@ mod peer;
 #[path = "link/receiving.rs"]
 mod receiving;
 #[cfg(test)]
+#[path = "link/refusing.rs"]
+mod refusing;
+#[cfg(test)]
 #[path = "link/sending.rs"]
 mod sending;
 #[cfg(test)]

@@ -5,8 +5,12 @@
 //! | `tests/*.rs` | stories over real processes: the demo's story, `kill -9`, the search for planted names |
 //! | `src/bin/bench.rs` | throughput of two nodes and a gateway |
 //! | `src/bin/role.rs` | the program that plays gateway and node in them |
+//! | `src/bin/recording_role.rs`, [`recording`] | the same, with a gateway that writes down what it reads and writes inside TLS |
+//! | [`http2`] | what such a recording carried |
 //! | [`measure`] | CPU time and memory of a process |
 //! | [`load`] | persons, grants and referrals in number |
 
+pub mod http2;
 pub mod load;
 pub mod measure;
+pub mod recording;

@@ -4,5 +4,8 @@
 #[path = "network/kill.rs"]
 mod kill;
 #[cfg(test)]
+#[path = "network/refusals.rs"]
+mod refusals;
+#[cfg(test)]
 #[path = "network/story.rs"]
 mod story;

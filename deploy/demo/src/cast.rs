@@ -70,6 +70,40 @@ pub const MOSQUE: Org = Org {
 /// Every organisation, in the order they join.
 pub const ORGS: [Org; 5] = [GP, SCHOOL, SETTLEMENT, PEERS, MOSQUE];
 
+/// What people say in the story, in free text. It may reach the organisations concerned and nobody else, so the network
+/// tests search for it in everything that the gateway reads, writes and keeps.
+pub mod said {
+    /// How a person says, in their own words, what they agreed to.
+    pub const UNDERSTOOD: &str = "They may know my name and what I asked for; I can stop it.";
+    /// Selam's wish.
+    pub const TEA: &str = "Company and tea on Tuesdays, with someone who speaks Tigrinya.";
+    /// What the circle writes back about her.
+    pub const CAME: &str = "She came on Tuesday and stayed until the lamps were lit.";
+    /// What the practice answers.
+    pub const GLAD: &str = "She told the nurse that she slept well after it.";
+    /// With what words the circle closes it.
+    pub const SETTLED: &str = "She comes every week now and pours the coffee herself.";
+    /// Yusuf's need.
+    pub const PARCEL: &str = "A food parcel each week until his first pay.";
+    /// Letesh's wish.
+    pub const CLASS: &str = "Somebody to go to the first English class with.";
+    /// Amal's wish.
+    pub const AMAL: &str = "Company on the long evenings.";
+    /// What Amal did not agree to share.
+    pub const HEALTH: &str = "Diabetes, tablets twice a day.";
+    /// Dawit's need.
+    pub const COAT: &str = "A winter coat.";
+    /// What Letesh asks of the practice.
+    pub const DOCTOR: &str =
+        "She has not seen a doctor since she arrived and would like to, with a woman interpreter.";
+    /// What Hamid's school asks.
+    pub const MEALS: &str = "Help for the family with the form for free school meals.";
+    /// All of it.
+    pub const ALL: [&str; 12] = [
+        UNDERSTOOD, TEA, CAME, GLAD, SETTLED, PARCEL, CLASS, AMAL, HEALTH, COAT, DOCTOR, MEALS,
+    ];
+}
+
 /// A synthetic person.
 #[derive(Clone, Copy, Debug)]
 pub struct Person {

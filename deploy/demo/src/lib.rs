@@ -7,6 +7,7 @@
 //! | [`process`] | the servers, each this program again |
 //! | [`network`] | the network as a whole |
 //! | [`client`] | one user's gRPC calls |
+//! | [`tampered`] | a node without the question of consent |
 //! | [`story`] | the referrals, step by step, each verified |
 
 use kith_service::rng::Rng;
@@ -19,6 +20,7 @@ pub mod clock;
 pub mod network;
 pub mod process;
 pub mod story;
+pub mod tampered;
 
 /// Runs one of the network's own commands with the demo's movable clock, when the command line asks for it:
 /// `role CLOCK-FILE gateway|node ARGUMENTS…`. The benchmark and the network tests start their processes so too.

@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use kith_node::grants::DEMO_REVIEWER;
 use kith_proto::v1;
 use kith_proto::words::{Category, Purpose};
+use kith_service::clock::Clock;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::net::TcpListener;
@@ -292,6 +293,11 @@ impl Network {
     /// The node of an organisation.
     pub fn node(&self, org: Org) -> Option<&Node> {
         self.nodes.get(org.id)
+    }
+
+    /// The clock that every process of the network follows.
+    pub fn clock(&self) -> Clock {
+        crate::clock::movable(self.folder.join(crate::clock::FILE))
     }
 
     /// The gateway's address, `host:port`.

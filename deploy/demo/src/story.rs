@@ -1,15 +1,16 @@
 //! The story the demo tells: seven referrals, each step printed as a plain sentence and its outcome verified.
 //! Called by `main` and by the network tests. Any step whose outcome is not as told is an error, never a warning.
 
+mod requests;
 mod steps;
 
-use crate::cast::{self, GP, MOSQUE, PEERS, SCHOOL, SETTLEMENT};
+use crate::cast::{self, GP, MOSQUE, PEERS, SCHOOL, SETTLEMENT, said};
 use crate::network::Network;
 use anyhow::ensure;
 use kith_proto::lifecycle::{Consent, Delivery, Move, Reason, State};
 use kith_proto::problem::Problem;
 use kith_proto::words::{Category, Purpose};
-use steps::{Ask, Teller};
+use steps::{Agreed, Ask, Teller};
 
 /// What the peer group is asked for: no health, no family, no address.
 const COMPANY: &[Category] = &[Category::Identity, Category::Communication, Category::Need];
@@ -35,7 +36,7 @@ async fn accepted_and_completed(tell: &mut Teller<'_>) -> anyhow::Result<()> {
         person: cast::SELAM,
         categories: COMPANY,
         purpose: Purpose::PeerSupport,
-        need: "Company and tea on Tuesdays, with someone who speaks Tigrinya.",
+        need: said::TEA,
     };
     let sent = tell.refer(ask).await?;
     tell.expect(
@@ -61,10 +62,15 @@ async fn accepted_and_completed(tell: &mut Teller<'_>) -> anyhow::Result<()> {
         tell.moves(PEERS, &sent, step, None).await?;
         tell.expect(GP, &sent, state, "the practice sees it").await?;
     }
-    tell.moves(PEERS, &sent, Move::Complete, Some(Reason::HelpGiven))
+    tell.writes(PEERS, GP, &sent, said::CAME).await?;
+    tell.writes(GP, PEERS, &sent, said::GLAD).await?;
+    let done = Some(Reason::HelpGiven);
+    tell.moves_saying(PEERS, &sent, (Move::Complete, done), said::SETTLED)
         .await?;
     tell.expect(GP, &sent, State::Completed, "the practice sees the outcome")
         .await?;
+    let words = tell.last_event(GP, &sent).await?.words;
+    ensure!(words == said::SETTLED, "the closing words did not arrive");
     Ok(())
 }
 
@@ -77,7 +83,7 @@ async fn declined_with_a_reason(tell: &mut Teller<'_>) -> anyhow::Result<()> {
             person: cast::YUSUF,
             categories: &[Category::Identity, Category::Need],
             purpose: Purpose::PracticalHelp,
-            need: "A food parcel each week until his first pay.",
+            need: said::PARCEL,
         })
         .await?;
     tell.expect(GP, &sent, State::Received, "the mosque's machine has it")
@@ -92,8 +98,8 @@ async fn declined_with_a_reason(tell: &mut Teller<'_>) -> anyhow::Result<()> {
         "the practice is told at once, and why",
     )
     .await?;
-    let reason = tell.last_reason(GP, &sent).await?;
-    ensure!(reason == Some(Reason::Full), "the reason did not arrive");
+    let reason = tell.last_event(GP, &sent).await?.reason;
+    ensure!(reason == Reason::Full.number(), "the reason did not arrive");
     Ok(())
 }
 
@@ -108,7 +114,7 @@ async fn waits_for_a_machine_that_is_off(tell: &mut Teller<'_>) -> anyhow::Resul
             person: cast::LETESH,
             categories: COMPANY,
             purpose: Purpose::PeerSupport,
-            need: "Somebody to go to the first English class with.",
+            need: said::CLASS,
         })
         .await?;
     tell.expect_delivery(SETTLEMENT, &sent, Delivery::Taken, "the gateway keeps it, sealed")
@@ -133,11 +139,10 @@ async fn refused_outside_the_consent(tell: &mut Teller<'_>) -> anyhow::Result<()
         person: cast::AMAL,
         categories: COMPANY,
         purpose: Purpose::PeerSupport,
-        need: "Company.",
+        need: said::AMAL,
     };
-    let refused = tell
-        .refer_with_health(ask, "Diabetes, tablets twice a day.")
-        .await?;
+    let agreed = tell.agree(ask).await?;
+    let refused = tell.refer_with_health(ask, &agreed, said::HEALTH).await?;
     ensure!(
         refused.problem == Problem::CategoryNotAllowed,
         "refused for another reason: {refused}"
@@ -146,7 +151,33 @@ async fn refused_outside_the_consent(tell: &mut Teller<'_>) -> anyhow::Result<()
         "The practice also tries to send health, which she did not agree to. Refused: “{}”",
         refused.sentence
     ))?;
-    tell.no_inbox_line_about(PEERS, GP, 1).await
+    tell.no_inbox_line_about(PEERS, GP, 1).await?;
+    refused_at_the_gate(tell, ask, &agreed).await
+}
+
+/// The same once more from a node whose own rules were taken out: the gateway holds the slip against the envelope by itself.
+async fn refused_at_the_gate(tell: &mut Teller<'_>, ask: Ask, agreed: &Agreed) -> anyhow::Result<()> {
+    tell.network.stop_node(GP).await?;
+    tell.say("The practice's node is switched off; a tampered one takes its place, with its keys and without its rules.")?;
+    let refused = tell.send_tampered(ask, agreed, said::HEALTH).await?;
+    ensure!(
+        refused.problem == Problem::CategoryNotAllowed && refused.categories == [Category::Health],
+        "refused for another reason: {refused:?}"
+    );
+    tell.say(&format!(
+        "Even a tampered node cannot: it seals and signs health all the same, and the gateway refuses over its own signature: “{}”",
+        refused.problem.sentence()
+    ))?;
+    tell.no_inbox_line_about(PEERS, GP, 1).await?;
+    tell.network.start_node(GP).await?;
+    tell.say("The practice's own node is switched on again and sends what she did agree to.")?;
+    let sent = tell.send(ask, agreed).await?;
+    tell.expect(GP, &sent, State::Received, "it goes on as if nothing had been")
+        .await?;
+    let content = tell.open(PEERS, &sent).await?;
+    ensure!(content.contains(said::AMAL), "the need did not arrive");
+    ensure!(!content.contains(said::HEALTH), "health arrived after all");
+    tell.inbox_holds(PEERS, GP, 2).await
 }
 
 async fn withdrawn_in_the_mailbox(tell: &mut Teller<'_>) -> anyhow::Result<()> {
@@ -160,7 +191,7 @@ async fn withdrawn_in_the_mailbox(tell: &mut Teller<'_>) -> anyhow::Result<()> {
             person: cast::DAWIT,
             categories: &[Category::Identity, Category::Need],
             purpose: Purpose::PracticalHelp,
-            need: "A winter coat.",
+            need: said::COAT,
         })
         .await?;
     tell.expect_delivery(SETTLEMENT, &sent, Delivery::Taken, "the gateway keeps it, sealed")
@@ -190,7 +221,7 @@ async fn the_peer_group_refers_to_the_gp(tell: &mut Teller<'_>) -> anyhow::Resul
                 Category::Need,
             ],
             purpose: Purpose::Care,
-            need: "She has not seen a doctor since she arrived and would like to, with a woman interpreter.",
+            need: said::DOCTOR,
         })
         .await?;
     let line = tell
@@ -218,7 +249,7 @@ async fn the_school_refers_to_the_settlement_service(tell: &mut Teller<'_>) -> a
             person: cast::HAMID,
             categories: &[Category::Identity, Category::Education, Category::Need],
             purpose: Purpose::Settlement,
-            need: "Help for the family with the form for free school meals.",
+            need: said::MEALS,
         })
         .await?;
     tell.expect(SCHOOL, &sent, State::Received, "Harbour Welcome's machine has it")

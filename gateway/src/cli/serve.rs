@@ -48,7 +48,10 @@ fn lock(data: &Path) -> anyhow::Result<File> {
     let file = File::create(&path).with_context(|| format!("cannot write {}", shown(&path)))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => anyhow::bail!("another process serves {} already", shown(data)),
+        Err(TryLockError::WouldBlock) => anyhow::bail!(
+            "another process serves {} already, so this one does not; stop that one first",
+            shown(data)
+        ),
         Err(TryLockError::Error(error)) => {
             Err(error).with_context(|| format!("cannot lock {}", shown(&path)))
         }

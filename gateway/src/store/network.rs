@@ -3,9 +3,19 @@
 
 use kith_proto::id::NetworkName;
 use kith_proto::sign::PublicKey;
-use kith_service::store::{StoreError, Tx, bytes, column, query};
+use kith_service::store::{Owner, StoreError, Tx, bytes, column, query};
 
 const TABLE: &str = "network";
+
+const OWNER: &str = "SELECT network FROM network WHERE id = 1";
+
+/// How a store is known to be that of this network, before its schema is touched.
+pub fn owner(network: &NetworkName) -> Owner<'_> {
+    Owner {
+        find: OWNER,
+        name: network.as_str(),
+    }
+}
 
 const READ: &str = "SELECT network, root_public_key FROM network WHERE id = 1";
 

@@ -8,9 +8,10 @@ use crate::join::{self, JoinError, Joining};
 use crate::keys::DataFolder;
 use crate::node::Config;
 use kith_proto::problem::Problem;
+use kith_proto::trust::TrustError;
 use kith_service::clock::Clock;
 use kith_service::rng::Rng;
-use kith_service::tls::dial::Dial;
+use kith_service::tls::dial::{Dial, DialError};
 use serde_json::json;
 
 /// With which token.
@@ -55,6 +56,31 @@ fn explained(error: JoinError) -> anyhow::Error {
             "This token was used before. Each token joins one computer once: ask the network's owner for a new one."
         ),
         JoinError::Refused(failure) => Refusal(*failure).into(),
+        JoinError::Trust(error) => anyhow::anyhow!(distrust(error)),
+        JoinError::Dial(DialError::Unreachable(_)) => anyhow::anyhow!(
+            "The network's gateway cannot be reached. See that this computer is on the internet, then try again; the token stays good."
+        ),
+        JoinError::Dial(DialError::Untrusted(_)) => anyhow::anyhow!(
+            "What answered is not the gateway of this token, so nothing was sent. Ask the network's owner for a new token."
+        ),
         other => other.into(),
+    }
+}
+
+/// Why a token is not believed, and what to do.
+const fn distrust(error: TrustError) -> &'static str {
+    match error {
+        TrustError::Expired => "This token has run out. Ask the network's owner for a new one.",
+        TrustError::Clock => {
+            "The clock of this computer does not fit the token. Set the right time, then try again."
+        }
+        TrustError::Library => "The token could not be checked just now. Try again.",
+        TrustError::Malformed
+        | TrustError::TooLarge
+        | TrustError::Forged
+        | TrustError::Foreign
+        | TrustError::Broken => {
+            "This token was not made by its network, so it is not used. Ask the network's owner for a new one."
+        }
     }
 }

@@ -58,19 +58,16 @@ impl Out {
     }
 }
 
-/// An error as a sentence. Errors of the program begin small and have no full stop; the innermost cause is left out where
-/// the outer one is already a whole sentence for people.
+/// An error as a sentence; its causes are left out. Errors of the program begin small and have no full stop.
 fn sentence(error: &anyhow::Error) -> String {
     let outer = error.to_string();
-    if outer.ends_with('.') || outer.contains(". ") || outer.ends_with('?') {
-        return outer;
-    }
     let mut letters = outer.chars();
     let first = letters
         .next()
         .map(|c| c.to_uppercase().to_string())
         .unwrap_or_default();
-    format!("{first}{}.", letters.as_str())
+    let stop = if outer.ends_with(['.', '?']) { "" } else { "." };
+    format!("{first}{}{stop}", letters.as_str())
 }
 
 /// A call that the node refused.

@@ -47,14 +47,14 @@ pub(crate) async fn run(
     rng: Rng,
 ) -> anyhow::Result<()> {
     match command {
-        StatementCommand::Show { language, store } => show(talk, &language, store).await,
+        StatementCommand::Show { language, store } => show(talk, &language, store, &clock).await,
         StatementCommand::Review {
             language,
             hash,
             by,
             store,
         } => {
-            let (membership, store) = talk.open_store(store).await?;
+            let (membership, store) = talk.open_store(store, &clock).await?;
             let new = NewReview {
                 language,
                 hash_begins: hash,
@@ -80,8 +80,8 @@ pub(crate) async fn run(
     }
 }
 
-async fn show(talk: &Talk, language: &str, store: Option<String>) -> anyhow::Result<()> {
-    let (membership, store) = talk.open_store(store).await?;
+async fn show(talk: &Talk, language: &str, store: Option<String>, clock: &Clock) -> anyhow::Result<()> {
+    let (membership, store) = talk.open_store(store, clock).await?;
     let found = grants::reviewed_statement(&store, &membership.network, "", language).await;
     store.close().await;
     let Some(text) = found? else {

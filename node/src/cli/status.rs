@@ -5,11 +5,10 @@
 use super::say::day;
 use super::talk::Talk;
 use crate::keys::{DataFolder, Membership};
-use crate::node::{MIGRATIONS, PRODUCT};
+use crate::node::{self, Config};
 use crate::status::{self, Status};
 use anyhow::Context as _;
 use kith_service::clock::Clock;
-use kith_service::store::Store;
 use serde_json::{Value, json};
 
 /// Most that this computer's clock may be off before it is said, in ms.
@@ -29,13 +28,15 @@ pub(crate) async fn run(talk: &Talk, arguments: StatusArguments, clock: Clock) -
     let me = Membership::load(&folder)
         .context("This folder has not joined a network yet. Use `kith-node join TOKEN --data DIR`.")?;
     let running = folder.lock().is_err();
-    let url = arguments.store.unwrap_or_else(|| folder.database_url());
-    let store = Store::open(&url, PRODUCT, MIGRATIONS)
-        .await
-        .context("The node's database cannot be opened.")?;
+    let config = Config {
+        folder,
+        store_url: arguments.store,
+        store_blocking: false,
+    };
+    let store = node::open_store(&config, &me, clock.now_ms()).await?;
     let status = status::read(&store).await;
     store.close().await;
-    let status = status.context("The node's database cannot be read.")?;
+    let status = status?;
     let sentences = sentences(&me, running, &status, clock.now_ms());
     talk.out()
         .say(&sentences.join("\n"), &as_json(&me, running, &status))

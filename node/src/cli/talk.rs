@@ -4,7 +4,7 @@
 
 use super::say::{self, Out, Refusal};
 use crate::keys::{DataFolder, Membership};
-use crate::node::{MIGRATIONS, PRODUCT};
+use crate::node::{self, Config};
 use anyhow::{Context as _, bail};
 use kith_proto::v1;
 use kith_proto::v1::consent_service_client::ConsentServiceClient;
@@ -102,17 +102,22 @@ impl Talk {
         Out { json: self.json }
     }
 
-    /// Opens the database of the data folder, or the one at `url`, beside a running node or without one.
-    pub(crate) async fn open_store(&self, url: Option<String>) -> anyhow::Result<(Membership, Store)> {
+    /// Opens the database of the data folder, or the one at `store_url`, beside a running node or without one.
+    pub(crate) async fn open_store(
+        &self,
+        store_url: Option<String>,
+        clock: &Clock,
+    ) -> anyhow::Result<(Membership, Store)> {
         let folder = DataFolder::at(self.data()?);
         let membership = Membership::load(&folder)
             .context("This folder has not joined a network yet. Use `kith-node join TOKEN --data DIR`.")?;
-        let url = url.unwrap_or_else(|| folder.database_url());
-        let store = Store::open(&url, PRODUCT, MIGRATIONS).await;
-        Ok((
-            membership,
-            store.context("The node's database cannot be opened.")?,
-        ))
+        let config = Config {
+            folder,
+            store_url,
+            store_blocking: false,
+        };
+        let store = node::open_store(&config, &membership, clock.now_ms()).await?;
+        Ok((membership, store))
     }
 
     async fn channel(&self) -> anyhow::Result<Channel> {

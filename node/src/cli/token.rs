@@ -47,7 +47,7 @@ pub(crate) async fn run(talk: &Talk, command: TokenCommand, clock: Clock, rng: R
     match command {
         TokenCommand::New { role, label, store } => {
             let roles = roles(&role)?;
-            let (_, store) = talk.open_store(store).await?;
+            let (_, store) = talk.open_store(store, &clock).await?;
             let made = tokens::make(&store, (&clock, &rng), roles, label).await?;
             store.close().await;
             let value = json!({ "token_id": hex(made.token_id.as_bytes()), "token": made.secret, "roles": roles.to_string() });
@@ -56,7 +56,7 @@ pub(crate) async fn run(talk: &Talk, command: TokenCommand, clock: Clock, rng: R
                 .remark("Keep it like a key: it is shown only now. Its holder signs in with KITH_TOKEN.")
         }
         TokenCommand::List { store } => {
-            let (_, store) = talk.open_store(store).await?;
+            let (_, store) = talk.open_store(store, &clock).await?;
             let listed = tokens::list(&store).await;
             store.close().await;
             for token in listed? {
@@ -66,7 +66,7 @@ pub(crate) async fn run(talk: &Talk, command: TokenCommand, clock: Clock, rng: R
         }
         TokenCommand::Revoke { token_id, store } => {
             let token_id = TokenId::try_from(id(&token_id)?.as_slice())?;
-            let (_, store) = talk.open_store(store).await?;
+            let (_, store) = talk.open_store(store, &clock).await?;
             let revoked = tokens::revoke(&store, (&clock, &rng), &token_id).await;
             store.close().await;
             if !revoked? {

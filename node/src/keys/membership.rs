@@ -2,7 +2,7 @@
 //! Never changed by anything that came over the wire without the root's signature.
 
 use data_encoding::HEXLOWER;
-use kith_proto::id::{NetworkName, OrgId};
+use kith_proto::id::{Address, NetworkName, OrgId};
 use kith_proto::sign::PublicKey;
 use kith_proto::v1;
 use kith_proto::words::OrganisationKind;
@@ -66,6 +66,14 @@ impl Membership {
                 signer: bytes(&file.issuer_signer)?,
             },
         })
+    }
+
+    /// The member's address in its network.
+    pub fn address(&self) -> Address {
+        Address {
+            org: self.organisation.clone(),
+            network: self.network.clone(),
+        }
     }
 
     /// Writes the membership, whole or not at all.

@@ -206,7 +206,8 @@ fn event(opened: &Opened, event: &v1::Event) -> Result<Event, Problem> {
         0 => None,
         number => Some(Reason::try_from(number).map_err(|_| invalid)?),
     };
-    must(is_event(mv) && event.words.len() <= FIELD_VALUE_BYTES_MAX)?;
+    must(is_event(mv))?;
+    fits(&event.words)?;
     must(event.happened_at_ms >= 0 && event.deadline_ms >= 0)?;
     let from_capturing = opened.head.from == opened.slip.from;
     must(from_capturing == (event.number == 0))?;
@@ -229,7 +230,8 @@ fn event(opened: &Opened, event: &v1::Event) -> Result<Event, Problem> {
 /// A message is kept as one, so that it can hold parts of one category only.
 fn message(message: &v1::ThreadMessage) -> Result<Content, Problem> {
     let id = MessageId::try_from(message.message_id.as_slice()).map_err(|_| Problem::Invalid)?;
-    must(message.words.len() <= FIELD_VALUE_BYTES_MAX && message.parts.len() <= 1)?;
+    fits(&message.words)?;
+    must(message.parts.len() <= 1)?;
     must(!message.words.is_empty() || !message.parts.is_empty())?;
     parts(&message.parts)?;
     let section = message
@@ -265,13 +267,22 @@ fn parts(parts: &[v1::Part]) -> Result<(), Problem> {
         let mut names: Vec<&str> = Vec::new();
         for field in &part.fields {
             must(is_field(category, &field.name) && !names.contains(&field.name.as_str()))?;
-            must(field.value.len() <= FIELD_VALUE_BYTES_MAX)?;
+            fits(&field.value)?;
             names.push(&field.name);
             bytes += field.value.len();
         }
     }
     // The sender may add parts to those of the person's record, each list within its limit.
     if bytes > 2 * PARTS_BYTES_MAX {
+        Err(Problem::TooLarge)
+    } else {
+        Ok(())
+    }
+}
+
+/// Free text within the limit that its own node held it to.
+fn fits(text: &str) -> Result<(), Problem> {
+    if text.len() > FIELD_VALUE_BYTES_MAX {
         Err(Problem::TooLarge)
     } else {
         Ok(())

@@ -2,10 +2,20 @@
 //! Never lets one organisation open another's data.
 
 use kith_proto::id::{NetworkName, OrgId};
-use kith_service::store::{StoreError, Tx, column, query};
+use kith_service::store::{Owner, StoreError, Tx, column, query};
 
 const FIND: &str = "SELECT network, organisation FROM identity WHERE id = 1";
 const CLAIM: &str = "INSERT INTO identity (id, network, organisation, created_at_ms) VALUES (1, $1, $2, $3)";
+
+const OWNER: &str = "SELECT organisation || '@' || network FROM identity WHERE id = 1";
+
+/// How a store is known to be that of the member with this address, before its schema is touched.
+pub const fn owner(address: &str) -> Owner<'_> {
+    Owner {
+        find: OWNER,
+        name: address,
+    }
+}
 
 /// Claims a new store, or checks that it is this organisation's; [`StoreError::Foreign`] when it is another's.
 pub async fn claim(

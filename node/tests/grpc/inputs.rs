@@ -75,60 +75,88 @@ async fn every_fault_of_a_record_is_named_at_once() {
 }
 
 #[tokio::test]
-async fn a_home_office_number_is_refused_with_its_field_wherever_text_goes() {
-    const NUMBER: &str = "Home Office reference A1234567/2";
+async fn a_visa_or_home_office_number_is_refused_with_its_field_wherever_text_goes() {
     let desk = Desk::open().await;
     let person_id = desk.person(Role::Referrer, "Selam").await;
-    let in_record = create(&desk, vec![part(Category::Practical, "housing", NUMBER)]).await;
-    let mut referral = desk.referral(&person_id, &[1; 16]);
-    referral.parts = vec![part(Category::Need, "summary", NUMBER)];
-    let in_referral = refused(
-        desk.referrals()
-            .send_referral(desk.by(Role::Referrer, referral))
-            .await,
-    );
-    for failure in [in_record, in_referral] {
-        assert_eq!(
-            (failure.problem, fields(&failure)),
-            (Problem::NumberRefused, vec!["parts[0].fields[0].value"])
-        );
-        assert!(
-            failure.fields[0].1.contains("Home Office reference"),
-            "{failure:?}"
-        );
-        assert!(!format!("{failure:?}").contains("A1234567"), "never said back");
+    let persons = async || {
+        let asked = desk.by(Role::Referrer, v1::ListPersonsRequest::default());
+        desk.persons().list_persons(asked).await.unwrap().into_inner()
+    };
+    let before = persons().await;
+    for (text, digits, named) in [
+        (
+            "Home Office reference A1234567/2",
+            "A1234567",
+            "Home Office reference",
+        ),
+        ("her visa number 012345678", "012345678", "visa number"),
+    ] {
+        let refusals = number_refusals(&desk, &person_id, text).await;
+        assert_eq!(refusals.len(), 7);
+        for (failure, field) in refusals {
+            assert_eq!(
+                (failure.problem, fields(&failure)),
+                (Problem::NumberRefused, vec![field])
+            );
+            assert!(failure.fields[0].1.contains(named), "{failure:?}");
+            assert!(!format!("{failure:?}").contains(digits), "never said back");
+        }
     }
-    let mut grant = desk.grant_asked(&person_id).await;
-    grant.capture.as_mut().unwrap().understood = NUMBER.into();
-    let in_capture = refused(desk.consent().record_grant(desk.by(Role::Referrer, grant)).await);
-    assert_eq!(
-        (in_capture.problem, fields(&in_capture)),
-        (Problem::NumberRefused, vec!["capture.understood"])
-    );
-    let words = v1::SendMessageRequest {
+    assert_eq!(persons().await, before, "nothing was kept");
+    let grant_id = desk.grant(Role::Referrer, &person_id).await;
+    let good = desk.referral(&person_id, &grant_id);
+    let sent = desk
+        .referrals()
+        .send_referral(desk.by(Role::Referrer, good))
+        .await;
+    assert!(sent.is_ok(), "the next good input goes through: {sent:?}");
+    desk.close().await;
+}
+
+/// Tries this text in every field that people write freely; each refusal with the field that must be named.
+async fn number_refusals(desk: &Desk, person_id: &[u8], text: &str) -> Vec<(Failure, &'static str)> {
+    let by = Role::Referrer;
+    let mut found = Vec::new();
+    let in_record = create(desk, vec![part(Category::Practical, "housing", text)]).await;
+    found.push((in_record, "parts[0].fields[0].value"));
+    let mut referral = desk.referral(person_id, &[1; 16]);
+    referral.parts = vec![part(Category::Need, "summary", text)];
+    let sent = desk.referrals().send_referral(desk.by(by, referral)).await;
+    found.push((refused(sent), "parts[0].fields[0].value"));
+    let mut grant = desk.grant_asked(person_id).await;
+    grant.capture.as_mut().unwrap().understood = text.into();
+    let granted = desk.consent().record_grant(desk.by(by, grant)).await;
+    found.push((refused(granted), "capture.understood"));
+    let message = v1::SendMessageRequest {
         request_id: desk.request_id(),
         thread_id: vec![1; 16],
-        words: NUMBER.into(),
+        words: text.into(),
     };
-    let in_words = refused(
-        desk.referrals()
-            .send_message(desk.by(Role::Referrer, words))
-            .await,
-    );
-    assert_eq!(
-        (in_words.problem, fields(&in_words)),
-        (Problem::NumberRefused, vec!["words"])
-    );
-    let reason = v1::GetPersonRequest {
-        person_id,
-        opening_reason: NUMBER.into(),
+    let said = desk.referrals().send_message(desk.by(by, message)).await;
+    found.push((refused(said), "words"));
+    let step = v1::MoveReferralRequest {
+        request_id: desk.request_id(),
+        thread_id: vec![1; 16],
+        r#move: v1::ReferralMove::Cancel.into(),
+        words: text.into(),
+        ..Default::default()
     };
-    let in_reason = refused(desk.persons().get_person(desk.by(Role::Referrer, reason)).await);
-    assert_eq!(
-        (in_reason.problem, fields(&in_reason)),
-        (Problem::NumberRefused, vec!["opening_reason"])
-    );
-    desk.close().await;
+    let moved = desk.referrals().move_referral(desk.by(by, step)).await;
+    found.push((refused(moved), "words"));
+    let opening = v1::GetPersonRequest {
+        person_id: person_id.to_vec(),
+        opening_reason: text.into(),
+    };
+    let opened = desk.persons().get_person(desk.by(by, opening)).await;
+    found.push((refused(opened), "opening_reason"));
+    let opening = v1::GetReferralRequest {
+        thread_id: vec![1; 16],
+        code: String::new(),
+        opening_reason: text.into(),
+    };
+    let opened = desk.referrals().get_referral(desk.by(by, opening)).await;
+    found.push((refused(opened), "opening_reason"));
+    found
 }
 
 #[tokio::test]

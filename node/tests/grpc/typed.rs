@@ -265,7 +265,10 @@ async fn the_members_are_listed_and_the_folders_own_commands_work_beside_the_run
     let second = typed(&desk, Role::Admin, &format!("serve --data {data}")).await;
     assert_eq!(
         (second.code, second.err.trim()),
-        (1, "Another process uses this data folder.")
+        (
+            1,
+            "Another process uses this data folder, so nothing was changed; stop that one first."
+        )
     );
     let open = typed(
         &desk,

@@ -151,16 +151,29 @@ impl Peer {
 
     /// Seals whatever it is told to, as an honest program never would.
     pub(crate) fn seal_anything(&self, head: &v1::Head, body: Body) -> v1::Envelope {
+        self.seal_about(PERSON, head, body)
+    }
+
+    /// As [`Peer::seal_anything`], about a person of the story's choice.
+    pub(crate) fn seal_about(&self, person_id: [u8; 16], head: &v1::Head, body: Body) -> v1::Envelope {
         let head = head.encode_to_vec();
-        let padded = seal::pad(&self.body(body).encode_to_vec()).unwrap();
+        let body = v1::Body {
+            person_id: person_id.to_vec(),
+            ..self.body(body)
+        };
+        let padded = seal::pad(&body.encode_to_vec()).unwrap();
         let info = [b"kith/v1/envelope".as_slice(), NETWORK.as_bytes()].concat();
         let sealed = seal::seal(&self.to_key, &info, &head, &padded, &random()).unwrap();
-        let mut envelope = v1::Envelope {
+        self.sign(v1::Envelope {
             head: head.into(),
             enc: sealed.enc.into(),
             ciphertext: sealed.ciphertext.into(),
             signature: Vec::new().into(),
-        };
+        })
+    }
+
+    /// Signs an envelope as it stands.
+    pub(crate) fn sign(&self, mut envelope: v1::Envelope) -> v1::Envelope {
         let length = (envelope.enc.len() + envelope.ciphertext.len()) as u64;
         let line = [
             sha256(&[&envelope.head]).as_slice(),

@@ -67,7 +67,7 @@ fn envelope_of(item: &v1::Delivered, place: usize) -> v1::Envelope {
 }
 
 /// One bad envelope between two good ones: it is refused with this problem, shown nowhere, and holds nothing up.
-async fn refused(problem: Problem, make: impl Fn(&Story, &Peer) -> v1::Envelope) {
+pub(crate) async fn refused(problem: Problem, make: impl Fn(&Story, &Peer) -> v1::Envelope) {
     let mut story = Story::begin().await;
     let peer = story.peer("riverside-gp");
     let slip = peer.slip();

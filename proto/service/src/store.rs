@@ -27,11 +27,11 @@ use std::sync::Arc;
 pub use batch::{BATCH_QUEUE_MAX, Batch, BatchAnswers, Rows};
 pub use error::{Cause, StoreError};
 pub use insert::{InList, Insert, WithRows};
-pub use open::Migrations;
+pub use open::{Migrations, Owner};
 pub use row::{bytes, column};
 pub use tx::{Query, Row, TX_ATTEMPTS, Tx};
 
-use open::Doors;
+use open::{Claim, Doors};
 use tx::{Door, End, Open};
 
 /// The database of every statement: whichever of the two the URL named.
@@ -61,7 +61,26 @@ impl Store {
     /// tables of nobody's, `Locked` when another process holds it for seconds, `Unavailable` when it cannot be reached,
     /// `Failed` for a URL that cannot be read or a migration that does not run.
     pub async fn open(url: &str, product: &'static str, migrations: Migrations) -> Result<Self, StoreError> {
-        let doors = Arc::new(Doors::open(url, product, migrations).await?);
+        let claim = Claim { product, owner: None };
+        Self::open_claimed(url, claim, migrations).await
+    }
+
+    /// As [`open`](Self::open), and `Foreign` for the database of another owner, whose schema is then left as it is.
+    pub async fn open_of(
+        url: &str,
+        product: &'static str,
+        owner: Owner<'_>,
+        migrations: Migrations,
+    ) -> Result<Self, StoreError> {
+        let claim = Claim {
+            product,
+            owner: Some(owner),
+        };
+        Self::open_claimed(url, claim, migrations).await
+    }
+
+    async fn open_claimed(url: &str, claim: Claim<'_>, migrations: Migrations) -> Result<Self, StoreError> {
+        let doors = Arc::new(Doors::open(url, claim, migrations).await?);
         Ok(Self {
             doors,
             blocking: false,

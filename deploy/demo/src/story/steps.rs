@@ -1,12 +1,14 @@
 //! The steps of the story as verbs: refer, move, open, withdraw, expect. Used by `story` alone.
 //! Each makes real calls on a real node and returns an error when the outcome is not the one told.
 
+use super::requests::{listed, part, plain, record, send, with_health};
 use crate::cast::{Org, Person};
-use crate::client::{Client, Refused};
+use crate::client::Refused;
 use crate::network::Network;
+use crate::tampered::{self, Overreach};
 use anyhow::{Context as _, bail, ensure};
 use kith_proto::lifecycle::{Delivery, Move, Reason, State};
-use kith_proto::v1::{self, send_referrals_response::Outcome};
+use kith_proto::v1;
 use kith_proto::words::{Category, Purpose};
 use std::io::Write as _;
 
@@ -20,6 +22,13 @@ pub(super) struct Ask {
     pub(super) categories: &'static [Category],
     pub(super) purpose: Purpose,
     pub(super) need: &'static str,
+}
+
+/// A person and what they agreed to, as recorded.
+#[derive(Clone, Debug)]
+pub(super) struct Agreed {
+    pub(super) person_id: Vec<u8>,
+    pub(super) grant_id: Vec<u8>,
 }
 
 /// A referral that was sent.
@@ -56,16 +65,28 @@ impl<'a> Teller<'a> {
 
     /// Records the person and their consent, and sends the referral.
     pub(super) async fn refer(&mut self, ask: Ask) -> anyhow::Result<Sent> {
+        let agreed = self.agree(ask).await?;
+        self.send(ask, &agreed).await
+    }
+
+    /// Records the person and their consent.
+    pub(super) async fn agree(&mut self, ask: Ask) -> anyhow::Result<Agreed> {
         let mut client = self.network.client(ask.from).await?;
-        let (person_id, grant_id) = record(&mut client, ask).await?;
+        let agreed = record(&mut client, ask).await?;
         self.say(&format!(
             "{} records a person and what they agree to share with {}: {}.",
             ask.from.name,
             ask.to.name,
             listed(ask.categories)
         ))?;
+        Ok(agreed)
+    }
+
+    /// Sends the referral that was agreed to.
+    pub(super) async fn send(&mut self, ask: Ask, agreed: &Agreed) -> anyhow::Result<Sent> {
+        let mut client = self.network.client(ask.from).await?;
         let need = part(Category::Need, &[("in_their_words", ask.need)]);
-        let sent = match send(&mut client, ask, (&person_id, &grant_id), vec![need]).await? {
+        let sent = match send(&mut client, ask, agreed, vec![need]).await? {
             Ok(sent) => sent,
             Err(refused) => bail!("the referral was refused: {refused}"),
         };
@@ -76,22 +97,40 @@ impl<'a> Teller<'a> {
         Ok(Sent {
             thread_id: sent.thread_id,
             code: sent.code,
-            grant_id,
+            grant_id: agreed.grant_id.clone(),
         })
     }
 
     /// Tries to send health beside what the person agreed to, and returns the refusal.
-    pub(super) async fn refer_with_health(&mut self, ask: Ask, health: &str) -> anyhow::Result<Refused> {
+    pub(super) async fn refer_with_health(
+        &mut self,
+        ask: Ask,
+        agreed: &Agreed,
+        health: &str,
+    ) -> anyhow::Result<Refused> {
         let mut client = self.network.client(ask.from).await?;
-        let (person_id, grant_id) = record(&mut client, ask).await?;
-        let parts = vec![
-            part(Category::Need, &[("in_their_words", ask.need)]),
-            part(Category::Health, &[("summary", health)]),
-        ];
-        match send(&mut client, ask, (&person_id, &grant_id), parts).await? {
+        match send(&mut client, ask, agreed, with_health(ask, health)).await? {
             Ok(_) => bail!("health was sent without consent"),
             Err(refused) => Ok(refused),
         }
+    }
+
+    /// Does the same from a tampered node in the sender's place, and returns what the gateway signed.
+    pub(super) async fn send_tampered(
+        &mut self,
+        ask: Ask,
+        agreed: &Agreed,
+        health: &str,
+    ) -> anyhow::Result<tampered::Refusal> {
+        let node = self.network.node(ask.from).context("no such organisation")?;
+        let overreach = Overreach {
+            to: ask.to.id,
+            person_id: &agreed.person_id,
+            grant_id: &agreed.grant_id,
+            purpose: ask.purpose,
+            parts: with_health(ask, health),
+        };
+        tampered::send(&node.data_dir, self.network.clock(), &overreach).await
     }
 
     /// Makes a lifecycle move at an organisation.
@@ -102,13 +141,24 @@ impl<'a> Teller<'a> {
         step: Move,
         reason: Option<Reason>,
     ) -> anyhow::Result<()> {
+        self.moves_saying(org, sent, (step, reason), "").await
+    }
+
+    /// Makes a lifecycle move with words.
+    pub(super) async fn moves_saying(
+        &mut self,
+        org: Org,
+        sent: &Sent,
+        (step, reason): (Move, Option<Reason>),
+        words: &str,
+    ) -> anyhow::Result<()> {
         let mut client = self.network.client(org).await?;
         let request = v1::MoveReferralRequest {
             request_id: client.request_id()?,
             thread_id: sent.thread_id.clone(),
             r#move: step.number(),
             reason: reason.map(Reason::number).unwrap_or_default(),
-            words: String::new(),
+            words: words.to_owned(),
         };
         let moved = client
             .referrals
@@ -125,6 +175,36 @@ impl<'a> Teller<'a> {
             ""
         };
         self.say(&format!("{}: {}{why}{waits}.", org.name, plain(step.as_str())))
+    }
+
+    /// Writes words on a referral and waits until the other side reads them.
+    pub(super) async fn writes(
+        &mut self,
+        org: Org,
+        reader: Org,
+        sent: &Sent,
+        words: &str,
+    ) -> anyhow::Result<()> {
+        let mut client = self.network.client(org).await?;
+        let request = v1::SendMessageRequest {
+            request_id: client.request_id()?,
+            thread_id: sent.thread_id.clone(),
+            words: words.to_owned(),
+        };
+        client
+            .referrals
+            .send_message(request)
+            .await
+            .map_err(Refused::from)?;
+        let mut look = tokio::time::interval(std::time::Duration::from_millis(100));
+        for _ in 0..200 {
+            look.tick().await;
+            let thread = self.thread(reader, sent).await?;
+            if thread.messages.iter().any(|message| message.words == words) {
+                return self.say(&format!("{} writes to {}, who reads it.", org.name, reader.name));
+            }
+        }
+        bail!("the words of {} did not arrive", org.name)
     }
 
     /// Waits until an organisation's copy is in this state.
@@ -173,11 +253,14 @@ impl<'a> Teller<'a> {
         Ok(fields.map(|field| field.value + "\n").collect())
     }
 
-    /// The reason of the last event of a thread.
-    pub(super) async fn last_reason(&mut self, org: Org, sent: &Sent) -> anyhow::Result<Option<Reason>> {
+    /// The last event of a thread.
+    pub(super) async fn last_event(&mut self, org: Org, sent: &Sent) -> anyhow::Result<v1::Event> {
         let thread = self.thread(org, sent).await?;
-        let last = thread.events.last().context("the thread has no events")?;
-        Ok(Reason::try_from(last.reason).ok())
+        thread
+            .events
+            .into_iter()
+            .last()
+            .context("the thread has no events")
     }
 
     async fn thread(&mut self, org: Org, sent: &Sent) -> anyhow::Result<v1::Thread> {
@@ -242,13 +325,19 @@ impl<'a> Teller<'a> {
         bail!("no proof of erasure came back")
     }
 
-    /// Checks that an organisation's inbox holds exactly so many readable threads from a sender.
+    /// Checks and says that an organisation's inbox still holds exactly so many readable threads from a sender.
     pub(super) async fn no_inbox_line_about(
         &mut self,
         org: Org,
         from: Org,
         readable: usize,
     ) -> anyhow::Result<()> {
+        self.inbox_holds(org, from, readable).await?;
+        self.say(&format!("{}'s inbox shows nothing of it.", org.name))
+    }
+
+    /// Checks that an organisation's inbox holds exactly so many readable threads from a sender.
+    pub(super) async fn inbox_holds(&mut self, org: Org, from: Org, readable: usize) -> anyhow::Result<()> {
         let mut client = self.network.client(org).await?;
         let request = v1::ListReferralsRequest {
             side: v1::Side::Inbox.into(),
@@ -271,144 +360,6 @@ impl<'a> Teller<'a> {
             org.name,
             from.name
         );
-        self.say(&format!("{}'s inbox shows nothing of it.", org.name))
+        Ok(())
     }
-}
-
-/// Records person and consent; returns their ids.
-async fn record(client: &mut Client, ask: Ask) -> anyhow::Result<(Vec<u8>, Vec<u8>)> {
-    let person = ask.person;
-    let request = v1::CreatePersonRequest {
-        request_id: client.request_id()?,
-        parts: known_of(person),
-    };
-    let created = client.persons.create_person(request).await;
-    let person_id = created.map_err(Refused::from)?.into_inner().person_id;
-    let statement = v1::GetStatementRequest {
-        statement_id: String::new(),
-        language: "en".to_owned(),
-    };
-    let statement = client
-        .consent
-        .get_statement(statement)
-        .await
-        .map_err(Refused::from)?
-        .into_inner();
-    let statement = statement.statement.context("no statement")?;
-    let request = v1::RecordGrantRequest {
-        request_id: client.request_id()?,
-        person_id: person_id.clone(),
-        capture: Some(v1::Capture {
-            given_by: v1::GivenBy::Person.into(),
-            given_how: v1::GivenHow::InPerson.into(),
-            language: person.language.to_owned(),
-            interpreter: v1::Interpreter::Professional.into(),
-            read_aloud: true,
-            understood: "They may know my name and what I asked for; I can stop it.".to_owned(),
-            statement_id: statement.statement_id,
-            statement_language: statement.language,
-            text_hash: statement.text_hash,
-        }),
-        allowed: vec![v1::Allowed {
-            recipient: ask.to.id.to_owned(),
-            categories: ask.categories.iter().map(|category| category.number()).collect(),
-            purposes: vec![ask.purpose.number()],
-            progress: true,
-        }],
-        lawful_basis: v1::LawfulBasis::Consent.into(),
-        expires_at_ms: 0,
-    };
-    let granted = client
-        .consent
-        .record_grant(request)
-        .await
-        .map_err(Refused::from)?
-        .into_inner();
-    Ok((person_id, granted.grant_id))
-}
-
-/// Sends one referral over the bulk stream and returns its answer.
-async fn send(
-    client: &mut Client,
-    ask: Ask,
-    (person_id, grant_id): (&[u8], &[u8]),
-    parts: Vec<v1::Part>,
-) -> anyhow::Result<Result<v1::SendReferralResponse, Refused>> {
-    let own = [Category::Identity, Category::Contact, Category::Communication];
-    let along = own.iter().filter(|category| ask.categories.contains(category));
-    let referral = v1::SendReferralRequest {
-        request_id: client.request_id()?,
-        person_id: person_id.to_vec(),
-        grant_id: grant_id.to_vec(),
-        recipient: ask.to.id.to_owned(),
-        purpose: ask.purpose.number(),
-        parts,
-        categories: along.map(|category| category.number()).collect(),
-        answer_by_ms: 0,
-    };
-    let requests = tokio_stream::iter([v1::SendReferralsRequest {
-        referral: Some(referral),
-    }]);
-    let mut answers = client
-        .referrals
-        .send_referrals(requests)
-        .await
-        .map_err(Refused::from)?
-        .into_inner();
-    let answer = answers
-        .message()
-        .await
-        .map_err(Refused::from)?
-        .context("no answer")?;
-    match answer.outcome.context("an empty answer")? {
-        Outcome::Sent(sent) => Ok(Ok(sent)),
-        Outcome::Refused(refused) => Ok(Err(Refused {
-            problem: refused.problem.try_into()?,
-            sentence: refused.sentence,
-            fields: refused
-                .fields
-                .into_iter()
-                .map(|f| (f.field, f.sentence))
-                .collect(),
-        })),
-    }
-}
-
-fn part(category: Category, fields: &[(&str, &str)]) -> v1::Part {
-    let fields = fields.iter().map(|(name, value)| v1::Field {
-        name: (*name).to_owned(),
-        value: (*value).to_owned(),
-    });
-    v1::Part {
-        category: category.number(),
-        fields: fields.collect(),
-    }
-}
-
-fn listed(categories: &[Category]) -> String {
-    let words: Vec<&str> = categories.iter().map(|category| category.as_str()).collect();
-    words.join(", ")
-}
-
-fn plain(word: &str) -> String {
-    word.replace('_', " ")
-}
-
-/// What an organisation knows of a person, without what is empty.
-fn known_of(person: Person) -> Vec<v1::Part> {
-    let parts = [
-        (Category::Identity, "preferred_name", person.name),
-        (Category::Identity, "birth_date", person.born),
-        (Category::Communication, "languages", person.language),
-        (Category::Contact, "safe_phone", person.phone),
-    ];
-    let mut known: Vec<v1::Part> = Vec::new();
-    for (category, name, value) in parts.into_iter().filter(|(_, _, value)| !value.is_empty()) {
-        let mut new = part(category, &[(name, value)]);
-        match known.iter_mut().find(|part| part.category == new.category) {
-            Some(part) => part.fields.append(&mut new.fields),
-            None => known.push(new),
-        }
-    }
-    known
 }

@@ -15,13 +15,19 @@ pub enum StoreError {
     #[error("the database is busy or out of reach ({0})")]
     Unavailable(Cause),
     /// The database was written by a newer or an altered version of this program; install that version.
-    #[error("the database was written by a newer version of this program")]
+    #[error(
+        "the database was written by a newer version of this program, so nothing was changed; install that version"
+    )]
     Newer,
-    /// The database belongs to another product, or to no Kith program at all; correct the URL.
-    #[error("the database belongs to another product")]
+    /// The database belongs to another organisation, network or product, or to no Kith program at all; correct the path or URL.
+    #[error(
+        "the database belongs to another organisation, network or program, so nothing was changed; name the one that is yours"
+    )]
     Foreign,
     /// Another process holds the database while this one wants to open it.
-    #[error("another process holds the database")]
+    #[error(
+        "another process holds the database, so nothing was changed; stop it or wait for it, then try again"
+    )]
     Locked,
     /// A stored row breaks an invariant: a fault in this program, or a hand in the database.
     #[error("a row of {table} cannot be read: column {column}")]
@@ -141,6 +147,11 @@ impl Cause {
             code: code.map(String::into_boxed_str),
             text,
         }
+    }
+
+    /// Whether the file holds something else than a database: SQLite's NOTADB (26).
+    pub(crate) fn is_no_database(&self) -> bool {
+        self.code.as_deref().and_then(sqlite_primary) == Some(26)
     }
 
     /// Whether another process or transaction held what was wanted, PostgreSQL's 55P03 (lock timeout) included.

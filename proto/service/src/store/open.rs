@@ -25,12 +25,14 @@ const RERUN_PAUSE: Duration = Duration::from_millis(20);
 /// Prepared statements kept per PostgreSQL connection: each multi-row statement has up to ten texts.
 const STATEMENTS_KEPT: u32 = 2_000;
 
-/// Set on every SQLite connection. The busy timeout is sqlx's own 5 s, written out; 64 MiB of log file are kept
-/// (overwriting is faster than growing);
+/// Set on every SQLite connection; none of it is kept in the file. The busy timeout is sqlx's own 5 s, written out; 64 MiB
+/// of log file are kept (overwriting is faster than growing);
 /// a checkpoint is made each 4,000 pages (16 MiB); each connection caches 16 MiB of pages.
-const SQLITE_BOTH: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; \
-     PRAGMA busy_timeout = 5000; PRAGMA journal_size_limit = 67108864; PRAGMA wal_autocheckpoint = 4000; \
+const SQLITE_BOTH: &str = "PRAGMA busy_timeout = 5000; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; \
+     PRAGMA journal_size_limit = 67108864; PRAGMA wal_autocheckpoint = 4000; \
      PRAGMA cache_size = -16384; PRAGMA temp_store = MEMORY";
+/// Kept in the file itself, so set only once it is known to be ours and not newer than this program.
+const SQLITE_JOURNAL: &str = "PRAGMA journal_mode = WAL";
 /// Set on the reading connections of SQLite: a write through them is refused.
 const SQLITE_READ_ONLY: &str = "PRAGMA query_only = ON";
 
@@ -54,6 +56,22 @@ pub struct Migrations {
     pub sqlite: &'static Migrator,
     /// For PostgreSQL.
     pub postgres: &'static Migrator,
+}
+
+/// Whose database of a product it must be. Asked before its schema is touched, so that another's stays as it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Owner<'a> {
+    /// Gives one text, or no row while nobody has claimed the database; must run on every schema since the first.
+    pub find: &'static str,
+    /// What that text is in a database of ours.
+    pub name: &'a str,
+}
+
+/// What a database must say of itself.
+#[derive(Clone, Copy)]
+pub(crate) struct Claim<'a> {
+    pub(crate) product: &'static str,
+    pub(crate) owner: Option<Owner<'a>>,
 }
 
 /// Which of the two databases a store stands on.
@@ -90,7 +108,7 @@ impl Dialect {
 impl Doors {
     pub(crate) async fn open(
         url: &str,
-        product: &'static str,
+        claim: Claim<'_>,
         migrations: Migrations,
     ) -> Result<Self, StoreError> {
         sqlx::any::install_default_drivers();
@@ -98,10 +116,9 @@ impl Doors {
         let options = options(url, dialect)?;
         match dialect {
             Dialect::Sqlite => {
-                let mut writer = sqlite_connection(&options, SQLITE_BOTH)
+                let writer = sqlite_writer(&options, claim, migrations.sqlite)
                     .await
-                    .map_err(busy_is_locked)?;
-                claim_and_migrate(&mut writer, dialect, product, migrations.sqlite).await?;
+                    .map_err(while_opening)?;
                 let mut readers = Vec::with_capacity(SQLITE_READERS);
                 for _ in 0..SQLITE_READERS {
                     let mut reader = sqlite_connection(&options, SQLITE_BOTH).await?;
@@ -115,7 +132,9 @@ impl Doors {
             }
             Dialect::Postgres => {
                 let mut first = options.connect().await?;
-                claim_and_migrate(&mut first, dialect, product, migrations.postgres).await?;
+                claim_and_migrate(&mut first, dialect, claim, migrations.postgres)
+                    .await
+                    .map_err(while_opening)?;
                 first.close().await?;
                 let pool = AnyPoolOptions::new()
                     .max_connections(POSTGRES_CONNECTIONS_MAX)
@@ -168,6 +187,18 @@ fn options(url: &str, dialect: Dialect) -> Result<AnyConnectOptions, StoreError>
     Ok(options.disable_statement_logging())
 }
 
+/// The writing connection of a database that is ours, migrated, with its log beside it.
+async fn sqlite_writer(
+    options: &AnyConnectOptions,
+    claim: Claim<'_>,
+    migrator: &'static Migrator,
+) -> Result<Connection, StoreError> {
+    let mut writer = sqlite_connection(options, SQLITE_BOTH).await?;
+    claim_and_migrate(&mut writer, Dialect::Sqlite, claim, migrator).await?;
+    sqlx::raw_sql(SQLITE_JOURNAL).execute(&mut writer).await?;
+    Ok(writer)
+}
+
 async fn sqlite_connection(
     options: &AnyConnectOptions,
     settings: &'static str,
@@ -181,7 +212,7 @@ async fn sqlite_connection(
 async fn claim_and_migrate(
     connection: &mut Connection,
     dialect: Dialect,
-    product: &'static str,
+    claim: Claim<'_>,
     migrator: &'static Migrator,
 ) -> Result<(), StoreError> {
     let begin = if dialect == Dialect::Sqlite {
@@ -189,15 +220,9 @@ async fn claim_and_migrate(
     } else {
         "BEGIN"
     };
-    let mut tx = connection
-        .begin_with(begin)
-        .await
-        .map_err(|error| busy_is_locked(error.into()))?;
+    let mut tx = connection.begin_with(begin).await?;
     if dialect == Dialect::Postgres {
-        sqlx::raw_sql(POSTGRES_LOCK)
-            .execute(&mut *tx)
-            .await
-            .map_err(|error| busy_is_locked(error.into()))?;
+        sqlx::raw_sql(POSTGRES_LOCK).execute(&mut *tx).await?;
     }
     let tables = if dialect == Dialect::Sqlite {
         SQLITE_TABLES
@@ -208,16 +233,23 @@ async fn claim_and_migrate(
     match (row.try_get::<i64, _>(0)?, row.try_get::<i64, _>(1)?) {
         (0, _) => {
             sqlx::query(CLAIM_TABLE).execute(&mut *tx).await?;
-            sqlx::query(CLAIM).bind(product).execute(&mut *tx).await?;
+            sqlx::query(CLAIM).bind(claim.product).execute(&mut *tx).await?;
         }
         (_, 0) => return Err(StoreError::Foreign),
         _ => {
-            let claim = sqlx::query(CLAIMED_BY)
+            let claimed_by = sqlx::query(CLAIMED_BY)
                 .fetch_optional(&mut *tx)
                 .await?
                 .ok_or(StoreError::Foreign)?;
-            if claim.try_get::<String, _>(0)? != product {
+            if claimed_by.try_get::<String, _>(0)? != claim.product {
                 return Err(StoreError::Foreign);
+            }
+            if let Some(owner) = claim.owner {
+                let found = sqlx::query(owner.find).fetch_optional(&mut *tx).await?;
+                let name = found.map(|row| row.try_get::<String, _>(0)).transpose()?;
+                if name.is_some_and(|name| name != owner.name) {
+                    return Err(StoreError::Foreign);
+                }
             }
         }
     }
@@ -225,10 +257,11 @@ async fn claim_and_migrate(
     Ok(tx.commit().await?)
 }
 
-/// While opening, a database that stays busy is held by another process.
-fn busy_is_locked(error: StoreError) -> StoreError {
+/// While opening, a database that stays busy is held by another process, and a file that is no database is somebody else's.
+fn while_opening(error: StoreError) -> StoreError {
     match error {
         StoreError::Unavailable(cause) if cause.is_held_by_another() => StoreError::Locked,
+        StoreError::Failed(cause) if cause.is_no_database() => StoreError::Foreign,
         other => other,
     }
 }

@@ -299,3 +299,24 @@ async fn a_newer_a_foreign_and_an_unreadable_database_are_refused() {
     let unknown = Store::open("mysql://127.0.0.1/x", "kith-test", MIGRATIONS).await;
     assert!(matches!(unknown.err(), Some(StoreError::Failed(_))));
 }
+
+#[tokio::test]
+async fn another_owners_database_is_not_brought_up_to_date() {
+    const OWNER: &str = "SELECT word FROM thing WHERE n = 7";
+    const CLAIM: &str = "INSERT INTO thing (id, n, word) VALUES ($1, 7, 'one')";
+    let (store, fresh) = opened().await;
+    let claimed: Result<u64, StoreError> = store
+        .tx("claim", |mut tx| async move {
+            tx.run(query(CLAIM).bind(&b"a"[..])).await
+        })
+        .await;
+    assert_eq!(claimed, Ok(1));
+    store.close().await;
+    let open_of = |name| Store::open_of(&fresh.url, "kith-test", Owner { find: OWNER, name }, NEWER);
+    assert_eq!(open_of("two").await.err(), Some(StoreError::Foreign));
+    let still = Store::open(&fresh.url, "kith-test", MIGRATIONS).await.unwrap();
+    still.close().await;
+    open_of("one").await.unwrap().close().await;
+    let older = Store::open(&fresh.url, "kith-test", MIGRATIONS).await;
+    assert_eq!(older.err(), Some(StoreError::Newer));
+}
