@@ -55,7 +55,6 @@ struct Listed<'a> {
 struct ListedGateway<'a> {
     address: &'a str,
     data_dir: PathBuf,
-    pid: Option<u32>,
 }
 
 #[derive(Serialize)]
@@ -66,7 +65,6 @@ struct ListedNode<'a> {
     grpc: &'a str,
     data_dir: &'a Path,
     tokens: &'a BTreeMap<String, String>,
-    pid: Option<u32>,
 }
 
 impl Network {
@@ -319,12 +317,10 @@ impl Network {
 
     /// Writes `demo.json` beside the network's folders.
     fn write_list(&self) -> anyhow::Result<()> {
-        let (gateway_pid, pids) = self.pids();
         let listed = Listed {
             gateway: ListedGateway {
                 address: &self.gateway_address,
                 data_dir: self.gateway_folder(),
-                pid: gateway_pid,
             },
             nodes: ORGS
                 .iter()
@@ -336,7 +332,6 @@ impl Network {
                     grpc: &node.address,
                     data_dir: &node.data_dir,
                     tokens: &node.tokens,
-                    pid: pids.get(node.org.id).copied(),
                 })
                 .collect(),
         };

@@ -17,7 +17,7 @@ const COMPANY: &[Category] = &[Category::Identity, Category::Communication, Cate
 
 /// Tells the whole story.
 pub async fn tell(network: &mut Network) -> anyhow::Result<()> {
-    let mut tell = Teller::new(network);
+    let mut tell = Teller::begin(network).await?;
     accepted_and_completed(&mut tell).await?;
     declined_with_a_reason(&mut tell).await?;
     waits_for_a_machine_that_is_off(&mut tell).await?;

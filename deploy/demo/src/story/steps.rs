@@ -2,7 +2,7 @@
 //! Each makes real calls on a real node and returns an error when the outcome is not the one told.
 
 use super::requests::{listed, part, plain, record, send, with_health};
-use crate::cast::{Org, Person};
+use crate::cast::{GP, MOSQUE, Org, PEERS, Person, SETTLEMENT};
 use crate::client::Refused;
 use crate::network::Network;
 use crate::tampered::{self, Overreach};
@@ -10,6 +10,7 @@ use anyhow::{Context as _, bail, ensure};
 use kith_proto::lifecycle::{Delivery, Move, Reason, State};
 use kith_proto::v1;
 use kith_proto::words::{Category, Purpose};
+use std::collections::BTreeMap;
 use std::io::Write as _;
 
 /// What one referral asks, of whom, about whom.
@@ -43,11 +44,22 @@ pub(super) struct Sent {
 pub(super) struct Teller<'a> {
     pub(super) network: &'a mut Network,
     titles: u32,
+    /// Readable threads in the inbox of an organisation from another, when the story began: a kept network has some.
+    before: BTreeMap<(&'static str, &'static str), usize>,
 }
 
 impl<'a> Teller<'a> {
-    pub(super) fn new(network: &'a mut Network) -> Self {
-        Self { network, titles: 0 }
+    pub(super) async fn begin(network: &'a mut Network) -> anyhow::Result<Self> {
+        let mut before = BTreeMap::new();
+        for (org, from) in [(PEERS, GP), (MOSQUE, SETTLEMENT)] {
+            let readable = readable_threads(network, org, from).await?;
+            before.insert((org.id, from.id), readable);
+        }
+        Ok(Self {
+            network,
+            titles: 0,
+            before,
+        })
     }
 
     /// Prints one sentence.
@@ -336,30 +348,38 @@ impl<'a> Teller<'a> {
         self.say(&format!("{}'s inbox shows nothing of it.", org.name))
     }
 
-    /// Checks that an organisation's inbox holds exactly so many readable threads from a sender.
+    /// Checks that an organisation's inbox holds exactly so many more readable threads from a sender than before the story.
     pub(super) async fn inbox_holds(&mut self, org: Org, from: Org, readable: usize) -> anyhow::Result<()> {
-        let mut client = self.network.client(org).await?;
-        let request = v1::ListReferralsRequest {
-            side: v1::Side::Inbox.into(),
-            ..v1::ListReferralsRequest::default()
-        };
-        let listed = client
-            .referrals
-            .list_referrals(request)
-            .await
-            .map_err(Refused::from)?
-            .into_inner();
-        let live = v1::ConsentState::Live;
-        let lines = listed.referrals.iter();
-        let found = lines
-            .filter(|line| line.organisation == from.id && line.consent() == live)
-            .count();
+        let before = self.before.get(&(org.id, from.id)).copied().unwrap_or_default();
+        let found = readable_threads(self.network, org, from).await?;
         ensure!(
-            found == readable,
-            "{} holds {found} threads from {}",
+            found == before + readable,
+            "{} holds {found} threads from {}, and held {before}",
             org.name,
             from.name
         );
         Ok(())
+    }
+}
+
+/// How many threads of a sender an organisation can read in its inbox.
+async fn readable_threads(network: &Network, org: Org, from: Org) -> anyhow::Result<usize> {
+    let mut client = network.client(org).await?;
+    let mut request = v1::ListReferralsRequest {
+        side: v1::Side::Inbox.into(),
+        ..v1::ListReferralsRequest::default()
+    };
+    let mut readable = 0;
+    loop {
+        let asked = client.referrals.list_referrals(request.clone()).await;
+        let listed = asked.map_err(Refused::from)?.into_inner();
+        let of_sender = |line: &&v1::ReferralLine| {
+            line.organisation == from.id && line.consent() == v1::ConsentState::Live
+        };
+        readable += listed.referrals.iter().filter(of_sender).count();
+        if listed.next_page_token.is_empty() {
+            return Ok(readable);
+        }
+        request.page_token = listed.next_page_token;
     }
 }
