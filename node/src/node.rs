@@ -122,10 +122,11 @@ impl Node {
             .store_url
             .clone()
             .unwrap_or_else(|| config.folder.database_url());
-        let mut opened = Store::open(&url, PRODUCT, MIGRATIONS).await?;
-        if config.store_blocking {
-            opened = opened.blocking();
-        }
+        let opened = if config.store_blocking {
+            Store::open_blocking(&url, PRODUCT, MIGRATIONS).await?
+        } else {
+            Store::open(&url, PRODUCT, MIGRATIONS).await?
+        };
         let mine = (&membership, clock.now_ms());
         let last_change = opened
             .tx("claim", |mut tx| async move {
