@@ -59,7 +59,9 @@ where
             settle(gateway, settled, &open),
         )
     };
+    // In this order, not tokio's random one: a simulation must be able to repeat it.
     tokio::select! {
+        biased;
         ended = work => ended.map(drop),
         error = Courier::new(gateway, peer, &open, out).run() => Err(error),
         () = open.replaced() => Err(RelayError::Replaced),
