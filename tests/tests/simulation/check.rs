@@ -379,12 +379,21 @@ fn trails(facts: &Facts) -> Vec<String> {
     breaches
 }
 
-/// No text that a person said or somebody wrote about them stands in clear in any file or in the log.
+/// No text that a person said or somebody wrote about them stands in clear in any file or in the log; and every database was
+/// among what was searched.
 fn nothing_in_clear(facts: &Facts) -> Vec<String> {
     let marked = |(name, bytes): &(String, Vec<u8>)| {
         let text = String::from_utf8_lossy(bytes);
         let found = [MARK, PHONE].into_iter().find(|mark| text.contains(mark));
         found.map(|mark| format!("{mark} stands in {name}"))
     };
-    facts.written.iter().filter_map(marked).collect()
+    let mut breaches: Vec<String> = facts.written.iter().filter_map(marked).collect();
+    let nodes = Org::ALL.map(|org| format!("{}/node.db", org.name()));
+    for database in nodes.iter().map(String::as_str).chain(["gateway/gateway.db"]) {
+        let searched = |(name, bytes): &(String, Vec<u8>)| name.ends_with(database) && !bytes.is_empty();
+        if !facts.written.iter().any(searched) {
+            breaches.push(format!("{database} was not searched"));
+        }
+    }
+    breaches
 }
