@@ -118,10 +118,12 @@ pub async fn open_store(config: &Config, me: &Membership, now_ms: i64) -> Result
         .unwrap_or_else(|| config.folder.database_url());
     let name = me.address().to_string();
     let owner = store::identity::owner(&name);
-    let mut opened = Store::open_of(&url, PRODUCT, owner, MIGRATIONS).await?;
-    if config.store_blocking {
-        opened = opened.blocking();
-    }
+    let opening = Store::open_of(&url, PRODUCT, owner, MIGRATIONS);
+    let opened = if config.store_blocking {
+        Store::open_blocking(opening).await?
+    } else {
+        opening.await?
+    };
     opened
         .tx("claim", |mut tx| async move {
             store::identity::claim(&mut tx, &me.network, &me.organisation, now_ms).await

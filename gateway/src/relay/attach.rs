@@ -41,6 +41,8 @@ where
     let hello = first(&mut frames).await?;
     let place = gateway.relay.streams.open(&peer.org)?;
     let open = place.open.clone();
+    // Before the hello, after which the node counts on being told of changed members.
+    let courier = Courier::new(gateway, peer, &open, out);
     greet(gateway, peer, &hello, out).await?;
     let (submissions, submitted) = mpsc::channel(DOOR_WAITING_MAX);
     let (settlings, settled) = mpsc::channel(DOOR_WAITING_MAX);
@@ -59,9 +61,11 @@ where
             settle(gateway, settled, &open),
         )
     };
+    // In this order, not tokio's random one: a simulation must be able to repeat it.
     tokio::select! {
+        biased;
         ended = work => ended.map(drop),
-        error = Courier::new(gateway, peer, &open, out).run() => Err(error),
+        error = courier.run() => Err(error),
         () = open.replaced() => Err(RelayError::Replaced),
         () = gateway.relay.closing() => Err(RelayError::Stopping),
     }

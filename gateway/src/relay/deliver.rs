@@ -69,7 +69,9 @@ impl<'a> Courier<'a> {
     }
 
     async fn wait(&mut self) {
+        // In this order, not tokio's random one: a simulation must be able to repeat it.
         tokio::select! {
+            biased;
             () = self.open.woken() => {}
             // An error says that the gateway is going; the stream is ended by others then.
             _ = self.members.changed() => self.members.mark_changed(),

@@ -1,5 +1,6 @@
-//! One stream from dial to end: certificate, directory, hellos, then its four halves side by side.
-//! Called by the link's loop. Never sends before the gateway's hello was checked, never outlives one of its halves.
+//! One stream from dial to end: certificate, hellos, directory, then its four halves side by side.
+//! Called by the link's loop. Never sends before the gateway's hello and its own listed keys were checked, never outlives one
+//! of its halves.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -74,7 +75,6 @@ async fn open_and_run(node: &Node, dial: &Dial) -> Result<(), Ended> {
     let channel = connect::as_member(node, dial).await?;
     let limit = kith_proto::envelope::ENVELOPE_BYTES_MAX * 8;
     let mut client = RelayServiceClient::new(channel).max_decoding_message_size(limit);
-    directory::refresh(node, &mut client).await?;
     let (up, frames) = mpsc::channel(FRAMES_UP_MAX);
     up.try_send(AttachRequest {
         frame: Some(Up::Hello(hello(node).await?)),
@@ -84,6 +84,8 @@ async fn open_and_run(node: &Node, dial: &Dial) -> Result<(), Ended> {
     let greeting = greeting(&mut down).await?;
     let issuer = connect::follow_issuer(node, greeting.issuer.as_ref())?;
     set_clock(node, &greeting).await?;
+    // Not before: the gateway tells of changed members from its hello on.
+    directory::refresh(node, &mut client).await?;
     let session = Session {
         node,
         issuer,

@@ -107,7 +107,9 @@ impl<'a> Outbound<'a> {
             }
             look_at_stops = self.fill().await?;
             let mut frames = Vec::new();
+            // In this order, not tokio's random one: a simulation must be able to repeat it.
             tokio::select! {
+                biased;
                 count = answered.recv_many(&mut frames, 64) => {
                     if count == 0 {
                         return Ok(());

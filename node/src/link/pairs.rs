@@ -101,7 +101,9 @@ struct Loose {
 /// All pairs of one stream.
 pub(super) struct Pairs {
     pairs: BTreeMap<OrgId, Pair>,
-    numbered: BTreeMap<EnvelopeId, (OrgId, u64)>,
+    /// Where each envelope in flight stands, by its hash: the gateway, which sees no envelope on a withheld line, answers
+    /// that by its hash alone.
+    numbered: BTreeMap<[u8; 32], (OrgId, u64)>,
     loose: BTreeMap<EnvelopeId, Loose>,
     in_flight_max: usize,
 }
@@ -175,10 +177,10 @@ impl Pairs {
         Some(Self::leave(&mut self.numbered, pair, row))
     }
 
-    fn leave(numbered: &mut BTreeMap<EnvelopeId, (OrgId, u64)>, pair: &mut Pair, row: OutboxRow) -> Leaving {
+    fn leave(numbered: &mut BTreeMap<[u8; 32], (OrgId, u64)>, pair: &mut Pair, row: OutboxRow) -> Leaving {
         let number = pair.submitted.number().saturating_add(1);
         pair.submitted = Position::at(number, row.envelope_hash);
-        numbered.insert(row.envelope_id, (row.peer.clone(), number));
+        numbered.insert(row.envelope_hash, (row.peer.clone(), number));
         pair.flights.insert(
             number,
             Flight {
@@ -204,8 +206,8 @@ impl Pairs {
         }
     }
 
-    /// Takes the gateway's word on one envelope; unknown ids (answered before) are passed over. An answer that names
-    /// another hash than the one that left is not ours either.
+    /// Takes the gateway's word on one envelope; what is not in flight (answered before) is passed over. An answer that
+    /// names another hash than the one that left is not ours either.
     pub(super) fn answer(&mut self, id: &EnvelopeId, hash: &[u8; 32], word: Word, now_ms: i64) -> Settled {
         if let Some(loose) = self.loose.get_mut(id) {
             if loose.row.envelope_hash != *hash {
@@ -213,17 +215,13 @@ impl Pairs {
             }
             return self.answer_loose(id, word, now_ms);
         }
-        let Some((org, number)) = self.numbered.get(id).cloned() else {
+        let Some((org, number)) = self.numbered.get(hash).cloned() else {
             return Settled::default();
         };
         let Some(pair) = self.pairs.get_mut(&org) else {
             return Settled::default();
         };
-        let Some(flight) = pair
-            .flights
-            .get_mut(&number)
-            .filter(|f| f.row.envelope_hash == *hash)
-        else {
+        let Some(flight) = pair.flights.get_mut(&number) else {
             return Settled::default();
         };
         if let Word::NotNow { retry_after_ms, .. } = word {
@@ -256,14 +254,14 @@ impl Pairs {
     }
 
     /// Settles from the lowest number in flight on; behind the first answer that is not final nothing was taken.
-    fn drain(numbered: &mut BTreeMap<EnvelopeId, (OrgId, u64)>, pair: &mut Pair) -> Settled {
+    fn drain(numbered: &mut BTreeMap<[u8; 32], (OrgId, u64)>, pair: &mut Pair) -> Settled {
         let mut settled = Settled::default();
         while let Some(entry) = pair.flights.first_entry() {
             if entry.get().word.is_none() {
                 return settled;
             }
             let (number, flight) = entry.remove_entry();
-            numbered.remove(&flight.row.envelope_id);
+            numbered.remove(&flight.row.envelope_hash);
             let (row, seq) = (flight.row, pair.settled_seq);
             match flight.word {
                 Some(Word::NotNow { problem, .. }) => {

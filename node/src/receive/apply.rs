@@ -17,6 +17,7 @@ use super::letter::{Event, Meta};
 use super::{Receipt, ReceiveError};
 use crate::audit::{self, Code};
 use crate::cut::{self, Cut};
+use crate::moves::told;
 use crate::outbox::{self, Outgoing};
 use crate::store;
 use crate::store::content::Content;
@@ -422,6 +423,9 @@ impl<'a> Work<'a> {
         store::content::insert_all(tx, &self.content, |row| row).await?;
         store::message::insert(tx, &self.messages).await?;
         outbox::queue(tx, counter, &self.outgoing).await?;
+        let replies = self.outgoing.iter();
+        self.trail
+            .extend(replies.map(|reply| told::sent(reply, reply.at_ms)));
         store::received::insert(tx, &self.received).await?;
         let positions: Vec<(OrgId, Position)> = self.positions.into_iter().collect();
         store::pair::put_received(tx, &positions).await?;

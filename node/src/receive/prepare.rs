@@ -20,10 +20,10 @@ use crate::node::Node;
 use crate::outbox::{self, Draft, Outgoing};
 use crate::store;
 use crate::store::content::{Content as Sealed, ContentKind, NewContent};
-use crate::store::holding::HoldingKind;
+use crate::store::holding::{Holding, HoldingKind};
 use crate::store::referral::NewThread;
 use crate::store::slip::{SlipRow, SlipSide};
-use crate::store::slip_link::{self, Held};
+use crate::store::slip_link;
 use crate::threads::{Side, Thread};
 
 /// What is held, or will be, under the slips of one call.
@@ -35,8 +35,8 @@ pub(super) struct Slips {
 struct Known {
     /// The signed bytes, which name the person by a commitment.
     slip: Vec<u8>,
-    /// As stored; none while this call is the first to bring it.
-    held: Option<Held>,
+    /// As it will be once the letters so far are written, be it stored already or brought by one of them.
+    holding: Holding,
     /// None once destroyed.
     keys: Option<HoldingKeys>,
 }
@@ -89,8 +89,8 @@ pub(super) async fn load(
         all.insert(
             one.slip_id,
             Known {
-                slip: one.slip.clone(),
-                held: Some(one),
+                slip: one.slip,
+                holding: one.holding,
                 keys,
             },
         );
@@ -347,11 +347,7 @@ impl Slips {
 
     /// Makes a holding for a slip that is new here, with a key for each section that its slip allows; gives the rows to
     /// insert when this letter is the one that brings it.
-    fn bring(
-        &mut self,
-        node: &Node,
-        about: &About,
-    ) -> Result<Option<(store::holding::Holding, SlipRow)>, ReceiveError> {
+    fn bring(&mut self, node: &Node, about: &About) -> Result<Option<(Holding, SlipRow)>, ReceiveError> {
         let (slip, signed) = (&about.opened.slip, &about.opened.signed);
         if self.known.contains_key(&slip.id) {
             return Ok(None);
@@ -368,26 +364,30 @@ impl Slips {
         let row = SlipRow::new(slip, signed.clone(), SlipSide::Received, holding.holding_id);
         let known = Known {
             slip: signed.slip.clone(),
-            held: None,
+            holding: holding.clone(),
             keys: Some(keys),
         };
         self.known.insert(slip.id, known);
         Ok(Some((holding, row)))
     }
 
-    /// The holding without the keys of these categories; none when it is not held or already destroyed.
+    /// The holding without the keys of these categories, which letters after this one do without as well; none when the
+    /// slip is not known or its keys are destroyed.
     fn narrowed(
-        &self,
+        &mut self,
         node: &Node,
         slip_id: &SlipId,
         categories: &[Category],
-    ) -> Result<Option<store::holding::Holding>, ReceiveError> {
-        let held = self.known.get(slip_id).and_then(|known| known.held.as_ref());
-        let Some(held) = held.filter(|held| held.holding.keys.is_some() && !categories.is_empty()) else {
+    ) -> Result<Option<Holding>, ReceiveError> {
+        let known = self.known.get_mut(slip_id);
+        let Some(known) = known.filter(|known| known.keys.is_some() && !categories.is_empty()) else {
             return Ok(None);
         };
         let kept = |section: &Section| !categories.iter().any(|c| *section == Section::Category(*c));
         let keep: Vec<Section> = Section::all().filter(kept).collect();
-        Ok(Some(node.content.narrowed(&held.holding, &keep)?))
+        let narrowed = node.content.narrowed(&known.holding, &keep)?;
+        known.keys = Some(node.content.unwrap(&narrowed)?);
+        known.holding = narrowed.clone();
+        Ok(Some(narrowed))
     }
 }

@@ -87,6 +87,14 @@ impl Store {
         })
     }
 
+    /// For simulations on one thread: runs an opening to its end before any other task moves, and gives a
+    /// [`blocking`](Self::blocking) store.
+    pub async fn open_blocking(
+        opening: impl Future<Output = Result<Self, StoreError>>,
+    ) -> Result<Self, StoreError> {
+        Ok(to_its_end(opening).await?.blocking())
+    }
+
     /// For simulations on one thread: every transaction then runs to its end before any other task moves, so that
     /// the database's own threads cannot change the order of events. Call it before [`batch`](Self::batch). For SQLite
     /// only: PostgreSQL's answers come over a socket that the blocked thread itself would have to read.
@@ -151,7 +159,11 @@ impl Store {
 
     /// Waits for open transactions and closes every connection; later calls give `Unavailable`.
     pub async fn close(&self) {
-        self.doors.close().await;
+        if self.blocking {
+            to_its_end(self.doors.close()).await;
+        } else {
+            self.doors.close().await;
+        }
     }
 
     async fn through<T, E, F, Fut>(&self, door: Door, name: &'static str, mut f: F) -> Result<T, E>
@@ -163,11 +175,7 @@ impl Store {
         if !self.blocking {
             return self.attempts(door, name, &mut f).await;
         }
-        // Nobody else moves meanwhile, so tokio's own cooperation budget must not make this wait for itself.
-        let whole = tokio::task::unconstrained(self.attempts(door, name, &mut f));
-        let outcome = futures::executor::block_on(whole);
-        tokio::task::yield_now().await;
-        outcome
+        to_its_end(self.attempts(door, name, &mut f)).await
     }
 
     async fn attempts<T, E, F, Fut>(&self, door: Door, name: &'static str, f: &mut F) -> Result<T, E>
@@ -193,4 +201,12 @@ impl Store {
             }
         }
     }
+}
+
+/// Blocks the thread until `work` has ended, then lets other tasks move.
+async fn to_its_end<T>(work: impl Future<Output = T>) -> T {
+    // Nobody else moves meanwhile, so tokio's own cooperation budget must not make this wait for itself.
+    let outcome = futures::executor::block_on(tokio::task::unconstrained(work));
+    tokio::task::yield_now().await;
+    outcome
 }

@@ -9,6 +9,11 @@ fn org(name: &str) -> OrgId {
     name.parse().unwrap()
 }
 
+/// An id that has nothing of the hash.
+fn id_of(seq: i64) -> EnvelopeId {
+    EnvelopeId::from_bytes([0xA0 + seq as u8; 16])
+}
+
 fn row(seq: i64, peer: &str) -> OutboxRow {
     OutboxRow {
         seq,
@@ -16,7 +21,7 @@ fn row(seq: i64, peer: &str) -> OutboxRow {
         kind: EnvelopeKind::Referral,
         thread_id: ThreadId::from_bytes([1; 16]),
         slip_id: None,
-        envelope_id: EnvelopeId::from_bytes([seq as u8; 16]),
+        envelope_id: id_of(seq),
         envelope_hash: [seq as u8; 32],
         ordered: true,
         withheld: false,
@@ -25,12 +30,7 @@ fn row(seq: i64, peer: &str) -> OutboxRow {
 }
 
 fn say(pairs: &mut Pairs, seq: i64, word: Word) -> Settled {
-    pairs.answer(
-        &EnvelopeId::from_bytes([seq as u8; 16]),
-        &[seq as u8; 32],
-        word,
-        1_000,
-    )
+    pairs.answer(&id_of(seq), &[seq as u8; 32], word, 1_000)
 }
 
 fn settled(settled: &Settled) -> Vec<(i64, Option<u64>)> {
@@ -71,11 +71,31 @@ fn answers_settle_in_the_order_of_their_pair_however_they_come() {
 }
 
 #[test]
+fn a_withheld_line_is_answered_by_its_hash_alone() {
+    let mut pairs = Pairs::new(Vec::new(), 10);
+    let withheld = OutboxRow {
+        withheld: true,
+        ..row(1, "hope-street")
+    };
+    pairs.take(withheld);
+    pairs.take(row(2, "hope-street"));
+    assert_eq!(settled(&say(&mut pairs, 2, Word::Taken(5))), []);
+    let half_of_the_hash = EnvelopeId::from_bytes([1; 16]);
+    let unknown = Word::Refused {
+        problem: Problem::ConsentWithdrawn,
+        at_ms: 5,
+    };
+    assert_eq!(
+        settled(&pairs.answer(&half_of_the_hash, &[1; 32], unknown, 1_000)),
+        [(1, Some(1)), (2, Some(2))]
+    );
+}
+
+#[test]
 fn an_answer_about_another_hash_is_no_answer() {
     let mut pairs = Pairs::new(Vec::new(), 10);
     pairs.take(row(1, "hope-street"));
-    let id = EnvelopeId::from_bytes([1; 16]);
-    assert_eq!(settled(&pairs.answer(&id, &[9; 32], Word::Taken(5), 0)), []);
+    assert_eq!(settled(&pairs.answer(&id_of(1), &[9; 32], Word::Taken(5), 0)), []);
     assert_eq!(pairs.room(), 9);
 }
 
