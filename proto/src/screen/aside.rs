@@ -5,10 +5,13 @@
 use super::{Token, WINDOW_TOKENS, application_16, joined, shape};
 use crate::human_code::HumanCode;
 
-/// Marks what only looks like a number of the refused kinds.
-pub(super) fn set_aside(tokens: &mut [Token]) {
-    let mut at = 0;
-    while at < tokens.len() {
+/// Marks what only looks like a number of the refused kinds; looks only where a digit is near.
+pub(super) fn set_aside(tokens: &mut [Token<'_>], near_digit: &[usize]) {
+    let mut next = 0;
+    for at in near_digit.iter().copied() {
+        if at < next {
+            continue;
+        }
         let rest = &tokens[at..];
         let run = human_code_run(rest)
             .or_else(|| insurance_run(rest))
@@ -21,26 +24,26 @@ pub(super) fn set_aside(tokens: &mut [Token]) {
         if run > 0 && !number_16 {
             tokens.iter_mut().skip(at).take(run).for_each(|t| t.aside = true);
         }
-        at += run.max(1);
+        next = at + run.max(1);
     }
 }
 
-fn human_code_run(rest: &[Token]) -> Option<usize> {
+fn human_code_run(rest: &[Token<'_>]) -> Option<usize> {
     let shaped = |n: usize| n == 1 || (n == 3 && rest[2].text.len() == 2 && rest[0].text.len() == 4);
-    [1, 3].into_iter().find(|n| {
-        joined(rest, *n).is_some_and(|t| shaped(*n) && t.len() == 10 && HumanCode::parse(&t).is_ok())
-    })
+    [1, 3]
+        .into_iter()
+        .find(|n| joined(rest, *n, 10).is_some_and(|t| shaped(*n) && HumanCode::parse(&t).is_ok()))
 }
 
 /// National Insurance: two letters, six digits, A to D.
-fn insurance_run(rest: &[Token]) -> Option<usize> {
+fn insurance_run(rest: &[Token<'_>]) -> Option<usize> {
     (1..=5).find(|n| {
-        joined(rest, *n).is_some_and(|t| shape(&t) == "LLDDDDDDL" && t.ends_with(['A', 'B', 'C', 'D']))
+        joined(rest, *n, 9).is_some_and(|t| shape(&t) == "LLDDDDDDL" && t.ends_with(['A', 'B', 'C', 'D']))
     })
 }
 
 /// Telephone: `+` or `00` and 10 to 15 digits, or `0` and 10 or 11 in all.
-fn phone_run(rest: &[Token]) -> Option<usize> {
+fn phone_run(rest: &[Token<'_>]) -> Option<usize> {
     let first = rest.first()?;
     let abroad = first.gap == '+' || first.text.starts_with("00");
     if !(abroad || first.text.starts_with('0') || (first.gap == '(' && first.text == "44")) {
@@ -60,7 +63,7 @@ fn phone_run(rest: &[Token]) -> Option<usize> {
 }
 
 /// NHS: ten digits in one token or 3-3-4, the last a modulo-11 check.
-fn nhs_run(rest: &[Token]) -> Option<usize> {
+fn nhs_run(rest: &[Token<'_>]) -> Option<usize> {
     let shaped = |n: usize| n == 1 || (rest[0].text.len() == 3 && rest[1].text.len() == 3);
     let valid = |t: &str| {
         let sum: u32 = t
@@ -72,10 +75,10 @@ fn nhs_run(rest: &[Token]) -> Option<usize> {
     };
     [1, 3]
         .into_iter()
-        .find(|n| joined(rest, *n).is_some_and(|t| shaped(*n) && shape(&t) == "DDDDDDDDDD" && valid(&t)))
+        .find(|n| joined(rest, *n, 10).is_some_and(|t| shaped(*n) && shape(&t) == "DDDDDDDDDD" && valid(&t)))
 }
 
-fn price_run(rest: &[Token]) -> Option<usize> {
+fn price_run(rest: &[Token<'_>]) -> Option<usize> {
     let first = rest.first().filter(|t| t.gap == '$' && t.all_digits())?;
     let pence = rest
         .get(1)
@@ -84,9 +87,9 @@ fn price_run(rest: &[Token]) -> Option<usize> {
 }
 
 /// Time with a dot: `9.30`, not inside a longer dotted number.
-fn time_run(rest: &[Token]) -> Option<usize> {
+fn time_run(rest: &[Token<'_>]) -> Option<usize> {
     let (hour, minute) = (rest.first()?, rest.get(1)?);
-    let below = |t: &Token, max: u32| t.all_digits() && t.text.parse::<u32>().is_ok_and(|n| n < max);
+    let below = |t: &Token<'_>, max: u32| t.all_digits() && t.text.parse::<u32>().is_ok_and(|n| n < max);
     let alone = hour.gap != '.' && rest.get(2).is_none_or(|t| t.gap != '.');
     let fits = below(hour, 24) && hour.text.len() < 3 && below(minute, 60) && minute.text.len() == 2;
     (minute.gap == '.' && alone && fits).then_some(2)
