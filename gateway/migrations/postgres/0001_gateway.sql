@@ -143,8 +143,8 @@ CREATE TABLE question_day (
 
 -- What the log will prove: a code, a salt and a preimage of ids, hashes, codes and times.
 CREATE TABLE audit_event (
-  event_id BYTEA NOT NULL PRIMARY KEY,
-  seq BIGINT NOT NULL UNIQUE,
+  seq BIGINT NOT NULL PRIMARY KEY,
+  event_id BYTEA NOT NULL,
   at_ms BIGINT NOT NULL,
   code TEXT NOT NULL,
   salt BYTEA NOT NULL,

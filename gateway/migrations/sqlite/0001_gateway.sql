@@ -143,8 +143,8 @@ CREATE TABLE question_day (
 
 -- What the log will prove: a code, a salt and a preimage of ids, hashes, codes and times.
 CREATE TABLE audit_event (
-  event_id BLOB NOT NULL PRIMARY KEY,
-  seq INTEGER NOT NULL UNIQUE,
+  seq INTEGER NOT NULL PRIMARY KEY,
+  event_id BLOB NOT NULL,
   at_ms INTEGER NOT NULL,
   code TEXT NOT NULL,
   salt BLOB NOT NULL,

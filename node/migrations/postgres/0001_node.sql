@@ -71,7 +71,6 @@ CREATE TABLE content (
     at_ms BIGINT NOT NULL,
     PRIMARY KEY (owner_id, content_id)
 );
-CREATE INDEX content_holding ON content (holding_id);
 
 CREATE TABLE person (
     person_id BYTEA PRIMARY KEY,
@@ -132,7 +131,6 @@ CREATE INDEX slip_stop ON slip (stop_state);
 -- order of sending or of arrival.
 CREATE TABLE referral (
     thread_id BYTEA PRIMARY KEY,
-    code_prefix BYTEA NOT NULL,
     side TEXT NOT NULL CHECK (side IN ('sent', 'inbox')),
     peer TEXT NOT NULL,
     person_id BYTEA,
@@ -158,9 +156,7 @@ CREATE TABLE referral (
     envelope_id BYTEA NOT NULL
 );
 CREATE UNIQUE INDEX referral_arrival ON referral (side, arrival);
-CREATE INDEX referral_code ON referral (code_prefix);
 CREATE INDEX referral_slip ON referral (slip_id);
-CREATE INDEX referral_person ON referral (person_id);
 CREATE INDEX referral_deadline ON referral (state, deadline_ms);
 
 -- The lifecycle moves of a thread. `state` is null in a proposal that was not applied here.
@@ -209,7 +205,6 @@ CREATE TABLE outbox (
     at_ms BIGINT NOT NULL
 );
 CREATE INDEX outbox_queued ON outbox (seq) WHERE state = 'queued';
-CREATE INDEX outbox_thread ON outbox (thread_id);
 CREATE INDEX outbox_slip ON outbox (slip_id);
 
 -- The envelope as it goes out, and its body sealed under the holding's `record` key, from which it is sealed again when the

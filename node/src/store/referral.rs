@@ -2,7 +2,6 @@
 //! compare-and-swap.
 //! Never holds content, never inserts a thread twice.
 
-use kith_proto::human_code::HumanCode;
 use kith_proto::id::{EnvelopeId, PersonId, TokenId};
 use kith_proto::words::Purpose;
 use kith_service::store::{Insert, StoreError, Tx};
@@ -10,10 +9,10 @@ use kith_service::store::{Insert, StoreError, Tx};
 use crate::threads::Thread;
 
 static INSERT: Insert = Insert::into(
-    "INSERT INTO referral (thread_id, code_prefix, side, peer, person_id, slip_id, owner_token, purpose, state, came_from, \
+    "INSERT INTO referral (thread_id, side, peer, person_id, slip_id, owner_token, purpose, state, came_from, \
      expired_from, consent, delivery, problem, epoch, number, answer_by_ms, deadline_ms, created_at_ms, updated_at_ms, \
      changed, arrival, envelope_id) VALUES",
-    23,
+    22,
     "",
 );
 
@@ -53,7 +52,6 @@ pub async fn insert(tx: &mut Tx, rows: &[Numbered<'_>]) -> Result<(), StoreError
         let (new, thread) = (row.new, &row.new.thread);
         let now = thread.situation;
         q.bind(thread.thread_id.as_bytes().to_vec())
-            .bind(HumanCode::of(&thread.thread_id).thread_prefix().to_vec())
             .bind(thread.side.as_str())
             .bind(thread.peer.to_string())
             .bind(new.person_id.map(|id| id.as_bytes().to_vec()))

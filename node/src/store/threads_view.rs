@@ -133,15 +133,13 @@ pub(crate) async fn by_id(tx: &mut Tx, thread_id: &ThreadId) -> Result<Option<Li
     row.as_ref().map(line).transpose()
 }
 
-const BY_CODE: &str = lines!("WHERE code_prefix = $1 ORDER BY arrival DESC LIMIT 2");
+const BY_CODE: &str = lines!("WHERE thread_id BETWEEN $1 AND $2 ORDER BY arrival DESC LIMIT 2");
 
 /// The threads with this code: mostly one; two when 40 bits were not enough.
 pub(crate) async fn by_code(tx: &mut Tx, prefix: [u8; 5]) -> Result<Vec<Line>, StoreError> {
-    tx.all(query(BY_CODE).bind(prefix.to_vec()))
-        .await?
-        .iter()
-        .map(line)
-        .collect()
+    let bound = |rest: u8| [prefix.as_slice(), &[rest; 11]].concat();
+    let asked = query(BY_CODE).bind(bound(0)).bind(bound(u8::MAX));
+    tx.all(asked).await?.iter().map(line).collect()
 }
 
 const EVENTS: &str = "SELECT event_id, epoch, number, move, state, reason, provisional, happened_at_ms, deadline_ms, \
