@@ -70,7 +70,8 @@ def breaches_of_arrows(path: pathlib.Path) -> list[str]:
         return []
     if name not in ARROWS:
         return [f"crate {name} has no room"]
-    used = {d for d in manifest.get("dependencies", {}) if d.startswith("kith-")}
+    kinds = ("dependencies", "dev-dependencies", "build-dependencies")
+    used = {d for kind in kinds for d in manifest.get(kind, {}) if d.startswith("kith-")}
     return [f"{name} may not use {d}" for d in sorted(used - ARROWS[name])]
 
 
