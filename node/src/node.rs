@@ -73,7 +73,7 @@ pub struct Node {
     pub changes: watch::Sender<i64>,
     /// Wakes the link when the outbox has grown or a stop waits.
     pub outbox_ready: Notify,
-    /// When the gateway last greeted, by its clock; 0 until then.
+    /// When the gateway last greeted in this run, by its clock; 0 until then.
     pub last_hello_ms: AtomicI64,
     /// The data folder, for what the link and the server write there.
     pub folder: DataFolder,
