@@ -24,7 +24,8 @@ use kith_proto::problem::Problem;
 use kith_service::rng::{RandomFailed, Rng};
 
 use crate::keys::{DataFolder, KeysError};
-use crate::store::holding::{Holding, HoldingKind};
+use crate::store::counter::Counter;
+use crate::store::holding::{Holding, HoldingKind, NewestEpoch};
 
 pub use epochs::Epochs;
 pub use keys::Place;
@@ -42,6 +43,9 @@ pub enum ContentError {
     /// The holding has no key for this section: it was erased, narrowed away, or never held.
     #[error("the content was erased")]
     Erased,
+    /// A new epoch began between the wrapping of a key and its transaction: try again.
+    #[error("a new epoch began meanwhile")]
+    Overtaken,
     /// No randomness: try again.
     #[error(transparent)]
     Random(#[from] RandomFailed),
@@ -55,7 +59,7 @@ impl ContentError {
     pub const fn problem(&self) -> Problem {
         match self {
             Self::Erased => Problem::ConsentWithdrawn,
-            Self::Foreign | Self::Random(_) | Self::Library => Problem::Unavailable,
+            Self::Foreign | Self::Overtaken | Self::Random(_) | Self::Library => Problem::Unavailable,
         }
     }
 }
@@ -108,6 +112,11 @@ impl Content {
             destroyed_at_ms: None,
         };
         Ok((row, keys))
+    }
+
+    /// The newest epoch for this transaction, which holds the lock: what a holding must be wrapped for to be written.
+    pub fn newest_under(&self, lock: &Counter) -> Result<NewestEpoch, ContentError> {
+        Ok(NewestEpoch::under(lock, self.newest_epoch()?))
     }
 
     /// Unwraps the keys of a stored holding; [`ContentError::Erased`] when they were destroyed.

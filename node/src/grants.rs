@@ -187,7 +187,10 @@ pub async fn record(
         }
         store::content::insert(&mut tx, std::slice::from_ref(&made.capture)).await?;
         store::grant::insert(&mut tx, &made.grant).await?;
-        store::holding::insert(&mut tx, &made.holdings).await?;
+        let newest = node.content.newest_under(&counter)?;
+        if !store::holding::insert(&mut tx, newest, &made.holdings).await? {
+            return Err(ContentError::Overtaken.into());
+        }
         store::slip::insert(&mut tx, &made.slips).await?;
         requests::keep(&mut tx, asked, kept, now_ms).await?;
         audit::insert(&mut tx, &mut counter, &node.rng, events).await?;

@@ -79,6 +79,9 @@ pub(crate) enum Ended {
     /// The directory shows keys for this organisation that it did not make.
     #[error("the directory shows keys for this organisation that it did not make")]
     OtherKeys,
+    /// The directory does not list this organisation, or what it lists could not be believed yet: it is read again.
+    #[error("the directory does not list this organisation")]
+    Unlisted,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -114,7 +117,7 @@ impl Ended {
             Self::Store(error) => error.problem(),
             Self::Receive(error) => error.problem(),
             Self::Settle(error) => error.problem(),
-            Self::Random(_) | Self::Again | Self::Stopping => Problem::Unavailable,
+            Self::Random(_) | Self::Unlisted | Self::Again | Self::Stopping => Problem::Unavailable,
         }
     }
 }

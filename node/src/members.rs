@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use kith_proto::id::{NetworkName, OrgId};
@@ -71,6 +72,8 @@ pub struct Members {
     network: NetworkName,
     root: PublicKey,
     listed: RwLock<Arc<BTreeMap<OrgId, Arc<Listed>>>>,
+    /// Whether a member is missing that was listed: see [`Members::is_short`].
+    short: AtomicBool,
 }
 
 impl fmt::Debug for Members {
@@ -86,11 +89,12 @@ impl Members {
             network,
             root,
             listed: RwLock::default(),
+            short: AtomicBool::new(false),
         }
     }
 
-    /// Makes the copy again from the listing that the store holds, every chain verified anew. A row that no longer
-    /// verifies is left out: the next refresh lists it again.
+    /// Makes the copy again from the listing that the store holds, every chain verified anew by the local clock. A row that
+    /// does not verify is left out, as all do whose keys are newer than a clock that is behind; the copy is short then.
     pub async fn load(membership: &Membership, store: &Store, now_ms: i64) -> Result<Self, StoreError> {
         let members = Self::new(membership.network.clone(), membership.root);
         let read = |mut tx| async move { store::member::all(&mut tx).await };
@@ -101,11 +105,23 @@ impl Members {
                 Ok(listed) => Some(listed),
                 Err(error) => {
                     tracing::warn!(%error, "a stored member was left out");
+                    members.set_short(true);
                     None
                 }
             });
         members.put(verified.collect());
         Ok(members)
+    }
+
+    /// Whether members are missing that the gateway lists, so that the directory must be read from its beginning: the gateway
+    /// does not tell again of what it told.
+    pub fn is_short(&self) -> bool {
+        self.short.load(Ordering::Relaxed)
+    }
+
+    /// Notes that a member is missing, or that the directory was read from its beginning.
+    pub fn set_short(&self, short: bool) {
+        self.short.store(short, Ordering::Relaxed);
     }
 
     /// The keys that a member had in force at `at_ms`; none for a stranger or before its first binding counted.

@@ -3,7 +3,7 @@
 //! Never a global, never a way around the folder's lock.
 
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use kith_proto::id::OrgId;
 use kith_proto::problem::Problem;
@@ -58,7 +58,7 @@ pub struct Node {
     /// Randomness.
     pub rng: Rng,
     /// The keys of content at rest.
-    pub content: Content,
+    pub content: Arc<Content>,
     /// The members of the network as last verified.
     pub members: Members,
     /// Names of people, in memory only.
@@ -73,7 +73,7 @@ pub struct Node {
     pub changes: watch::Sender<i64>,
     /// Wakes the link when the outbox has grown or a stop waits.
     pub outbox_ready: Notify,
-    /// When the gateway last greeted, by its clock; 0 until then.
+    /// When the gateway last greeted in this run, by its clock; 0 until then.
     pub last_hello_ms: AtomicI64,
     /// The data folder, for what the link and the server write there.
     pub folder: DataFolder,
@@ -140,7 +140,7 @@ impl Node {
         let membership = Membership::load(&config.folder)?;
         let issuer = membership.issuer.clone();
         let keys = Keys::load(&config.folder)?;
-        let content = Content::load(&config.folder, rng.clone())?;
+        let content = Arc::new(Content::load(&config.folder, rng.clone())?);
         let opened = open_store(&config, &membership, clock.now_ms()).await?;
         let last_change = opened
             .read("last change", |mut tx| async move {
@@ -151,7 +151,7 @@ impl Node {
         let names = persons::load_names(&opened, &content).await?;
         Ok(Self {
             send_door: referrals::door(&opened, &rng),
-            receive_door: receive::door(&opened, &rng),
+            receive_door: receive::door(&opened, &rng, &content),
             settle_door: settle::door(&opened, &rng),
             members,
             membership,

@@ -139,7 +139,10 @@ pub async fn create(
         if let Some(first) = requests::first_answer(&mut tx, asked).await? {
             return Ok((false, first));
         }
-        store::holding::insert(&mut tx, std::slice::from_ref(holding)).await?;
+        let newest = node.content.newest_under(&counter)?;
+        if !store::holding::insert(&mut tx, newest, std::slice::from_ref(holding)).await? {
+            return Err(ContentError::Overtaken.into());
+        }
         store::person::insert(&mut tx, person).await?;
         store::content::insert(&mut tx, rows).await?;
         requests::keep(&mut tx, asked, answer, now_ms).await?;

@@ -74,13 +74,22 @@ async fn tick(node: Arc<Node>, shutdown: Shutdown) {
     tokio::pin!(stop);
     let mut ticks = tokio::time::interval(TICK_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut was_held_back = false;
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
             () = &mut stop => return,
         }
-        if let Err(error) = timers::tick(&node, node.now_ms()).await {
-            tracing::warn!(%error, "the timers could not do all their work");
+        match timers::tick(&node, node.now_ms()).await {
+            Ok(ticked) => {
+                if ticked.is_held_back && !was_held_back {
+                    tracing::warn!(
+                        "nothing ends by time until the gateway has greeted: the clock is in doubt"
+                    );
+                }
+                was_held_back = ticked.is_held_back;
+            }
+            Err(error) => tracing::warn!(%error, "the timers could not do all their work"),
         }
     }
 }

@@ -1,7 +1,9 @@
 //! What only time brings: threads expire, consent runs out, envelopes grow too old, rows leave their windows, keys turn.
 //! The server calls [`tick`] every few seconds, tests and simulations once with a time of their own.
-//! Never reads a clock for its judgement, never does twice what one tick did; a failed step leaves the rest to the next.
+//! Never reads a clock for its judgement, never erases by a time that is not believed, never does twice what one tick did;
+//! a failed step leaves the rest to the next.
 
+mod belief;
 mod expire;
 mod lapse;
 mod old_keys;
@@ -18,6 +20,8 @@ use crate::node::Node;
 use crate::store;
 use crate::threads::DAY_MS;
 use crate::withdrawals::WithdrawError;
+
+pub use belief::{ALONE_MS_MAX, is_plausible};
 
 /// After a deadline, how long the other side's word may still come before a thread expires: 24 hours (design, section 5).
 pub const EXPIRE_AFTER_MS: i64 = DAY_MS;
@@ -44,6 +48,8 @@ const ROTATE: &str = "rotate";
 /// What one tick did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ticked {
+    /// Nothing was done: the time is not believed before the gateway has greeted.
+    pub is_held_back: bool,
     /// Threads that expired.
     pub threads_expired: u64,
     /// Grants whose time was over.
@@ -97,8 +103,14 @@ impl TimerError {
     }
 }
 
-/// Does everything that is due at `now_ms`, the gateway's time.
+/// Does everything that is due at `now_ms`, the gateway's time; nothing while that is only a guess of a doubtful clock.
 pub async fn tick(node: &Node, now_ms: i64) -> Result<Ticked, TimerError> {
+    if !belief::believes(node, now_ms).await? {
+        return Ok(Ticked {
+            is_held_back: true,
+            ..Ticked::default()
+        });
+    }
     let mut ticked = Ticked {
         threads_expired: expire::threads(node, now_ms).await?,
         ..Ticked::default()
@@ -119,11 +131,11 @@ pub async fn tick(node: &Node, now_ms: i64) -> Result<Ticked, TimerError> {
     Ok(ticked)
 }
 
-/// Whether a slow timer is due; one that never ran begins to count now.
+/// Whether a slow timer is due; one that never ran begins to count now, one that ran in the future is due.
 async fn is_due(node: &Node, name: &'static str, (every_ms, now_ms): (i64, i64)) -> Result<bool, StoreError> {
     let last = |mut tx: Tx| async move { store::timers::last(&mut tx, name).await };
     match node.store.read::<_, StoreError, _, _>("timer", last).await? {
-        Some(last_ms) => Ok(now_ms.saturating_sub(last_ms) >= every_ms),
+        Some(last_ms) => Ok(now_ms.saturating_sub(last_ms).saturating_abs() >= every_ms),
         None => ran(node, name, now_ms).await.map(|()| false),
     }
 }

@@ -6,7 +6,8 @@ use super::say::day;
 use super::talk::Talk;
 use crate::keys::{DataFolder, Membership};
 use crate::node::{self, Config};
-use crate::status::{self, Status};
+use crate::status::{self, Link, Status};
+use crate::timers;
 use anyhow::Context as _;
 use kith_service::clock::Clock;
 use serde_json::{Value, json};
@@ -37,9 +38,10 @@ pub(crate) async fn run(talk: &Talk, arguments: StatusArguments, clock: Clock) -
     let status = status::read(&store).await;
     store.close().await;
     let status = status?;
-    let sentences = sentences(&me, running, &status, clock.now_ms());
+    let now_ms = clock.now_ms();
+    let sentences = sentences(&me, running, &status, now_ms);
     talk.out()
-        .say(&sentences.join("\n"), &as_json(&me, running, &status))
+        .say(&sentences.join("\n"), &as_json(&me, running, &status, now_ms))
 }
 
 fn sentences(me: &Membership, running: bool, status: &Status, now_ms: i64) -> Vec<String> {
@@ -63,6 +65,13 @@ fn sentences(me: &Membership, running: bool, status: &Status, now_ms: i64) -> Ve
         if link.gateway_offset_ms.unsigned_abs() > CLOCK_WARNING_MS {
             said.push(
                 "The clock of this computer is more than 5 minutes wrong. Set the right time.".to_owned(),
+            );
+        }
+        if is_in_doubt(link, now_ms) {
+            said.push(
+                "The time of this computer does not fit what the gateway last said. Nothing ends or is erased by time \
+                 until the gateway has answered."
+                    .to_owned(),
             );
         }
         if link.last_hello_ms > 0 && !running {
@@ -95,13 +104,20 @@ fn sentences(me: &Membership, running: bool, status: &Status, now_ms: i64) -> Ve
     said
 }
 
-fn as_json(me: &Membership, running: bool, status: &Status) -> Value {
+/// Whether the timers hold back: see [`timers::is_plausible`]. Before the first word of a gateway there is nothing to end.
+const fn is_in_doubt(link: &Link, now_ms: i64) -> bool {
+    let now_ms = now_ms.saturating_add(link.gateway_offset_ms);
+    link.last_hello_ms > 0 && !timers::is_plausible(link.last_hello_ms, now_ms)
+}
+
+fn as_json(me: &Membership, running: bool, status: &Status, now_ms: i64) -> Value {
     let link = status.link.as_ref().map(|link| {
         json!({
             "state": link.state,
             "since_ms": link.since_ms,
             "gateway_offset_ms": link.gateway_offset_ms,
             "last_hello_ms": link.last_hello_ms,
+            "time_in_doubt": is_in_doubt(link, now_ms),
             "problem": link.problem.map(kith_proto::problem::Problem::as_str),
         })
     });

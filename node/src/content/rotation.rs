@@ -1,7 +1,8 @@
 //! A new epoch: living holdings are wrapped again under a new key, and the old key is destroyed, so that old write-ahead
 //! logs and dumps open nothing that was erased since.
 //! Called daily by the timers; safe to be interrupted anywhere and begun again.
-//! Never destroys a key before every living holding is off it.
+//! Never destroys a key before every living holding is off it, those that were prepared before and written since included:
+//! see [`NewestEpoch`](crate::store::holding::NewestEpoch).
 
 use std::sync::PoisonError;
 
@@ -54,6 +55,7 @@ pub async fn rotate_epoch(node: &Node) -> Result<u64, RotationError> {
             })
             .await?;
         if done == 0 {
+            // Looked under the lock: what is written from here on is wrapped for the newest epoch, or refused.
             break;
         }
         wrapped += done;
@@ -80,7 +82,9 @@ async fn rewrap(
     for row in &old {
         rewrapped.push(content.rewrapped(row)?);
     }
-    holding::replace_keys(tx, &rewrapped).await?;
+    if !holding::replace_keys(tx, content.newest_under(&counter)?, &rewrapped).await? {
+        return Err(ContentError::Overtaken.into());
+    }
     counter.save(tx).await?;
     // widens: a chunk is small.
     Ok(old.len() as u64)
@@ -108,7 +112,7 @@ impl Content {
     }
 
     /// The number of the newest epoch.
-    fn newest_epoch(&self) -> Result<i64, ContentError> {
+    pub(super) fn newest_epoch(&self) -> Result<i64, ContentError> {
         let epochs = self.epochs.read().unwrap_or_else(PoisonError::into_inner);
         epochs.newest().map(|(number, _)| number)
     }

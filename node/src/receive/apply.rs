@@ -22,7 +22,7 @@ use crate::outbox::{self, Outgoing};
 use crate::store;
 use crate::store::content::Content;
 use crate::store::counter::Counter;
-use crate::store::holding::Holding;
+use crate::store::holding::{Holding, NewestEpoch};
 use crate::store::received::{Known, Received};
 use crate::store::referral::Numbered as NewRow;
 use crate::store::slip::{SlipRow, SlipStanding};
@@ -33,6 +33,8 @@ use crate::threads::{self, Numbered, Side, Step};
 /// What one transaction gathers.
 #[derive(Default)]
 pub(super) struct Work<'a> {
+    /// What a holding must be wrapped for; one that is not is prepared again.
+    newest: NewestEpoch,
     known: BTreeMap<EnvelopeId, Known>,
     slips: BTreeMap<SlipId, (SlipStanding, kith_proto::id::HoldingId)>,
     threads: ThreadSet,
@@ -51,8 +53,11 @@ pub(super) struct Work<'a> {
 
 impl<'a> Work<'a> {
     /// Loads what the rows speak of: envelopes that came before, slips, threads.
-    pub(super) async fn load(tx: &mut Tx, rows: &[Row]) -> Result<Self, StoreError> {
-        let mut work = Self::default();
+    pub(super) async fn load(tx: &mut Tx, newest: NewestEpoch, rows: &[Row]) -> Result<Self, StoreError> {
+        let mut work = Self {
+            newest,
+            ..Self::default()
+        };
         let envelopes: Vec<EnvelopeId> = rows.iter().map(|row| row.meta.envelope_id).collect();
         let known = store::received::known(tx, &envelopes).await?;
         work.known = known.into_iter().map(|one| (one.envelope_id, one)).collect();
@@ -209,9 +214,13 @@ impl<'a> Work<'a> {
         Ok(Ok(()))
     }
 
-    /// Inserts a slip that this row brings; one that another row was to bring, and did not, is prepared again.
+    /// Inserts a slip that this row brings; one that another row was to bring, and did not, is prepared again, and so is one
+    /// whose epoch ended meanwhile.
     fn bring(&mut self, new_slip: &'a NewSlip) -> Result<(), ReceiveError> {
         let (holding, slip) = new_slip.as_ref().ok_or(ReceiveError::Changed)?;
+        if !self.newest.wraps(holding) {
+            return Err(ReceiveError::Changed);
+        }
         self.slips
             .insert(slip.slip_id, (SlipStanding::Live, holding.holding_id));
         self.new_holdings.push(holding);
@@ -351,7 +360,9 @@ impl<'a> Work<'a> {
             if narrowed.holding_id != *holding_id {
                 return Err(ReceiveError::Changed);
             }
-            store::holding::replace_keys(tx, std::slice::from_ref(narrowed)).await?;
+            if !store::holding::replace_keys(tx, self.newest, std::slice::from_ref(narrowed)).await? {
+                return Err(ReceiveError::Changed);
+            }
         }
         self.outgoing.push(&withdrawn.proof);
         Ok(Ok(()))
@@ -390,7 +401,10 @@ impl<'a> Work<'a> {
             .into_iter()
             .cloned()
             .collect();
-        store::holding::insert(tx, &holdings).await?;
+        // cannot be refused: `bring` looked at each.
+        if !store::holding::insert(tx, self.newest, &holdings).await? {
+            return Err(StoreError::Abandoned);
+        }
         let slips: Vec<SlipRow> = std::mem::take(&mut self.new_slips).into_iter().cloned().collect();
         store::slip::insert(tx, &slips).await
     }

@@ -1,15 +1,18 @@
 //! The batch door `receive`: the rows it takes and the transaction that writes them.
 //! Called by `receive` with prepared rows, in the order of each pair. Never seals, never opens.
 
+use std::sync::Arc;
+
 use kith_proto::id::{HoldingId, MessageId, SlipId, ThreadId, WithdrawalId};
 use kith_proto::problem::Problem;
 use kith_proto::v1;
 use kith_service::rng::Rng;
-use kith_service::store::{Batch, Store, Tx};
+use kith_service::store::{Batch, Store, StoreError, Tx};
 
 use super::apply::Work;
 use super::letter::{Event, Meta};
 use super::{Receipt, ReceiveError};
+use crate::content::Content as Keys;
 use crate::node::Node;
 use crate::outbox::Outgoing;
 use crate::store::content::Content;
@@ -120,12 +123,12 @@ impl Written {
 pub type ReceiveDoor = Batch<Row, Written, ReceiveError>;
 
 /// Opens the batch door `receive`.
-pub fn door(store: &Store, rng: &Rng) -> ReceiveDoor {
-    let rng = rng.clone();
+pub fn door(store: &Store, rng: &Rng, keys: &Arc<Keys>) -> ReceiveDoor {
+    let (rng, keys) = (rng.clone(), keys.clone());
     store.batch("receive", RECEIVE_ROWS_MAX, move |mut tx, rows| {
-        let rng = rng.clone();
+        let (rng, keys) = (rng.clone(), keys.clone());
         async move {
-            let (answers, changed, queued) = write(&mut tx, &rng, &rows).await?;
+            let (answers, changed, queued) = write(&mut tx, (&rng, &keys), &rows).await?;
             let written = |receipt| Written {
                 receipt,
                 changed,
@@ -139,9 +142,11 @@ pub fn door(store: &Store, rng: &Rng) -> ReceiveDoor {
 type Answers = (Vec<Result<Receipt, ReceiveError>>, i64, bool);
 
 /// One transaction. From the first row that must be prepared again on, none is written: the order of a pair is kept.
-async fn write(tx: &mut Tx, rng: &Rng, rows: &[Row]) -> Result<Answers, kith_service::store::StoreError> {
+async fn write(tx: &mut Tx, (rng, keys): (&Rng, &Keys), rows: &[Row]) -> Result<Answers, StoreError> {
     let mut counter = Counter::lock(tx).await?;
-    let mut work = Work::load(tx, rows).await?;
+    // cannot fail: a node that opened has an epoch.
+    let newest = keys.newest_under(&counter).map_err(|_| StoreError::Abandoned)?;
+    let mut work = Work::load(tx, newest, rows).await?;
     let mut answers = Vec::with_capacity(rows.len());
     for row in rows {
         match work.apply(tx, row).await {

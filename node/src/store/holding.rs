@@ -1,9 +1,11 @@
 //! Rows of `holding`: wrapped keys. Called by the use-cases that fill, open or destroy a holding.
-//! Never brings a destroyed key back: every change of keys needs a living row.
+//! Never brings a destroyed key back: every change of keys needs a living row. Never writes a key that was wrapped for an
+//! epoch before the newest: its epoch key may be gone.
 
 use kith_proto::id::{HoldingId, SlipId};
 use kith_service::store::{InList, Insert, Row, StoreError, Tx, WithRows, column, query};
 
+use super::counter::Counter;
 use super::{id, id_or_null, word};
 
 const TABLE: &str = "holding";
@@ -81,15 +83,45 @@ impl std::fmt::Debug for Holding {
     }
 }
 
-/// Inserts new holdings.
-pub async fn insert(tx: &mut Tx, rows: &[Holding]) -> Result<(), StoreError> {
+/// The newest epoch, read under the counters' lock of this transaction.
+///
+/// A rotation makes the next epoch key first, and destroys the one before only after a look under the same lock found no
+/// living holding of it. So a holding of an older epoch that is written under the lock before that look is wrapped again,
+/// and one that comes after it is refused here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NewestEpoch(i64);
+
+impl NewestEpoch {
+    /// The newest epoch as the caller reads it while it holds the lock.
+    pub(crate) const fn under(_lock: &Counter, number: i64) -> Self {
+        Self(number)
+    }
+
+    /// Whether the key of this holding is wrapped for it; otherwise it must be wrapped again.
+    pub fn wraps(self, row: &Holding) -> bool {
+        row.epoch >= self.0
+    }
+}
+
+impl Default for NewestEpoch {
+    /// Before the lock was taken: refuses every holding.
+    fn default() -> Self {
+        Self(i64::MAX)
+    }
+}
+
+/// Inserts new holdings; says whether it did. None is written where one was wrapped for an epoch that is over.
+pub async fn insert(tx: &mut Tx, newest: NewestEpoch, rows: &[Holding]) -> Result<bool, StoreError> {
+    if !rows.iter().all(|row| newest.wraps(row)) {
+        return Ok(false);
+    }
     let inserted = INSERT.rows(tx, rows, |q, row| {
         let (wrapped_key, category_keys) = row.keys.clone().unzip();
         let q = q.bind(row.holding_id.as_bytes().to_vec()).bind(row.kind.as_str());
         let q = q.bind(row.slip_id.map(|s| s.as_bytes().to_vec())).bind(row.epoch);
         q.bind(wrapped_key).bind(category_keys)
     });
-    inserted.await.map(drop)
+    inserted.await.map(|_| true)
 }
 
 /// Finds holdings; in no order.
@@ -118,14 +150,17 @@ pub async fn destroy(tx: &mut Tx, ids: &[HoldingId], at_ms: i64) -> Result<u64, 
         .await
 }
 
-/// Replaces the keys of living holdings: a new epoch, or fewer sections.
-pub async fn replace_keys(tx: &mut Tx, rows: &[Holding]) -> Result<(), StoreError> {
+/// Replaces the keys of living holdings: a new epoch, or fewer sections; says whether it did, as [`insert`].
+pub async fn replace_keys(tx: &mut Tx, newest: NewestEpoch, rows: &[Holding]) -> Result<bool, StoreError> {
+    if !rows.iter().all(|row| newest.wraps(row)) {
+        return Ok(false);
+    }
     let replaced = REPLACE.run(tx, rows, |q, row| {
         let (wrapped_key, category_keys) = row.keys.clone().unzip();
         let q = q.bind(row.holding_id.as_bytes().to_vec()).bind(row.epoch);
         q.bind(wrapped_key).bind(category_keys)
     });
-    replaced.await.map(drop)
+    replaced.await.map(|_| true)
 }
 
 /// Reads a holding out of a row with its columns.

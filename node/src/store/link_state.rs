@@ -18,7 +18,7 @@ pub struct LinkState {
     pub since_ms: i64,
     /// How far the gateway's clock is ahead of the local one.
     pub gateway_offset_ms: i64,
-    /// When the gateway last greeted; 0 before the first time.
+    /// When the gateway last greeted, in this run or one before; 0 before the first time. Written as 0 it is kept.
     pub last_hello_ms: i64,
     /// Why it is not up, or what else a person must look at.
     pub problem: Option<Problem>,
@@ -27,7 +27,7 @@ pub struct LinkState {
 const GET: &str =
     "SELECT state, since_ms, gateway_offset_ms, last_hello_ms, problem FROM link_state WHERE id = 1";
 const PUT: &str = "UPDATE link_state SET since_ms = CASE WHEN state = $1 THEN since_ms ELSE $2 END, state = $1, \
-     gateway_offset_ms = $3, last_hello_ms = $4, problem = $5 WHERE id = 1";
+     gateway_offset_ms = $3, last_hello_ms = CASE WHEN $4 > 0 THEN $4 ELSE last_hello_ms END, problem = $5 WHERE id = 1";
 const CURSOR: &str = "SELECT member_cursor FROM link_state WHERE id = 1";
 const SET_CURSOR: &str = "UPDATE link_state SET member_cursor = $1 WHERE id = 1";
 

@@ -12,6 +12,8 @@ use crate::grants;
 use crate::outbox;
 use crate::persons::{self, PersonError};
 use crate::referrals;
+use crate::store::counter::Counter;
+use crate::store::holding::HoldingKind;
 use crate::store::{content, holding};
 use crate::tests::fixture::{Place, Story, part};
 use kith_service::rng::Rng;
@@ -174,8 +176,12 @@ async fn narrowing_takes_one_section_and_leaves_the_rest() {
     let keep: Vec<Section> = Section::all().filter(|section| *section != need).collect();
     let narrowed = story.node.content.narrowed(&before, &keep).unwrap();
     let row = &narrowed;
-    let replace = |mut tx: Tx| async move { holding::replace_keys(&mut tx, std::slice::from_ref(row)).await };
-    story.node.store.tx("narrow", replace).await.unwrap();
+    let content = &story.node.content;
+    let replace = |mut tx: Tx| async move {
+        let newest = content.newest_under(&Counter::lock(&mut tx).await?)?;
+        Ok::<_, PersonError>(holding::replace_keys(&mut tx, newest, std::slice::from_ref(row)).await?)
+    };
+    assert_eq!(story.node.store.tx("narrow", replace).await, Ok(true));
     let after = holding_of(&story, slip).await;
     let (old, new) = (before.keys.unwrap(), after.keys.clone().unwrap());
     assert!(
@@ -235,6 +241,39 @@ async fn a_new_epoch_ends_the_old_key_and_nothing_is_lost() {
         outbox::open_body(&keys, other, &bodies[0]).is_err(),
         "a body opens in its own row only"
     );
+}
+
+#[tokio::test]
+async fn a_holding_that_waited_through_a_rotation_is_not_written_with_the_key_that_is_gone() {
+    let (story, person) = referred(provider().await).await;
+    let content = &story.node.content;
+    // Prepared, as by a request or a letter, and then overtaken before its transaction.
+    let (late, _) = content
+        .new_holding(HoldingKind::Own, None, Section::all())
+        .unwrap();
+    let slip = holdings(&story).await[1];
+    let less = content.narrowed(&holding_of(&story, slip).await, &[Section::Record]);
+    let less = less.unwrap();
+    assert_eq!(rotate_epoch(&story.node).await.unwrap(), 2);
+    let (late, less) = (&[late], &[less]);
+    let write = |mut tx: Tx| async move {
+        let counter = Counter::lock(&mut tx).await?;
+        let newest = content.newest_under(&counter)?;
+        let inserted = holding::insert(&mut tx, newest, late).await?;
+        let replaced = holding::replace_keys(&mut tx, newest, less).await?;
+        counter.save(&mut tx).await?;
+        Ok::<_, PersonError>((inserted, replaced))
+    };
+    assert_eq!(story.node.store.tx("late", write).await, Ok((false, false)));
+    assert_eq!(
+        ContentError::Overtaken.problem(),
+        Problem::Unavailable,
+        "to be tried again"
+    );
+    assert_eq!(story.number("SELECT COUNT(*) AS n FROM holding").await, 2);
+    let story = story.reopen().await;
+    persons::get(&story.node, &story.caller, &person).await.unwrap();
+    assert_eq!(rotate_epoch(&story.node).await.unwrap(), 2);
 }
 
 #[tokio::test]

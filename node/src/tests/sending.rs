@@ -17,6 +17,7 @@ use crate::parts::Parts;
 use crate::referrals::{self, NewReferral, SendError};
 use crate::requests::{Asked, RepeatError};
 use crate::store;
+use crate::store::counter::Counter;
 use crate::tests::fixture::{
     CIRCLE, NOW_MS, SCHOOL, Story, allowed, caller, org, part, sealing, set, somebody,
 };
@@ -407,15 +408,20 @@ async fn a_category_that_was_taken_back_is_not_sent_again() {
     let story = Story::begin(provider().await).await;
     let person = story.person(somebody("Selam")).await;
     let grant = story.grant(person).await;
-    let narrow = async |mut tx: Tx| -> Result<(), StoreError> {
+    let narrow = async |mut tx: Tx| -> Result<bool, StoreError> {
         let slip = store::slip::of_grants(&mut tx, &[grant]).await?.remove(0);
         let holding = store::holding::get(&mut tx, slip.holding_id).await?.unwrap();
         let need = Section::Category(Category::Need);
         let keep: Vec<Section> = Section::all().filter(|section| *section != need).collect();
         let narrowed = story.node.content.narrowed(&holding, &keep).unwrap();
-        store::holding::replace_keys(&mut tx, &[narrowed]).await
+        let newest = story
+            .node
+            .content
+            .newest_under(&Counter::lock(&mut tx).await?)
+            .unwrap();
+        store::holding::replace_keys(&mut tx, newest, &[narrowed]).await
     };
-    story.node.store.tx("narrow", narrow).await.unwrap();
+    assert_eq!(story.node.store.tx("narrow", narrow).await, Ok(true));
     assert_eq!(
         refused(&story, story.referral(person, grant)).await,
         Problem::CategoryNotAllowed

@@ -1,12 +1,14 @@
 //! Threads whose other side fell silent: the sender's node writes `expired` by itself and tells the recipient's.
 //! Called by each tick. Never expires a thread while answers may still wait at the gateway for this node.
 
+use std::sync::atomic::Ordering;
+
 use kith_proto::id::{EventId, ThreadId};
 use kith_proto::lifecycle::{Delivery, Move, Party, Reason};
 use kith_proto::problem::Problem;
 use kith_service::store::{StoreError, Tx};
 
-use super::{CAUGHT_UP_MS, CHUNK, EXPIRE_AFTER_MS, TimerError};
+use super::{CAUGHT_UP_MS, CHUNK, EXPIRE_AFTER_MS, TimerError, belief};
 use crate::audit;
 use crate::moves::look::{Seen, look_at};
 use crate::moves::told::{self, Told};
@@ -27,8 +29,10 @@ pub(super) async fn threads(node: &Node, now_ms: i64) -> Result<u64, TimerError>
     loop {
         let due = |mut tx: Tx| async move {
             let link = store::link_state::get(&mut tx).await?;
-            let up_for_ms = now_ms.saturating_sub(link.since_ms.max(link.last_hello_ms));
-            if link.state != UP || up_for_ms < CAUGHT_UP_MS {
+            // The row may still be that of an earlier run, which ended without a word.
+            let greeted_ms = node.last_hello_ms.load(Ordering::Relaxed);
+            let up_for_ms = now_ms.saturating_sub(link.since_ms.max(greeted_ms));
+            if !belief::has_greeted(node) || link.state != UP || up_for_ms < CAUGHT_UP_MS {
                 return Ok(Vec::new());
             }
             store::timers::overdue(&mut tx, now_ms.saturating_sub(EXPIRE_AFTER_MS), CHUNK).await

@@ -15,7 +15,7 @@ use kith_service::store::{StoreError, Tx};
 use super::ending::{self, Ending, Meaning};
 use super::{Found, WithdrawError, find, tell};
 use crate::audit::{self, Code, Event};
-use crate::content::Section;
+use crate::content::{ContentError, Section};
 use crate::grants::Allowed;
 use crate::moves::{ATTEMPTS_MAX, Written};
 use crate::node::Node;
@@ -202,7 +202,7 @@ async fn write(
         trail.extend(ending::end(tx, &mut threads, one, &plan).await?);
     }
     for (one, gone) in &narrowed.lessened {
-        lessen(tx, node, &mut threads, one, *gone).await?;
+        lessen((tx, &counter), node, &mut threads, (one, *gone)).await?;
     }
     if !all.is_empty() {
         let event = Event::new(Code::GrantNarrowed, at_ms).by(&new.caller.token_id);
@@ -228,11 +228,10 @@ async fn write(
 /// Takes categories away from one slip: their keys, and what waits with them in the outbox. The holding gets new keys
 /// inside the transaction, as under the counters' lock no rotation can end the epoch that they are wrapped for.
 async fn lessen(
-    tx: &mut Tx,
+    (tx, lock): (&mut Tx, &Counter),
     node: &Node,
     threads: &mut ThreadSet,
-    one: &Ending,
-    gone: CategorySet,
+    (one, gone): (&Ending, CategorySet),
 ) -> Result<(), WithdrawError> {
     let holding = store::holding::get(tx, one.slip.holding_id).await?;
     let holding = holding.ok_or(StoreError::Corrupt {
@@ -242,7 +241,9 @@ async fn lessen(
     let stays = |section: &Section| !matches!(section, Section::Category(c) if gone.contains(*c));
     let keep: Vec<Section> = Section::all().filter(stays).collect();
     let less = node.content.narrowed(&holding, &keep)?;
-    store::holding::replace_keys(tx, &[less]).await?;
+    if !store::holding::replace_keys(tx, node.content.newest_under(lock)?, &[less]).await? {
+        return Err(ContentError::Overtaken.into());
+    }
     store::withdrawals::narrow(tx, &one.slip.slip_id, &one.withdrawal_id).await?;
     let waiting = store::withdrawals::queued(tx, &one.slip.slip_id).await?;
     let holds = |w: &&Waiting| {

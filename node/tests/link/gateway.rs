@@ -59,10 +59,10 @@ pub(crate) struct Inner {
     /// Enrolments and renewals that were answered.
     pub(crate) issued: Mutex<Vec<v1::EnrolRequest>>,
     pub(crate) renewed: Mutex<u32>,
-    /// How long the next certificates live.
     pub(crate) certificate_life_ms: Mutex<i64>,
-    /// Enrol or publish, but lose the answer.
+    /// Enrol or publish, but lose the answer; list members only from the beginning.
     pub(crate) lose_answers: Mutex<u32>,
+    pub(crate) tells_once: Mutex<bool>,
     attached: mpsc::Sender<Attached>,
 }
 
@@ -107,6 +107,7 @@ impl Gateway {
             renewed: Mutex::default(),
             certificate_life_ms: Mutex::new(7 * DAY_MS),
             lose_answers: Mutex::default(),
+            tells_once: Mutex::default(),
             attached: sender,
         });
         let services = incoming::server()
@@ -361,8 +362,7 @@ impl Attached {
 
     /// Breaks the stream.
     pub(crate) async fn break_off(self) {
-        let broken = status(Problem::Unavailable);
-        self.down.send(Err(broken)).await.ok();
+        self.down.send(Err(status(Problem::Unavailable))).await.ok();
     }
 }
 
@@ -453,9 +453,11 @@ impl RelayService for Service {
 
     async fn list_members(
         &self,
-        _: Request<v1::ListMembersRequest>,
+        request: Request<v1::ListMembersRequest>,
     ) -> Result<Response<v1::ListMembersResponse>, Status> {
-        let members = self.0.members.lock().unwrap().values().cloned().collect();
+        let told = *self.0.tells_once.lock().unwrap() && request.into_inner().after > 0;
+        let members = self.0.members.lock().unwrap();
+        let members = members.values().filter(|_| !told).cloned().collect();
         Ok(Response::new(v1::ListMembersResponse {
             members,
             cursor: 1,

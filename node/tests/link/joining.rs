@@ -5,7 +5,7 @@ use kith_node::keys::Membership;
 use kith_proto::trust::{InviteToken, TokenError, TrustError};
 use kith_service::clock::Clock;
 
-use crate::gateway::{Attached, DAY_MS, Gateway, T0};
+use crate::gateway::{Attached, DAY_MS, Gateway, PATIENCE, T0};
 use crate::host::{Host, Story, joining};
 
 async fn joined(token: &InviteToken, clock: Clock) -> Result<Membership, JoinError> {
@@ -121,7 +121,66 @@ async fn keys_that_this_node_did_not_make_stop_it() {
     );
 }
 
+#[tokio::test]
+async fn a_node_that_began_with_a_wrong_clock_finds_its_members_again_by_itself() {
+    let mut story = Story::begin().await;
+    // The gateway does not tell again what it told.
+    *story.gateway.inner.tells_once.lock().unwrap() = true;
+    let stream = story.gateway.greeted(vec![]).await;
+    story.knows_itself().await;
+    stream.break_off().await;
+    story.time.advance(-3 * 60 * 60 * 1000);
+    let mut story = story.restart().await;
+    assert_eq!(
+        story.host.node.members.all().len(),
+        0,
+        "their keys are of tomorrow"
+    );
+    let mut stream = story.gateway.greeted(vec![]).await;
+    assert!(stream.is_left().await);
+    let waiting = async {
+        while story.host.words("SELECT problem FROM link_state").await != ["unavailable"] {
+            tokio::task::yield_now().await;
+        }
+    };
+    let told = tokio::time::timeout(PATIENCE, waiting).await;
+    told.expect("not listed is not listed with other keys: it is tried again");
+    assert_eq!(story.host.words("SELECT state FROM link_state").await, ["down"]);
+    story.time.set(T0);
+    let _stream = story.gateway.greeted(vec![]).await;
+    story.knows_itself().await;
+}
+
+#[tokio::test]
+async fn the_gateways_last_word_is_kept_for_a_run_that_does_not_hear_from_it() {
+    let mut story = Story::begin().await;
+    let stream = story.gateway.greeted(vec![]).await;
+    story.host.link_is("up").await;
+    stream.break_off().await;
+    let mut story = story.restart().await;
+    // Never greeted in this run, and ended.
+    let stream = story.gateway.attached().await;
+    let story = story.restart().await;
+    drop(stream);
+    assert_eq!(
+        story.host.number("SELECT last_hello_ms FROM link_state").await,
+        T0
+    );
+}
+
 impl Story {
+    /// Waits until the node has its own listing.
+    async fn knows_itself(&self) {
+        let waiting = async {
+            while self.host.node.members.all().is_empty() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, waiting)
+            .await
+            .expect("it is listed in time");
+    }
+
     /// The first stream after so many renewals; one that was dialled before the clock moved is broken off.
     async fn renewed(&mut self, count: u32) -> Attached {
         loop {

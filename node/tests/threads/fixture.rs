@@ -220,6 +220,7 @@ impl Desk {
             store_blocking: false,
         };
         let node = Node::open(config, clock, rng).await.unwrap();
+        node.last_hello_ms.store(START_MS, Ordering::Relaxed);
         let review = grants::NewReview::of(&grants::statement_text("", "en").unwrap(), grants::DEMO_REVIEWER);
         let (time, network) = ((&node.clock, &node.rng), &node.membership.network);
         grants::review(&node.store, time, network, review).await.unwrap();

@@ -1,10 +1,12 @@
 //! What only time brings, one tick at a time with a clock that is moved by hand.
 //! Each story ticks twice where once must be enough.
 
+use std::sync::atomic::Ordering;
+
 use kith_node::store;
 use kith_node::store::link_state::LinkState;
 use kith_node::threads_view::{self, Opening, Visible, Which};
-use kith_node::timers::{NOTICE_MS, Ticked, tick};
+use kith_node::timers::{ALONE_MS_MAX, NOTICE_MS, Ticked, tick};
 use kith_proto::lifecycle::{Consent, Delivery, Move, State};
 use kith_proto::problem::Problem;
 use kith_proto::words::EnvelopeKind;
@@ -86,6 +88,70 @@ async fn nothing_expires_while_answers_may_still_wait_at_the_gateway() {
         ticked(&pair.circle).await.threads_expired,
         0,
         "only the sender's node expires"
+    );
+}
+
+#[tokio::test]
+async fn what_an_earlier_run_wrote_of_its_link_expires_nothing() {
+    let pair = open().await;
+    pair.received(false).await;
+    // The power went while the link stood.
+    link(&pair.gp, "up", START_MS).await;
+    pair.gp.node.last_hello_ms.store(0, Ordering::Relaxed);
+    pair.hand.advance(30 * DAY_MS);
+    let done = ticked(&pair.gp).await;
+    assert_eq!((done.is_held_back, done.threads_expired), (false, 0));
+    pair.gp.node.last_hello_ms.store(pair.now_ms(), Ordering::Relaxed);
+    assert_eq!(
+        ticked(&pair.gp).await.threads_expired,
+        0,
+        "answers may still come"
+    );
+    pair.hand.advance(60_000);
+    assert_eq!(ticked(&pair.gp).await.threads_expired, 1);
+}
+
+#[tokio::test]
+async fn a_clock_that_woke_up_wrong_erases_nothing() {
+    let pair = open().await;
+    let (thread_id, _) = pair.received(false).await;
+    let held_back = Ticked {
+        is_held_back: true,
+        ..Ticked::default()
+    };
+    let node = &pair.circle.node;
+    link(&pair.circle, "down", START_MS).await;
+    // A new run, which has not heard from the gateway.
+    node.last_hello_ms.store(0, Ordering::Relaxed);
+    for wrong_ms in [
+        0,
+        START_MS - 1,
+        START_MS + ALONE_MS_MAX + 1,
+        START_MS + 4_000 * DAY_MS,
+        i64::MAX,
+    ] {
+        for _ in 0..2 {
+            assert_eq!(tick(node, wrong_ms).await.unwrap(), held_back, "{wrong_ms}");
+        }
+    }
+    let living = "SELECT COUNT(*) AS n FROM holding WHERE wrapped_key IS NOT NULL";
+    assert_eq!(pair.circle.count(living).await, 1);
+    assert_eq!(
+        pair.circle.thread(thread_id).await.situation.consent,
+        Consent::Live
+    );
+    assert_eq!(pair.circle.count("SELECT COUNT(*) AS n FROM timer").await, 0);
+    let alone = tick(node, START_MS + ALONE_MS_MAX).await.unwrap();
+    assert_eq!(alone, Ticked::default(), "for a while the clock stands alone");
+    node.last_hello_ms
+        .store(START_MS + 120 * DAY_MS, Ordering::Relaxed);
+    for _ in 0..2 {
+        tick(node, START_MS + 120 * DAY_MS).await.unwrap();
+    }
+    assert_eq!(
+        pair.circle.count(living).await,
+        0,
+        "the gateway said how late it is"
     );
 }
 

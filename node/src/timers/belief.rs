@@ -1,0 +1,36 @@
+//! Whether the time is believed before anything is erased by it: a computer that wakes up with a wrong clock would end
+//! every consent at once, for ever.
+//! Called by each tick and by `status`. Never believes a time that nothing but the local clock stands for.
+
+use std::sync::atomic::Ordering;
+
+use kith_service::store::{StoreError, Tx};
+
+use crate::node::Node;
+use crate::store;
+use crate::threads::DAY_MS;
+
+/// How long after the gateway's last word the local clock alone is believed: 60 days, for which a gateway keeps what it may
+/// deliver again. Whoever was away for longer must hear from it first.
+pub const ALONE_MS_MAX: i64 = 60 * DAY_MS;
+
+/// Whether a node that has not heard from the gateway in this run believes this time: not before its last word, and not
+/// long after it. `last_hello_ms` is 0 for a node that never heard from it.
+pub const fn is_plausible(last_hello_ms: i64, now_ms: i64) -> bool {
+    last_hello_ms > 0 && now_ms >= last_hello_ms && now_ms - last_hello_ms <= ALONE_MS_MAX
+}
+
+/// Whether the time is believed: the gateway has said it in this run, or it fits what the gateway said last.
+pub(super) async fn believes(node: &Node, now_ms: i64) -> Result<bool, StoreError> {
+    if has_greeted(node) {
+        return Ok(true);
+    }
+    let last = |mut tx: Tx| async move { store::link_state::get(&mut tx).await };
+    let link = node.store.read::<_, StoreError, _, _>("last hello", last).await?;
+    Ok(is_plausible(link.last_hello_ms, now_ms))
+}
+
+/// Whether the gateway has greeted this node in this run.
+pub(super) fn has_greeted(node: &Node) -> bool {
+    node.last_hello_ms.load(Ordering::Relaxed) > 0
+}
