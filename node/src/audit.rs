@@ -165,6 +165,13 @@ impl Event {
     }
 }
 
+/// A list or search that this caller was shown: its name and how many lines. Note it before they are returned.
+pub fn listed(token: &TokenId, list: &'static str, lines: usize, at_ms: i64) -> Event {
+    let count = i64::try_from(lines).unwrap_or(i64::MAX);
+    let event = Event::new(Code::Listed, at_ms).by(token);
+    event.word("list", list).number("count", count)
+}
+
 /// Writes one event that belongs to no other write, in a transaction of its own.
 pub async fn note(store: &Store, rng: &Rng, event: Event) -> Result<(), StoreError> {
     let event = &event;

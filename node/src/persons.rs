@@ -261,11 +261,7 @@ pub async fn list(
         Some(caller.token_id)
     };
     let lines = node.names.find(name, owner, page);
-    let count = i64::try_from(lines.len()).unwrap_or(i64::MAX);
-    let event = Event::new(Code::Listed, node.now_ms())
-        .by(&caller.token_id)
-        .word("list", "person");
-    let event = event.number("count", count);
+    let event = audit::listed(&caller.token_id, "person", lines.len(), node.now_ms());
     audit::note(&node.store, &node.rng, event).await?;
     Ok(lines)
 }

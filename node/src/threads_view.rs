@@ -1,6 +1,6 @@
 //! Reading threads: lists, the watch, and the opening of one with its content.
 //! Called by the gRPC edge and the command line's calls behind it; what a role may call at all is decided there.
-//! Never returns content before the trail says who opened it; never tells a thread of somebody else's from none at all.
+//! Never returns content or a list before the trail says who saw it; never tells a thread of somebody else's from none at all.
 
 mod opened;
 
@@ -12,11 +12,13 @@ use kith_proto::v1;
 use kith_service::rng::RandomFailed;
 use kith_service::store::{StoreError, Tx};
 
+use crate::audit;
 use crate::content::ContentError;
 use crate::node::Node;
 use crate::store;
 use crate::store::threads_view::{Line, Wanted};
 use crate::threads::Side;
+use crate::tokens::Caller;
 
 pub use opened::{Opening, open};
 
@@ -87,6 +89,8 @@ impl ViewError {
 /// What a list is asked for.
 #[derive(Clone, Debug)]
 pub struct ListAsked {
+    /// Who asks.
+    pub caller: Caller,
     /// Sent by this node, or its inbox.
     pub side: Side,
     /// Only these states; empty for every one.
@@ -106,7 +110,7 @@ pub struct Page {
     pub next: Option<i64>,
 }
 
-/// Lists threads, newest first; pages stay as they were while new threads come in.
+/// Lists threads, newest first; pages stay as they were while new threads come in. The list is in the trail with its count.
 pub async fn list(node: &Node, visible: Visible, asked: &ListAsked) -> Result<Page, ViewError> {
     let size = i64::from(asked.page_size.clamp(1, LINES_MAX));
     let read = |mut tx: Tx| async move {
@@ -126,10 +130,18 @@ pub async fn list(node: &Node, visible: Visible, asked: &ListAsked) -> Result<Pa
     // One more than asked says whether there is a next page.
     let more = lines.len() as i64 > size;
     lines.truncate(usize::try_from(size).unwrap_or(usize::MAX));
+    let event = audit::listed(&asked.caller.token_id, "referral", lines.len(), node.now_ms());
+    audit::note(&node.store, &node.rng, event).await?;
     Ok(Page {
         next: lines.last().filter(|_| more).map(|line| line.arrival),
         lines: lines.iter().map(wire_line).collect(),
     })
+}
+
+/// Notes in the trail that a watch begins, which shows the same lines as a list, for as long as it lasts: without a count.
+pub async fn note_watch(node: &Node, caller: &Caller) -> Result<(), ViewError> {
+    let event = audit::listed(&caller.token_id, "watch", 0, node.now_ms());
+    Ok(audit::note(&node.store, &node.rng, event).await?)
 }
 
 /// The next changes after a place in the order of changes, at most [`CHANGES_MAX`], each with its own place: what a watch

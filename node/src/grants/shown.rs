@@ -10,6 +10,7 @@ use kith_service::store::{StoreError, Tx};
 use prost::Message as _;
 
 use super::GrantError;
+use crate::audit;
 use crate::content::{ContentError, Section};
 use crate::node::Node;
 use crate::persons;
@@ -68,7 +69,7 @@ pub async fn get(node: &Node, caller: &Caller, grant_id: &GrantId) -> Result<v1:
     Ok(shown)
 }
 
-/// Lists a person's grants, newest first, without their captures.
+/// Lists a person's grants, newest first, without their captures; the list is in the trail with its count.
 pub async fn list(
     node: &Node,
     caller: &Caller,
@@ -87,10 +88,11 @@ pub async fn list(
     };
     let (grants, held) = node.store.read("list grants", read).await?;
     let now_ms = node.now_ms();
-    grants
-        .iter()
-        .map(|grant| held.shown(node, grant, now_ms))
-        .collect()
+    let shown = grants.iter().map(|grant| held.shown(node, grant, now_ms));
+    let shown: Vec<v1::Grant> = shown.collect::<Result<_, GrantError>>()?;
+    let event = audit::listed(&caller.token_id, "grant", shown.len(), now_ms);
+    audit::note(&node.store, &node.rng, event).await?;
+    Ok(shown)
 }
 
 /// The slips of some grants, and what is held under each.

@@ -85,9 +85,8 @@ impl ReferralService for Edge {
         let mut fields = Fields::new();
         let after = fields.page_key(("cursor", &asked.cursor), List::Changes, number);
         let after = after.map(Option::unwrap_or_default);
-        let watched = fields
-            .finish(after)
-            .and_then(|after| watch::start(self, listed(&caller), after));
+        let after = fields.finish(after).map_err(status)?;
+        let watched = watch::start(self, &caller, after).await;
         watched
             .map(|changes| Response::new(ReceiverStream::new(changes)))
             .map_err(status)
@@ -212,6 +211,7 @@ async fn list(
     let before = fields.page_key(("page_token", &asked.page_token), pages, number);
     let wanted = || {
         Some(ListAsked {
+            caller: *caller,
             side: side?,
             states: states?,
             page_size: page_size?,

@@ -2,9 +2,10 @@
 //! Called by the `ReferralService` handlers. A broken stream goes on from the last cursor; a change may then come twice.
 //! It must never pile up changes for a caller who does not read: it reads the store only as fast as they are taken.
 
-use super::Edge;
 use super::page::{List, token};
+use super::{Edge, listed, refused};
 use crate::threads_view::{self, Visible};
+use crate::tokens::Caller;
 use kith_proto::problem::Problem;
 use kith_proto::v1;
 use kith_service::status::{Failure, status};
@@ -18,17 +19,19 @@ const RETRY_AFTER_MS: i64 = 5_000;
 
 type Changes = mpsc::Sender<Result<v1::WatchReferralsResponse, Status>>;
 
-/// Starts a watch after this place in the order of changes.
-pub(crate) fn start(
+/// Starts a watch after this place in the order of changes; that it began is in the trail before anything is sent.
+pub(crate) async fn start(
     edge: &Edge,
-    visible: Visible,
+    caller: &Caller,
     after: i64,
 ) -> Result<mpsc::Receiver<Result<v1::WatchReferralsResponse, Status>>, Failure> {
     let place = edge.watches.clone().try_acquire_owned();
     let place = place.map_err(|_| Failure::new(Problem::Unavailable).with_retry_after(RETRY_AFTER_MS))?;
+    let noted = threads_view::note_watch(&edge.node, caller).await;
+    noted.map_err(|error| refused(error.problem().into(), &error))?;
     let (changes, watched) = mpsc::channel(UNREAD_MAX);
     edge.shutdown
-        .spawn(follow(edge.clone(), (visible, after), changes, place));
+        .spawn(follow(edge.clone(), (listed(caller), after), changes, place));
     Ok(watched)
 }
 

@@ -140,6 +140,8 @@ async fn a_grant_is_shown_with_its_capture_only_when_opened() {
             .is_empty()
     );
 
+    assert_eq!(story.trail(Code::Listed).await, 3, "each page");
+
     story.hand.advance(GRANT_LIFE_MS_DEFAULT);
     let shown = grants::get(&story.node, &story.caller, &grant).await.unwrap();
     assert_eq!(shown.state(), v1::ConsentState::Cut);

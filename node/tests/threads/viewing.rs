@@ -9,6 +9,7 @@ use kith_proto::lifecycle::{Move, State};
 use kith_proto::problem::Problem;
 use kith_proto::v1;
 use kith_proto::words::Category;
+use kith_service::store::{StoreError, Tx, query};
 
 use super::provider;
 use crate::fixture::{Desk, Pair};
@@ -24,6 +25,7 @@ async fn page(
     before: Option<i64>,
 ) -> threads_view::Page {
     let asked = ListAsked {
+        caller: desk.coordinator,
         side,
         states: states.to_vec(),
         page_size: 3,
@@ -209,6 +211,38 @@ async fn the_senders_copy_shows_what_it_sent_and_its_own_moves() {
     );
     let open = [Move::AnswerInfo, Move::Cancel, Move::Withdraw, Move::EnterInError].map(Move::number);
     assert_eq!(thread.moves, open);
+}
+
+#[tokio::test]
+async fn every_list_and_watch_is_in_the_trail_and_is_not_shown_without() {
+    let pair = open().await;
+    pair.received(false).await;
+    let listed = "SELECT COUNT(*) AS n FROM audit_event WHERE code = 'listed'";
+    let before = pair.circle.count(listed).await;
+    page(&pair.circle, Visible::All, (Side::Inbox, &[]), None).await;
+    assert_eq!(pair.circle.count(listed).await, before + 1);
+    threads_view::note_watch(&pair.circle.node, &pair.circle.coordinator)
+        .await
+        .unwrap();
+    assert_eq!(pair.circle.count(listed).await, before + 2);
+    let asked = ListAsked {
+        caller: pair.circle.coordinator,
+        side: Side::Inbox,
+        states: Vec::new(),
+        page_size: 3,
+        before: None,
+    };
+    // A trail that takes nothing more.
+    let away = |mut tx: Tx| async move { tx.run(query("ALTER TABLE audit_event RENAME TO gone")).await };
+    let store = &pair.circle.node.store;
+    store.tx::<_, StoreError, _, _>("away", away).await.unwrap();
+    let node = &pair.circle.node;
+    assert!(threads_view::list(node, Visible::All, &asked).await.is_err());
+    assert!(
+        threads_view::note_watch(node, &pair.circle.coordinator)
+            .await
+            .is_err()
+    );
 }
 
 #[tokio::test]
