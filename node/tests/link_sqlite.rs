@@ -8,6 +8,9 @@ mod gateway;
 #[path = "link/host.rs"]
 mod host;
 #[cfg(test)]
+#[path = "link/hostile.rs"]
+mod hostile;
+#[cfg(test)]
 #[path = "link/joining.rs"]
 mod joining;
 #[cfg(test)]
