@@ -23,6 +23,9 @@ mod receiving;
 #[path = "link/refusing.rs"]
 mod refusing;
 #[cfg(test)]
+#[path = "link/resealing.rs"]
+mod resealing;
+#[cfg(test)]
 #[path = "link/sending.rs"]
 mod sending;
 #[cfg(test)]

@@ -186,7 +186,7 @@ impl Inbox {
         }
     }
 
-    fn proposal(&self, mv: Move) -> v1::Envelope {
+    pub(crate) fn proposal(&self, mv: Move) -> v1::Envelope {
         let head = self
             .peer
             .head(EnvelopeKind::Event, &self.slip.signed, *self.thread_id.as_bytes());
