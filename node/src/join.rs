@@ -23,6 +23,8 @@ use crate::link::{self, Ended, TLS_CERTIFICATE, TLS_KEY};
 use crate::node::{Config, Node, OpenError};
 use crate::store::counter::Counter;
 
+/// Longest wait for the gateway's answer.
+const ANSWER_MAX: std::time::Duration = std::time::Duration::from_secs(15);
 /// The file of `keys/` with the first binding, kept until the join is done.
 const FIRST_BINDING: &str = "binding";
 
@@ -125,6 +127,8 @@ pub async fn join(token: &str, joining: &Joining) -> Result<Membership, JoinErro
     };
     let channel = link::anonymous(&gateway, &joining.dial).await.map_err(dialled)?;
     let mut client = EnrolmentServiceClient::new(channel).max_decoding_message_size(ENVELOPE_BYTES_MAX);
+    let mut request = tonic::Request::new(request);
+    request.set_timeout(ANSWER_MAX);
     let answer = client.enrol(request).await;
     let answer = answer
         .map_err(|status| JoinError::Refused(Box::new(failure_of(&status))))?

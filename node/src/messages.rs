@@ -105,7 +105,7 @@ fn prepare(node: &Node, new: &Asking, seen: &Seen, message_id: MessageId) -> Res
     };
     let kept = NewContent {
         owner_id: *new.thread_id.as_bytes(),
-        content_id: *message_id.as_bytes(),
+        content_id: node.rng.bytes()?,
         section: Section::Record,
         kind: ContentKind::Message,
         at_ms: now_ms,

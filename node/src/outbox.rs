@@ -2,6 +2,8 @@
 //! Called by sending, moves, messages, withdrawals and proofs; the link takes them from the store.
 //! Never seals inside a transaction, never sends.
 
+mod own;
+
 use kith_proto::envelope::{self, ENVELOPE_LIFE_MS_MAX, EnvelopeError, envelope_hash};
 use kith_proto::id::{EnvelopeId, HoldingId, OrgId, SlipId, ThreadId};
 use kith_proto::permits::CategorySet;
@@ -55,7 +57,7 @@ pub struct Outgoing {
     pub thread_id: ThreadId,
     /// What allows it.
     pub slip_id: SlipId,
-    /// The holding whose `record` key seals `body`.
+    /// The holding whose `record` key seals `body`; none where this node's own key does.
     pub holding_id: Option<HoldingId>,
     /// The serialised envelope.
     pub envelope: Vec<u8>,
@@ -96,6 +98,17 @@ impl OutboxError {
     }
 }
 
+impl Draft<'_> {
+    /// Whether it only ends or moves things, without words: it passes under any slip, also after its holding is gone.
+    fn always_flows(&self) -> bool {
+        match self.kind {
+            EnvelopeKind::Withdrawal | EnvelopeKind::WithdrawalProof => true,
+            EnvelopeKind::Event => self.categories.is_empty(),
+            _ => false,
+        }
+    }
+}
+
 impl Outgoing {
     /// Whether it has a place in the order of its pair; a withdrawal, its proof and an attachment stand outside.
     pub const fn is_ordered(&self) -> bool {
@@ -115,7 +128,8 @@ impl std::fmt::Debug for Outgoing {
 }
 
 /// Seals an envelope to the key that its recipient has in force. With `keys` of the slip's holding the body is kept for
-/// sealing again when the recipient's key has changed meanwhile.
+/// sealing again when the recipient's key has changed meanwhile. What always flows must outlive every holding, so that its
+/// body, which is ids and codes only, is kept under this node's own sealing key.
 pub fn seal(node: &Node, draft: &Draft<'_>, keys: Option<&HoldingKeys>) -> Result<Outgoing, OutboxError> {
     let to = node
         .members
@@ -142,6 +156,12 @@ pub fn seal(node: &Node, draft: &Draft<'_>, keys: Option<&HoldingKeys>) -> Resul
         let place = body_place(draft.envelope_id);
         keys.seal(&node.rng, Section::Record, &place, &draft.body.encode_to_vec())
     };
+    let (keys, body) = if draft.always_flows() {
+        let text = draft.body.encode_to_vec();
+        (None, Some(own::seal(node, draft.envelope_id, &text)?))
+    } else {
+        (keys, keys.map(keep).transpose()?)
+    };
     Ok(Outgoing {
         envelope_id: draft.envelope_id,
         hash: envelope_hash(&sealed),
@@ -151,7 +171,7 @@ pub fn seal(node: &Node, draft: &Draft<'_>, keys: Option<&HoldingKeys>) -> Resul
         slip_id: draft.slip_id,
         holding_id: keys.map(HoldingKeys::holding_id),
         envelope: sealed.encode_to_vec(),
-        body: keys.map(keep).transpose()?,
+        body,
         expires_at_ms,
         at_ms: draft.at_ms,
     })
@@ -188,13 +208,17 @@ pub fn reseal(
     })
 }
 
-/// Opens the body that [`seal`] kept.
+/// Opens the body that [`seal`] kept, under a holding's keys or, without, under this node's own.
 pub fn open_body(
-    keys: &HoldingKeys,
+    node: &Node,
+    keys: Option<&HoldingKeys>,
     envelope_id: EnvelopeId,
     sealed: &[u8],
 ) -> Result<v1::Body, OutboxError> {
-    let bytes = keys.open(Section::Record, &body_place(envelope_id), sealed)?;
+    let bytes = match keys {
+        Some(keys) => keys.open(Section::Record, &body_place(envelope_id), sealed)?,
+        None => own::open(node, envelope_id, sealed)?,
+    };
     v1::Body::decode(bytes.as_slice()).map_err(|_| EnvelopeError::Malformed("body").into())
 }
 

@@ -13,7 +13,9 @@ mod letter;
 mod prepare;
 mod proposal;
 
-use kith_proto::envelope::Head;
+use std::collections::BTreeSet;
+
+use kith_proto::envelope::{EnvelopeError, Head};
 use kith_proto::id::{EnvelopeId, OrgId};
 use kith_proto::order::Position;
 use kith_proto::problem::Problem;
@@ -109,6 +111,20 @@ pub enum ReceiveError {
 }
 
 impl ReceiveError {
+    /// Whether other arrivals would have met it as well, or time cures it; if not, it is about this arrival alone.
+    fn is_of_all(&self) -> bool {
+        let of_content =
+            |error: &ContentError| matches!(error, ContentError::Random(_) | ContentError::Library);
+        match self {
+            Self::Store(error) => error.is_of_the_whole_store(),
+            Self::Content(error) | Self::Outbox(OutboxError::Content(error)) => of_content(error),
+            Self::Outbox(OutboxError::Envelope(EnvelopeError::Library) | OutboxError::Random(_))
+            | Self::Random(_)
+            | Self::Changed => true,
+            Self::Outbox(OutboxError::Envelope(_) | OutboxError::NotAMember) => false,
+        }
+    }
+
     /// The problem code.
     pub fn problem(&self) -> Problem {
         match self {
@@ -120,53 +136,116 @@ impl ReceiveError {
     }
 }
 
-/// Receives arrivals in their order and gives one receipt each, after their commit. On an error what came before the
-/// failing arrival is kept, and nothing after it.
-pub async fn receive(node: &Node, arrivals: Vec<Arrival>) -> Result<Vec<Receipt>, ReceiveError> {
+/// What became of arrivals.
+#[derive(Clone, Debug, Default)]
+pub struct Received {
+    /// One for each arrival that was kept or refused.
+    pub receipts: Vec<Receipt>,
+    /// Who sent something that cannot be kept, however often it comes: it and what follows it of their order has no receipt.
+    pub stuck: BTreeSet<OrgId>,
+}
+
+/// Receives arrivals in their order and gives a receipt for each, after its commit. What cannot be kept for a cause of its
+/// own holds back its own pair alone. On an error what came before the failing arrival is kept, and nothing after it.
+pub async fn receive(node: &Node, arrivals: Vec<Arrival>) -> Result<Received, ReceiveError> {
     let received_at_ms = node.now_ms();
     let mut letters = arrivals
         .into_iter()
         .map(|arrival| Letter::read(arrival, received_at_ms));
-    let mut receipts = Vec::new();
+    let mut received = Received::default();
     let mut together = Vec::new();
     loop {
         let next = letters.next();
         let alone = next.as_ref().is_none_or(Letter::goes_alone);
         if alone && !together.is_empty() {
-            receipts.extend(write(node, std::mem::take(&mut together)).await?);
+            write(node, std::mem::take(&mut together), &mut received).await?;
         }
         match next {
-            None => return Ok(receipts),
-            Some(letter) if alone => receipts.push(proposal::receive(node, letter).await?),
+            None => return Ok(received),
+            Some(letter) if alone => {
+                if received.waits_for(&letter) {
+                    let peer = letter.arrival.peer.clone();
+                    match proposal::receive(node, letter).await {
+                        Ok(receipt) => received.receipts.push(receipt),
+                        Err(error) => received.give_up(peer, error)?,
+                    }
+                }
+            }
             Some(letter) => together.push(letter),
         }
     }
 }
 
-/// Prepares and writes letters; those that something overtook are prepared again. An order of a pair is kept: once one
-/// letter must be prepared again, so must all that follow.
-async fn write(node: &Node, letters: Vec<Letter>) -> Result<Vec<Receipt>, ReceiveError> {
-    let mut receipts = Vec::with_capacity(letters.len());
-    let mut letters = letters;
-    for _ in 0..ATTEMPTS {
-        let rows: Vec<Row> = prepare::prepare(node, &letters).await?;
-        let answers = node.receive_door.submit_all(rows).await;
-        let mut answers = answers.into_iter();
-        let mut done = 0;
-        let overtaken = loop {
-            match answers.next() {
-                None => return Ok(receipts),
-                Some(Ok(written)) => {
-                    receipts.push(written.told(node));
-                    done += 1;
-                }
-                Some(Err(ReceiveError::Changed)) => break true,
-                Some(Err(error)) => return Err(error),
+impl Received {
+    /// Whether a letter can be written: nothing before it in its pair's order was given up.
+    fn waits_for(&self, letter: &Letter) -> bool {
+        letter.arrival.position.is_none() || !self.stuck.contains(&letter.arrival.peer)
+    }
+
+    /// Notes that a letter was not written for a cause of its own; an error that others would meet as well is given back.
+    fn give_up(&mut self, peer: OrgId, error: ReceiveError) -> Result<(), ReceiveError> {
+        if error.is_of_all() {
+            return Err(error);
+        }
+        tracing::error!(pair = %peer, %error, "an envelope cannot be kept");
+        self.stuck.insert(peer);
+        Ok(())
+    }
+}
+
+/// Writes letters together, or each alone when they were refused for what one of them holds.
+async fn write(node: &Node, mut letters: Vec<Letter>, received: &mut Received) -> Result<(), ReceiveError> {
+    letters.retain(|letter| received.waits_for(letter));
+    let Err((rest, error)) = write_together(node, letters, received).await else {
+        return Ok(());
+    };
+    if error.is_of_all() {
+        return Err(error);
+    }
+    for letter in rest {
+        if received.waits_for(&letter) {
+            let peer = letter.arrival.peer.clone();
+            if let Err((_, error)) = write_together(node, vec![letter], received).await {
+                received.give_up(peer, error)?;
             }
-        };
-        if overtaken {
-            letters.drain(..done);
         }
     }
-    Err(ReceiveError::Changed)
+    Ok(())
+}
+
+/// Prepares and writes letters; those that something overtook are prepared again. An order of a pair is kept: once one
+/// letter must be prepared again, so must all that follow. Gives back what was not written, and why.
+async fn write_together(
+    node: &Node,
+    mut letters: Vec<Letter>,
+    received: &mut Received,
+) -> Result<(), (Vec<Letter>, ReceiveError)> {
+    let mut in_vain = 0;
+    while in_vain < ATTEMPTS {
+        let rows: Vec<Row> = match prepare::prepare(node, &letters).await {
+            Ok(rows) => rows,
+            Err(error) => return Err((letters, error)),
+        };
+        let mut done = 0;
+        let mut failed = None;
+        for answer in node.receive_door.submit_all(rows).await {
+            match answer {
+                Ok(written) => {
+                    received.receipts.push(written.told(node));
+                    done += 1;
+                }
+                Err(error) => {
+                    failed = Some(error);
+                    break;
+                }
+            }
+        }
+        letters.drain(..done);
+        match failed {
+            None => return Ok(()),
+            Some(ReceiveError::Changed) => in_vain = if done == 0 { in_vain + 1 } else { 0 },
+            Some(error) => return Err((letters, error)),
+        }
+    }
+    Err((letters, ReceiveError::Changed))
 }

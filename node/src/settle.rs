@@ -91,6 +91,15 @@ pub struct Stopped {
     pub at_ms: i64,
 }
 
+/// A row that can never be sealed to its recipient's key again: its line goes without it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GivenUp {
+    /// The row.
+    pub row: OutboxRow,
+    /// When.
+    pub at_ms: i64,
+}
+
 /// One thing to settle.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Settlement {
@@ -102,6 +111,8 @@ pub enum Settlement {
     Dropped(DroppedNotice),
     /// The gateway stopped a slip.
     Stopped(Stopped),
+    /// This node gave up sending something.
+    GivenUp(GivenUp),
 }
 
 /// Why nothing was settled; the same things are said again on the next stream.
@@ -147,18 +158,21 @@ async fn settle(tx: &mut Tx, rng: &Rng, rows: &[Settlement]) -> Result<i64, Stor
     let mut counter = Counter::lock(tx).await?;
     let mut work = Work::default();
     let (mut answered, mut received, mut dropped, mut stopped) = (vec![], vec![], vec![], vec![]);
+    let mut given_up = vec![];
     for row in rows {
         match row {
             Settlement::Answered(one) => answered.push(one.clone()),
             Settlement::Received(one) => received.push(one),
             Settlement::Dropped(one) => dropped.push(*one),
             Settlement::Stopped(one) => stopped.push(*one),
+            Settlement::GivenUp(one) => given_up.push(one),
         }
     }
     answers::write(tx, &mut counter, &mut work, answered).await?;
     notices::received(tx, &mut work, &received).await?;
     notices::dropped(tx, &mut work, &dropped).await?;
     notices::stopped(tx, &mut work, &stopped).await?;
+    notices::given_up(tx, &mut work, &given_up).await?;
     work.trail.extend(work.threads.take_trail());
     work.threads.write(tx, &mut counter).await?;
     audit::insert(tx, &mut counter, rng, &work.trail).await?;

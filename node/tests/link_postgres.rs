@@ -9,6 +9,9 @@ mod gateway;
 #[path = "link/host.rs"]
 mod host;
 #[cfg(test)]
+#[path = "link/hostile.rs"]
+mod hostile;
+#[cfg(test)]
 #[path = "link/joining.rs"]
 mod joining;
 #[cfg(test)]
@@ -20,6 +23,9 @@ mod receiving;
 #[cfg(test)]
 #[path = "link/refusing.rs"]
 mod refusing;
+#[cfg(test)]
+#[path = "link/resealing.rs"]
+mod resealing;
 #[cfg(test)]
 #[path = "link/sending.rs"]
 mod sending;

@@ -5,6 +5,8 @@
 //! Signed bytes (context `kith/v1/order`): from ‖ to ‖ count ‖ for each line number (u64) ‖ previous hash ‖ envelope
 //! hash; text and bytes after their length, lengths and count as u32, integers big-endian.
 
+use std::collections::BTreeSet;
+
 use crate::id::OrgId;
 use crate::problem::Problem;
 use crate::receipt::Layout;
@@ -56,7 +58,7 @@ impl Position {
 /// Why a batch was not signed or taken, by what the caller can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OrderError {
-    /// A field has the wrong length or value, or there is no line: end the stream.
+    /// A field has the wrong length or value, an envelope has two lines, or there is no line: end the stream.
     #[error("the order batch cannot be read")]
     Malformed,
     /// More lines than a batch may have: split it.
@@ -212,11 +214,13 @@ fn step(last: Position, line: &v1::OrderLine) -> Result<Position, OrderError> {
     Ok(Position::at(number, hash))
 }
 
+/// As many lines as a batch may have, each of another envelope: a hash that stood twice would name two numbers.
 fn limits(batch: &v1::OrderBatch) -> Result<(), OrderError> {
     if batch.lines.len() > ORDER_LINES_MAX {
         return Err(OrderError::TooLarge);
     }
-    if batch.lines.is_empty() {
+    let hashes: BTreeSet<&[u8]> = batch.lines.iter().map(|line| &*line.envelope_hash).collect();
+    if batch.lines.is_empty() || hashes.len() != batch.lines.len() {
         Err(OrderError::Malformed)
     } else {
         Ok(())

@@ -267,7 +267,8 @@ async fn take(
         }
         gateway.relay.wake_all(&recipients);
         let now_ms = gateway.clock.now_ms();
-        let answered = answers.len();
+        // Before the answers leave: a node sends on as soon as it has read one, which may be before the last of them is out.
+        in_flight.fetch_sub(answers.len(), Ordering::Relaxed);
         let frames = answer::frames(&gateway.keys.signing, answers, now_ms).map_err(RelayError::Receipt)?;
         for frame in frames {
             out.frame(frame).await?;
@@ -275,7 +276,6 @@ async fn take(
         if let Some(error) = broken {
             return Err(RelayError::Take(error));
         }
-        in_flight.fetch_sub(answered, Ordering::Relaxed);
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use kith_gateway::limits::SUBMISSIONS_IN_FLIGHT_MAX;
 use kith_gateway::window::sweep_once;
 use kith_proto::problem::Problem;
-use kith_proto::v1::{attach_request::Frame as Up, attach_response::Frame};
+use kith_proto::v1::{self, attach_request::Frame as Up, attach_response::Frame};
 use kith_proto::words::EnvelopeKind::{Event, Referral, Withdrawal};
 use kith_service::store::{StoreError, query};
 
@@ -75,6 +75,28 @@ async fn more_in_flight_than_told_ends_the_stream() {
         line.send(Up::Submission(many.clone())).await;
     }
     assert_eq!(line.ended().await.1, Problem::Unavailable, "too many lines");
+}
+
+#[tokio::test]
+async fn a_node_that_sends_on_with_each_answer_is_never_too_busy() {
+    let (_network, mut gp, peers, slip, mut line) = pair().await;
+    // Withheld lines, as each of them has an answer of its own.
+    let template = gp.envelope(&peers, Referral, &slip);
+    let mut withheld = |count| {
+        let lines = gp.copies(&template, count);
+        v1::Submission {
+            envelopes: Vec::new(),
+            ..gp.submission(&peers, lines)
+        }
+    };
+    for _ in 0..SUBMISSIONS_IN_FLIGHT_MAX / 64 {
+        line.send(Up::Submission(withheld(64))).await;
+    }
+    for _ in 0..SUBMISSIONS_IN_FLIGHT_MAX {
+        line.answers(1).await;
+        line.send(Up::Submission(withheld(1))).await;
+    }
+    line.answers(SUBMISSIONS_IN_FLIGHT_MAX).await;
 }
 
 #[tokio::test]

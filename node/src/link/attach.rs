@@ -33,7 +33,7 @@ const CLOCK_WARN_MS: i64 = 5 * 60 * 1000;
 const FRAMES_UP_MAX: usize = 64;
 /// Frames of one sort that wait to be worked on: more than the gateway has under way.
 pub(super) const FRAMES_DOWN_MAX: usize = 1024;
-/// The longest wait for the gateway's hello.
+/// The longest wait for the stream to open, and again for the gateway's hello.
 const HELLO_MAX: Duration = Duration::from_secs(30);
 /// How often an open stream looks whether its certificate or its sealing key is due.
 const LOOK_AT_KEYS: Duration = Duration::from_secs(3600);
@@ -80,7 +80,9 @@ async fn open_and_run(node: &Node, dial: &Dial) -> Result<(), Ended> {
         frame: Some(Up::Hello(hello(node).await?)),
     })
     .map_err(|_| Ended::Again)?;
-    let mut down = client.attach(ReceiverStream::new(frames)).await?.into_inner();
+    let opening = tokio::time::timeout(HELLO_MAX, client.attach(ReceiverStream::new(frames))).await;
+    let opening = opening.map_err(|_| Ended::Status(kith_proto::problem::Problem::DeadlineExceeded))?;
+    let mut down = opening?.into_inner();
     let greeting = greeting(&mut down).await?;
     let issuer = connect::follow_issuer(node, greeting.issuer.as_ref())?;
     set_clock(node, &greeting).await?;
@@ -182,13 +184,23 @@ async fn follow_members(session: &Session<'_>, mut client: RelayServiceClient<Ch
     }
 }
 
+/// Looks after the sealing key and the certificate. Failing at either ends no stream: what is in use counts still.
 async fn watch_keys(node: &Node, mut client: RelayServiceClient<Channel>, dial: &Dial) -> Result<(), Ended> {
     loop {
-        turning::turn(node, &mut client).await?;
+        match turning::turn(node, &mut client).await {
+            Ok(()) => {}
+            Err(ended @ Ended::OtherKeys) => return Err(ended),
+            // The keys in use are good for a while yet. Was the line broken, the other halves end the stream.
+            Err(error) => tracing::warn!(%error, "the sealing key was not turned; the next look tries again"),
+        }
         tokio::time::sleep(LOOK_AT_KEYS).await;
         if renewal::due(node)? {
-            renewal::renew(node, dial).await?;
-            return Err(Ended::Again);
+            match renewal::renew(node, dial).await {
+                Ok(()) => return Err(Ended::Again),
+                Err(error) => {
+                    tracing::warn!(%error, "the certificate was not renewed; the next look tries again");
+                }
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Takes deliveries in: holds each pair's lines against the last one held, opens envelopes, hands them to `receive`, and
 //! answers each sender after the commit. Called as one half of a stream.
-//! Never passes over a number: a pair with a gap waits, one with two histories stops.
+//! Never passes over a number: a pair with a gap waits, one with two histories stops. Never lets what one member sent end the
+//! stream, which all members share.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -36,7 +37,7 @@ pub(super) struct Inbound<'a> {
     positions: BTreeMap<OrgId, Position>,
     /// Pairs in which something is missing.
     waiting: BTreeSet<OrgId>,
-    /// Pairs with two histories, or lines that their sender did not sign.
+    /// Pairs with two histories, with lines that their sender did not sign, or with something that cannot be kept.
     stopped: BTreeSet<OrgId>,
 }
 
@@ -48,6 +49,8 @@ enum Line {
     Gap,
     /// Another history.
     Fork,
+    /// Its order has no such line.
+    Missing,
 }
 
 impl<'a> Inbound<'a> {
@@ -104,8 +107,11 @@ impl<'a> Inbound<'a> {
         if arrivals.is_empty() {
             return Ok(());
         }
-        let receipts = receive::receive(self.session.node, arrivals).await?;
-        self.answer(&receipts).await
+        let received = receive::receive(self.session.node, arrivals).await?;
+        for org in &received.stuck {
+            self.stop(org, "what it sent could not be kept").await;
+        }
+        self.answer(&received.receipts).await
     }
 
     async fn item(&mut self, item: Delivered, arrivals: &mut Vec<Arrival>) -> Result<(), Ended> {
@@ -117,40 +123,74 @@ impl<'a> Inbound<'a> {
             },
         };
         for one in &item.envelopes {
-            let what = one.what.as_ref().ok_or(Ended::Protocol("delivery"))?;
             let place = match &pair {
                 None => None,
-                Some((org, batch)) => {
-                    if self.stopped.contains(org) {
-                        return Ok(());
-                    }
-                    match self.place(org, batch, what)? {
-                        Line::Take(position) => Some((org, position)),
-                        Line::Gap => {
-                            tracing::warn!("a line is missing; what follows it waits");
-                            self.waiting.insert(org.clone());
-                            return Ok(());
-                        }
-                        Line::Fork => {
-                            self.stop(org).await;
-                            return Ok(());
-                        }
-                    }
-                }
+                Some((org, batch)) => match self.line(org, batch, one).await {
+                    Some(position) => Some((org, position)),
+                    None => return Ok(()),
+                },
             };
-            if let Some(arrival) = self.arrival(place, what, item.taken_at_ms).await? {
-                if let Some((org, position)) = place {
-                    self.move_on(org, position);
+            let arrival = match &one.what {
+                Some(what) => self.arrival(place, what, item.taken_at_ms).await?,
+                None => None,
+            };
+            match (arrival, place) {
+                (Some(arrival), place) => {
+                    if let Some((org, position)) = place {
+                        self.move_on(org, position);
+                    }
+                    arrivals.push(arrival);
                 }
-                arrivals.push(arrival);
+                // Nothing can be answered for it, so the pair waits here for a person.
+                (None, Some((org, _))) => {
+                    self.stop(org, "an envelope or tombstone that cannot be believed")
+                        .await;
+                    return Ok(());
+                }
+                (None, None) => {}
             }
         }
         Ok(())
     }
 
+    /// The place of what came in the order of its pair; none when the pair waits, or is stopped.
+    async fn line(
+        &mut self,
+        org: &OrgId,
+        batch: &v1::OrderBatch,
+        one: &v1::DeliveredEnvelope,
+    ) -> Option<Position> {
+        if self.stopped.contains(org) {
+            return None;
+        }
+        let Some(what) = &one.what else {
+            self.stop(org, "a delivery of nothing").await;
+            return None;
+        };
+        match self.place(org, batch, what) {
+            Line::Take(position) => Some(position),
+            Line::Gap => {
+                tracing::warn!("a line is missing; what follows it waits");
+                self.waiting.insert(org.clone());
+                None
+            }
+            Line::Fork => {
+                self.stop(org, "two histories").await;
+                None
+            }
+            Line::Missing => {
+                self.stop(org, "a delivery without its line").await;
+                None
+            }
+        }
+    }
+
     /// The sender of an order batch, whose key signed it for this node; none when the pair is stopped for want of that.
     async fn pair(&mut self, batch: &v1::OrderBatch, taken_at_ms: i64) -> Result<Option<OrgId>, Ended> {
-        let org: OrgId = batch.from.parse().map_err(|_| Ended::Protocol("order"))?;
+        let Ok(org) = batch.from.parse::<OrgId>() else {
+            tracing::error!("the gateway delivered lines of nobody; they are passed over");
+            return Ok(None);
+        };
         for directory in [Directory::MayBeOld, Directory::Fresh] {
             let node = self.session.node;
             let keys = node.members.keys_of(&org, taken_at_ms);
@@ -162,25 +202,31 @@ impl<'a> Inbound<'a> {
                 directory::refresh(node, &mut self.client).await?;
             }
         }
-        self.stop(&org).await;
+        self.stop(&org, "lines that their sender did not sign").await;
         Ok(None)
     }
 
-    /// Finds the line of what came and holds it against the last one held.
-    fn place(&self, org: &OrgId, batch: &v1::OrderBatch, what: &Wire) -> Result<Line, Ended> {
-        let hash: [u8; 32] = match what {
-            Wire::Envelope(envelope) => envelope_hash(envelope),
+    /// Finds the line of what came, a tombstone's by its number, and holds it against the last one held.
+    fn place(&self, org: &OrgId, batch: &v1::OrderBatch, what: &Wire) -> Line {
+        let found = match what {
+            Wire::Envelope(envelope) => {
+                let hash = envelope_hash(envelope);
+                let line = batch.lines.iter().find(|line| line.envelope_hash == hash);
+                line.map(|line| (line, hash))
+            }
             Wire::Tombstone(tombstone) => {
-                let hash = tombstone.envelope_hash.as_slice();
-                hash.try_into().map_err(|_| Ended::Protocol("tombstone"))?
+                let line = batch.lines.iter().find(|line| line.number == tombstone.number);
+                let line = line.filter(|line| line.envelope_hash == tombstone.envelope_hash);
+                line.and_then(|line| Some((line, line.envelope_hash.as_slice().try_into().ok()?)))
             }
         };
-        let line = batch.lines.iter().find(|line| line.envelope_hash == hash);
-        let line = line.ok_or(Ended::Protocol("a delivery without its line"))?;
+        let Some((line, hash)) = found else {
+            return Line::Missing;
+        };
         let last = self.positions.get(org).copied().unwrap_or(Position::START);
         let here = Position::at(line.number, hash);
         let held_hash = last.hash();
-        Ok(if line.number > last.number().saturating_add(1) {
+        if line.number > last.number().saturating_add(1) {
             Line::Gap
         } else if line.number <= last.number() {
             // A repeat; of the last line the hash is known.
@@ -193,7 +239,7 @@ impl<'a> Inbound<'a> {
             Line::Fork
         } else {
             Line::Take(here)
-        })
+        }
     }
 
     fn move_on(&mut self, org: &OrgId, position: Position) {
@@ -213,49 +259,43 @@ impl<'a> Inbound<'a> {
     ) -> Result<Option<Arrival>, Ended> {
         let node = self.session.node;
         let envelope = match what {
-            Wire::Tombstone(tombstone) => return self.tombstone(place, tombstone),
+            Wire::Tombstone(tombstone) => {
+                return Ok(place.and_then(|place| self.tombstone(place, tombstone)));
+            }
             Wire::Envelope(envelope) => envelope,
         };
         let (org, position) = place.unzip();
         for directory in [Directory::MayBeOld, Directory::Fresh] {
             match look(node, (org, position), envelope, taken_at_ms, directory)? {
                 Looked::Arrival(arrival) => return Ok(Some(*arrival)),
+                Looked::Unreadable => return Ok(None),
                 Looked::Refresh => directory::refresh(node, &mut self.client).await?,
             }
         }
         Err(Ended::Again)
     }
 
-    /// A tombstone in the order of a pair moves its position. Outside the order it says nothing that must be kept.
-    fn tombstone(
-        &self,
-        place: Option<(&OrgId, Position)>,
-        tombstone: &v1::Dropped,
-    ) -> Result<Option<Arrival>, Ended> {
+    /// A tombstone in the order of a pair moves its position; none for one that the gateway did not sign. Outside the order
+    /// it says nothing that must be kept.
+    fn tombstone(&self, (org, position): (&OrgId, Position), tombstone: &v1::Dropped) -> Option<Arrival> {
         let key = &self.session.issuer.signing_key;
-        receipt::verify(key, tombstone).map_err(|_| Ended::Protocol("tombstone"))?;
-        let Some((org, position)) = place else {
-            return Ok(None);
-        };
-        if tombstone.number != position.number() {
-            return Err(Ended::Protocol("tombstone"));
-        }
+        receipt::verify(key, tombstone).ok()?;
         let (envelope_id, envelope_hash) =
-            reader::envelope(&tombstone.envelope_id, &tombstone.envelope_hash)?;
-        let problem = reader::problem(tombstone.problem).ok_or(Ended::Protocol("tombstone"))?;
-        Ok(Some(Arrival {
+            reader::envelope(&tombstone.envelope_id, &tombstone.envelope_hash).ok()?;
+        Some(Arrival {
             peer: org.clone(),
             position: Some(position),
             envelope_id,
             envelope_hash,
-            what: What::Tombstone(problem),
-        }))
+            what: What::Tombstone(reader::problem(tombstone.problem)?),
+        })
     }
 
-    /// Stops a pair: nothing of it is taken in before a person has looked.
-    async fn stop(&mut self, org: &OrgId) {
+    /// Stops a pair on this stream: nothing more of it is taken in, and the others go on. A person must look.
+    async fn stop(&mut self, org: &OrgId, why: &'static str) {
         if self.stopped.insert(org.clone()) {
-            tracing::error!(pair = %org, "two histories, or lines that their sender did not sign; the pair is stopped");
+            self.waiting.remove(org);
+            tracing::error!(pair = %org, why, "the pair is stopped");
             state::put(self.session.node, state::UP, Some(Problem::Conflict)).await;
         }
     }

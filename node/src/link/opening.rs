@@ -8,7 +8,7 @@ use kith_proto::permits::{Asked, Header, MemberState, Members, Refusal, permits}
 use kith_proto::problem::Problem;
 use kith_proto::slip::{SignedSlip, SlipError};
 use kith_proto::v1::Envelope;
-use kith_proto::words::Category;
+use kith_proto::words::{Category, EnvelopeKind};
 
 use super::Ended;
 use crate::node::Node;
@@ -37,6 +37,8 @@ pub(super) enum Looked {
     Arrival(Box<Arrival>),
     /// The directory must be refreshed first.
     Refresh,
+    /// Not even its id can be read, so that it cannot be answered.
+    Unreadable,
 }
 
 /// Looks at an envelope that came at a place in a pair's order, taken by the gateway at `taken_at_ms`.
@@ -47,7 +49,10 @@ pub(super) fn look(
     taken_at_ms: i64,
     directory: Directory,
 ) -> Result<Looked, Ended> {
-    let head = Head::parse(&envelope.head).map_err(|_| Ended::Protocol("head"))?;
+    let Ok(head) = Head::parse(&envelope.head) else {
+        tracing::error!("an envelope whose head cannot be read was delivered");
+        return Ok(Looked::Unreadable);
+    };
     let (peer, position) = (place.0.unwrap_or(&head.from), place.1);
     let what = match open(node, peer, envelope, taken_at_ms) {
         Ok(opened) => What::Opened(Box::new(opened)),
@@ -72,7 +77,12 @@ fn open(node: &Node, peer: &OrgId, envelope: &Envelope, taken_at_ms: i64) -> Res
     if head.network != node.membership.network || head.to != *node.organisation() || head.from != *peer {
         return Err(Unopened::Refused(Problem::Invalid));
     }
-    if head.expires_at_ms <= taken_at_ms {
+    // As at the gate: what only ends things is never too late.
+    let ends_things = matches!(
+        head.kind,
+        EnvelopeKind::Withdrawal | EnvelopeKind::WithdrawalProof
+    );
+    if head.expires_at_ms <= taken_at_ms && !ends_things {
         return Err(Unopened::Refused(Problem::DeadlineExceeded));
     }
     let Ground::Slip { signed, claimed } = &head.ground else {

@@ -154,7 +154,11 @@ impl<'a> Outbound<'a> {
             self.settlements.send(said).await.map_err(|_| Ended::Again)?;
         }
         if !settled.stale.is_empty() {
-            reseal::reseal(self.session, &settled.stale).await?;
+            let waiting = reseal::reseal(self.session, settled.stale).await?;
+            let until_ms = now_ms.saturating_add(reseal::PAUSE_MS);
+            for row in &waiting {
+                self.pairs.hold(row, until_ms);
+            }
         }
         Ok(())
     }

@@ -253,6 +253,16 @@ impl Pairs {
         settled
     }
 
+    /// Lets a row that nothing of is in flight wait until a time, and its pair with it.
+    pub(super) fn hold(&mut self, row: &OutboxRow, until_ms: i64) {
+        if let Some(loose) = self.loose.get_mut(&row.envelope_id) {
+            loose.again_at_ms = loose.again_at_ms.max(Some(until_ms));
+        } else if let Some(pair) = self.pairs.get_mut(&row.peer) {
+            pair.paused_until_ms = pair.paused_until_ms.max(Some(until_ms));
+            pair.behind = true;
+        }
+    }
+
     /// Settles from the lowest number in flight on; behind the first answer that is not final nothing was taken.
     fn drain(numbered: &mut BTreeMap<[u8; 32], (OrgId, u64)>, pair: &mut Pair) -> Settled {
         let mut settled = Settled::default();

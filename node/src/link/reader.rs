@@ -23,7 +23,7 @@ pub(super) struct Sorted {
     pub(super) deliveries: mpsc::Sender<v1::Delivery>,
 }
 
-/// Reads until the gateway ends the stream.
+/// Reads until the gateway ends the stream, in whatever way.
 pub(super) async fn read(
     session: &Session<'_>,
     mut down: Streaming<AttachResponse>,
@@ -79,7 +79,8 @@ pub(super) async fn read(
             Frame::MembersChanged(_) => session.members_changed.notify_one(),
         }
     }
-    Ok(())
+    // Not `Ok`: halves that wait for nothing from the gateway would go on without it.
+    Err(Ended::Status(Problem::Unavailable))
 }
 
 /// Whether the gateway, by the root's word, signed the frame.

@@ -2,12 +2,15 @@
 //! not locked out. Called before every stream, and while one is open.
 //! Never makes a new TLS key: the request proves the one that is there.
 
+use std::time::Duration;
+
 use kith_proto::receipt;
 use kith_proto::v1::{self, enrolment_service_client::EnrolmentServiceClient};
 use kith_service::tls::certificates;
 use kith_service::tls::dial::Dial;
 use kith_service::tls::identity::Identity;
 use kith_service::tls::issue::certificate_request;
+use tonic::Request;
 
 use super::Ended;
 use super::connect::{self, Gateway, TLS_CERTIFICATE, TLS_KEY};
@@ -18,6 +21,9 @@ use crate::store::counter::Counter;
 
 /// When less than this is left, a new certificate is asked for: half the life of one, which is seven days.
 pub(super) const RENEW_BEFORE_MS: i64 = 7 * 24 * 60 * 60 * 1000 / 2;
+
+/// Longest wait for the gateway's answer.
+const ANSWER_MAX: Duration = Duration::from_secs(15);
 
 /// Whether the certificate has half its life behind it.
 pub(super) fn due(node: &Node) -> Result<bool, Ended> {
@@ -48,6 +54,8 @@ pub(super) async fn renew(node: &Node, dial: &Dial) -> Result<(), Ended> {
         clock: &node.clock,
     };
     let channel = connect::anonymous(&gateway, dial).await?;
+    let mut request = Request::new(request);
+    request.set_timeout(ANSWER_MAX);
     let answer = EnrolmentServiceClient::new(channel)
         .renew(request)
         .await?

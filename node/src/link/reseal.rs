@@ -1,6 +1,9 @@
 //! Seals waiting rows again whose recipient has another key by now, under the same envelope id. Called by the sending half
 //! when the gateway says `stale_key`. Never changes anything but the seal: the head's times and slip stay, so does the body.
+//!
+//! A row that cannot be sealed yet waits for [`PAUSE_MS`]. One that never can be is withheld, so that its pair goes on.
 
+use kith_proto::envelope::{EnvelopeError, Head, sealing_key_id};
 use kith_proto::id::HoldingId;
 use kith_proto::v1;
 use kith_service::store::{StoreError, Tx};
@@ -8,13 +11,18 @@ use prost::Message as _;
 
 use super::Ended;
 use super::attach::Session;
+use crate::content::ContentError;
 use crate::node::Node;
 use crate::outbox::{self, OutboxError};
-use crate::settle::OutboxRow;
+use crate::settle::{GivenUp, OutboxRow, Settlement};
 use crate::store;
 use crate::store::holding::Holding;
 
-/// Why one row stays as it is; the gateway is asked again after its pause.
+/// How long a row waits that could not be sealed again, and its pair with it: until then the directory, which is asked
+/// at once, has come.
+pub(super) const PAUSE_MS: i64 = 5_000;
+
+/// Why one row stays as it is.
 #[derive(Debug, thiserror::Error)]
 enum ResealError {
     /// It is gone: withheld meanwhile.
@@ -23,6 +31,12 @@ enum ResealError {
     /// Its body was not kept, or its keys were destroyed.
     #[error("the body cannot be had any more")]
     Body,
+    /// The directory still shows the key that it is sealed to.
+    #[error("no other key of the recipient is known")]
+    SameKey,
+    /// The keys of its holding could not be opened.
+    #[error(transparent)]
+    Content(#[from] ContentError),
     /// It was not sealed.
     #[error(transparent)]
     Outbox(#[from] OutboxError),
@@ -31,32 +45,70 @@ enum ResealError {
     Store(#[from] StoreError),
 }
 
-/// Seals rows again to the keys that the directory shows now.
-pub(super) async fn reseal(session: &Session<'_>, rows: &[OutboxRow]) -> Result<(), Ended> {
+impl ResealError {
+    /// Whether no later attempt can succeed.
+    const fn is_final(&self) -> bool {
+        match self {
+            Self::Body
+            | Self::Content(ContentError::Erased)
+            | Self::Outbox(OutboxError::Content(ContentError::Erased)) => true,
+            Self::Outbox(OutboxError::Envelope(error)) => !matches!(error, EnvelopeError::Library),
+            Self::Gone | Self::SameKey | Self::Content(_) | Self::Outbox(_) | Self::Store(_) => false,
+        }
+    }
+}
+
+/// Seals rows again to the keys that the directory shows now; gives those that must wait.
+pub(super) async fn reseal(session: &Session<'_>, rows: Vec<OutboxRow>) -> Result<Vec<OutboxRow>, Ended> {
+    let mut waiting = Vec::new();
     for row in rows {
-        match one(session.node, row).await {
-            Ok(()) => {}
-            Err(ResealError::Store(error)) => return Err(error.into()),
+        match one(session.node, &row).await {
+            Ok(()) | Err(ResealError::Gone) => {}
+            Err(ResealError::Store(error)) if error.is_of_the_whole_store() => return Err(error.into()),
             Err(error) => {
-                tracing::warn!(%error, "an envelope could not be sealed to its recipient's new key")
+                let lost = error.is_final();
+                tracing::warn!(%error, lost, "an envelope could not be sealed to its recipient's new key");
+                if lost {
+                    give_up(session.node, row).await?;
+                } else {
+                    waiting.push(row);
+                }
             }
         }
     }
     // The directory may be older than the key that the gateway knows.
     session.members_changed.notify_one();
+    Ok(waiting)
+}
+
+/// Withholds a row for good and says so on its thread.
+async fn give_up(node: &Node, row: OutboxRow) -> Result<(), Ended> {
+    let at_ms = node.now_ms();
+    let given_up = Settlement::GivenUp(GivenUp { row, at_ms });
+    node.tell_change(node.settle_door.submit(given_up).await?);
     Ok(())
 }
 
 async fn one(node: &Node, row: &OutboxRow) -> Result<(), ResealError> {
     let read = |mut tx| async move { kept(&mut tx, row.seq).await };
-    let (envelope, body, holding) = node.store.read::<_, StoreError, _, _>("stale", read).await?;
-    let envelope = v1::Envelope::decode(envelope.ok_or(ResealError::Gone)?.as_slice());
-    let envelope = envelope.map_err(|_| ResealError::Gone)?;
-    let (sealed, holding) = body.zip(holding).ok_or(ResealError::Body)?;
-    let keys = node.content.unwrap(&holding).map_err(|_| ResealError::Body)?;
-    let body = outbox::open_body(&keys, row.envelope_id, &sealed)?;
-    let again = outbox::reseal(node, &envelope, &body, node.now_ms())?;
-    let again = &again;
+    let found = node.store.read::<_, StoreError, _, _>("stale", read).await?;
+    let (envelope, body, (holding_id, holding)) = found.ok_or(ResealError::Gone)?;
+    let envelope = v1::Envelope::decode(envelope.as_slice()).map_err(|_| ResealError::Body)?;
+    let now_ms = node.now_ms();
+    let head = Head::parse(&envelope.head).map_err(OutboxError::from)?;
+    let to = node.members.keys_of(&head.to, now_ms);
+    let to = to.ok_or(OutboxError::NotAMember)?;
+    if sealing_key_id(&to.sealing_key) == head.sealing_key_id {
+        return Err(ResealError::SameKey);
+    }
+    let sealed = body.ok_or(ResealError::Body)?;
+    let keys = match (holding_id, holding) {
+        (None, _) => None,
+        (Some(_), Some(holding)) => Some(node.content.unwrap(&holding)?),
+        (Some(_), None) => return Err(ResealError::Body),
+    };
+    let body = outbox::open_body(node, keys.as_ref(), row.envelope_id, &sealed)?;
+    let again = &outbox::reseal(node, &envelope, &body, now_ms)?;
     let write = |mut tx| async move {
         store::outgoing::reseal(&mut tx, row, &again.hash, again.envelope.clone()).await
     };
@@ -64,16 +116,15 @@ async fn one(node: &Node, row: &OutboxRow) -> Result<(), ResealError> {
     Ok(())
 }
 
-type Kept = (Option<Vec<u8>>, Option<Vec<u8>>, Option<Holding>);
+type Kept = (Vec<u8>, Option<Vec<u8>>, (Option<HoldingId>, Option<Holding>));
 
-async fn kept(tx: &mut Tx, seq: i64) -> Result<Kept, StoreError> {
+async fn kept(tx: &mut Tx, seq: i64) -> Result<Option<Kept>, StoreError> {
     let Some(found) = store::outgoing::kept(tx, seq).await? else {
-        return Ok((None, None, None));
+        return Ok(None);
     };
-    let holding: Option<HoldingId> = found.holding_id;
-    let holding = match holding {
+    let holding = match found.holding_id {
         Some(id) => store::holding::get(tx, id).await?,
         None => None,
     };
-    Ok((Some(found.envelope), found.body, holding))
+    Ok(Some((found.envelope, found.body, (found.holding_id, holding))))
 }

@@ -117,7 +117,8 @@ fn effect(node: &Node, slips: &mut Slips, meta: &Meta, about: &About) -> Result<
             let section = section.map_or(Section::Record, Section::Category);
             let new = NewContent {
                 owner_id: *about.opened.head.thread_id.as_bytes(),
-                content_id: *id.as_bytes(),
+                // Of this node's own making: the message's id was chosen by its sender, and may be that of something else here.
+                content_id: node.rng.bytes()?,
                 section,
                 kind: ContentKind::Message,
                 at_ms: meta.received_at_ms,

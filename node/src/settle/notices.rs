@@ -1,4 +1,4 @@
-//! What comes as notices and may come twice: recipients' receipts, drops, stops. Called inside the `settle` transaction.
+//! What comes as notices and may come twice: recipients' receipts, drops, stops; and what this node gave up. Called inside the `settle` transaction.
 //! Never lets a word about an envelope count that names another hash, or comes from another member than its recipient.
 
 use std::collections::BTreeMap;
@@ -9,11 +9,11 @@ use kith_proto::problem::Problem;
 use kith_proto::words::EnvelopeKind;
 use kith_service::store::{StoreError, Tx};
 
-use super::{DroppedNotice, Receipts, Stopped, Work, distinct};
+use super::{DroppedNotice, GivenUp, Receipts, Stopped, Work, distinct};
 use crate::audit::{Code, Event};
 use crate::cut;
 use crate::store::outgoing::{Ended, Sent};
-use crate::store::{self, slip_link};
+use crate::store::{self, slip_link, withdrawals};
 use crate::thread_set::ThreadSet;
 use crate::threads::{Numbered, Side, Step, receive_step};
 
@@ -62,11 +62,12 @@ async fn receive(
         (EnvelopeKind::Referral, Some(problem)) => {
             undelivered(threads, &row.thread_id, problem, at_ms, &row.envelope_id);
         }
-        (EnvelopeKind::Withdrawal, _) => {
+        (EnvelopeKind::Withdrawal, None) => {
             let slips: Vec<SlipId> = row.slip_id.into_iter().collect();
             slip_link::withdrawal_reached(tx, &slips, at_ms).await?;
         }
-        (EnvelopeKind::WithdrawalProof, _) | (_, None) => {}
+        // A withdrawal that was refused has reached nobody: the timers send it again.
+        (EnvelopeKind::Withdrawal | EnvelopeKind::WithdrawalProof, Some(_)) | (_, None) => {}
         (_, Some(problem)) => threads.set(&row.thread_id, |thread| thread.problem = Some(problem)),
     }
     Ok(())
@@ -105,6 +106,36 @@ pub(super) async fn dropped(tx: &mut Tx, work: &mut Work, drops: &[DroppedNotice
         }
     }
     store::outgoing::end(tx, &ended).await
+}
+
+/// Withholds rows whose recipient has another key than they are sealed to, and whose bodies are gone.
+pub(super) async fn given_up(tx: &mut Tx, work: &mut Work, all: &[&GivenUp]) -> Result<(), StoreError> {
+    let ids = distinct(all.iter().map(|one| one.row.envelope_id));
+    let mut rows = open_rows(tx, work, &ids).await?;
+    let problem = Problem::StaleKey;
+    for one in all {
+        let Some(row) = rows.remove(&one.row.envelope_id).filter(|row| !row.answered) else {
+            continue;
+        };
+        if withdrawals::withhold(tx, &[row.seq], problem.as_str()).await? == 0 {
+            continue;
+        }
+        work.trail
+            .push(trail(Code::EnvelopeRefused, &row, Some(problem), one.at_ms));
+        if row.kind == EnvelopeKind::Referral {
+            undelivered(
+                &mut work.threads,
+                &row.thread_id,
+                problem,
+                one.at_ms,
+                &row.envelope_id,
+            );
+        } else {
+            work.threads
+                .set(&row.thread_id, |thread| thread.problem = Some(problem));
+        }
+    }
+    Ok(())
 }
 
 /// The gateway stopped slips. Where this node had not asked for it, the person did: everything under the slip ends here.

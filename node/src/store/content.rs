@@ -37,7 +37,7 @@ pub enum ContentKind {
     ConsentRecord,
     /// The words of an event; owner: the thread, id: the event's `words_id`.
     EventWords,
-    /// A message's words; owner: the thread, id: the message's.
+    /// A message's words; owner: the thread. Which message's is in what is sealed.
     Message,
 }
 

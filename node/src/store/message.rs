@@ -1,5 +1,5 @@
 //! New rows of `message`: who spoke when on a thread. Called by messages and receiving.
-//! Never holds the words: they are content with the message's id.
+//! Never holds the words: they are content that names the message.
 
 use kith_proto::id::{MessageId, ThreadId};
 use kith_service::store::{Insert, Row, StoreError, Tx, WithRows};

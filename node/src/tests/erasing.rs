@@ -234,11 +234,11 @@ async fn a_new_epoch_ends_the_old_key_and_nothing_is_lost() {
     let bodies = story.bytes("SELECT body AS b FROM outbox_envelope").await;
     let envelopes = story.bytes("SELECT envelope_id AS b FROM outbox").await;
     let id = kith_proto::id::EnvelopeId::try_from(envelopes[0].as_slice()).unwrap();
-    let body = outbox::open_body(&keys, id, &bodies[0]).unwrap();
+    let body = outbox::open_body(&story.node, Some(&keys), id, &bodies[0]).unwrap();
     assert_eq!(body.person_id, person.as_bytes());
     let other = kith_proto::id::EnvelopeId::from_bytes([0; 16]);
     assert!(
-        outbox::open_body(&keys, other, &bodies[0]).is_err(),
+        outbox::open_body(&story.node, Some(&keys), other, &bodies[0]).is_err(),
         "a body opens in its own row only"
     );
 }

@@ -88,6 +88,7 @@ fn shown(node: &Node, found: &Found) -> Result<v1::Thread, ViewError> {
         parts: Vec::new(),
         consent: None,
         words: Vec::new(),
+        messages: Vec::new(),
     };
     for holding in found.holdings.iter().filter(|holding| holding.keys.is_some()) {
         let keys = node.content.unwrap(holding)?;
@@ -104,27 +105,16 @@ fn shown(node: &Node, found: &Found) -> Result<v1::Thread, ViewError> {
             }
         }
     }
-    let words = |id: &[u8; 16]| {
-        texts
-            .words
-            .iter()
-            .find(|(of, _)| of == id)
-            .map(|(_, words)| words.clone())
-    };
     let event = |event: &ShownEvent| {
-        wire_event(
-            event,
-            event
-                .words_id
-                .and_then(|id| words(&id).map(|m| m.words))
-                .unwrap_or_default(),
-        )
+        let words = texts.words.iter().find(|(of, _)| Some(*of) == event.words_id);
+        wire_event(event, words.map(|(_, words)| words.clone()).unwrap_or_default())
     };
+    let message = |id: &[u8; 16]| texts.messages.iter().find(|one| one.message_id == *id).cloned();
     let line = &found.line;
     Ok(v1::Thread {
         line: Some(wire_line(line)),
         events: found.events.iter().map(event).collect(),
-        messages: found.messages.iter().filter_map(words).collect(),
+        messages: found.messages.iter().filter_map(message).collect(),
         moves: open_moves(line.side, line.situation)
             .into_iter()
             .map(Move::number)
@@ -137,8 +127,10 @@ fn shown(node: &Node, found: &Found) -> Result<v1::Thread, ViewError> {
 struct Texts {
     parts: Vec<v1::Part>,
     consent: Option<v1::ConsentRecord>,
-    /// Words of events and messages, by the id of their row.
-    words: Vec<([u8; 16], v1::ThreadMessage)>,
+    /// Words of events, by the id of their row.
+    words: Vec<([u8; 16], String)>,
+    /// Messages, which name themselves.
+    messages: Vec<v1::ThreadMessage>,
 }
 
 impl Texts {
@@ -156,17 +148,11 @@ impl Texts {
             }
             ContentKind::EventWords => {
                 let words = String::from_utf8(text.to_vec()).map_err(|_| corrupt())?;
-                self.words.push((
-                    row.content_id,
-                    v1::ThreadMessage {
-                        words,
-                        ..Default::default()
-                    },
-                ));
+                self.words.push((row.content_id, words));
             }
             ContentKind::Message => {
-                let message = v1::ThreadMessage::decode(text).map_err(|_| corrupt())?;
-                self.words.push((row.content_id, message));
+                self.messages
+                    .push(v1::ThreadMessage::decode(text).map_err(|_| corrupt())?);
             }
             ContentKind::PersonPart | ContentKind::GrantCapture => {}
         }

@@ -277,7 +277,7 @@ async fn lines_that_their_sender_did_not_sign_are_not_taken_in() {
 }
 
 #[tokio::test]
-async fn a_tombstone_moves_the_position_and_a_forged_one_ends_the_stream() {
+async fn a_tombstone_moves_the_position_and_a_forged_one_stops_its_pair() {
     let mut story = Story::begin().await;
     let peer = story.peer("riverside-gp");
     let slip = peer.slip();
@@ -295,8 +295,11 @@ async fn a_tombstone_moves_the_position_and_a_forged_one_ends_the_stream() {
     let mut forged = dropped.clone();
     receipt::sign(&SigningKey::from_seed([8; 32]).unwrap(), &mut forged).unwrap();
     item.envelopes[0].what = Some(v1::delivered_envelope::What::Tombstone(forged));
-    stream.deliver(vec![item.clone()]).await;
-    assert!(stream.is_left().await);
+    let other = story.peer("hillcrest-school");
+    let honest = other.next(&[other.referral(&other.slip())]);
+    stream.deliver(vec![item.clone(), honest]).await;
+    assert_eq!(stream.receipts().await.from, "hillcrest-school");
+    stream.break_off().await;
     let mut stream = story.gateway.greeted(vec![]).await;
     let signed = story.gateway.inner.sign(dropped);
     item.envelopes[0].what = Some(v1::delivered_envelope::What::Tombstone(signed));
@@ -305,8 +308,8 @@ async fn a_tombstone_moves_the_position_and_a_forged_one_ends_the_stream() {
         problems(&story, &mut stream).await,
         [Problem::ConsentWithdrawn.number(), 0]
     );
-    assert_eq!(story.host.words(PAIRS).await, ["2"]);
-    assert_eq!(story.host.words(INBOX).await.len(), 1);
+    assert_eq!(story.host.words(PAIRS).await, ["1", "2"]);
+    assert_eq!(story.host.words(INBOX).await.len(), 2);
 }
 
 #[tokio::test]

@@ -418,7 +418,7 @@ async fn a_slip_that_the_person_stopped_is_cut_here_too() {
 
 impl Story {
     /// Has the node know these members, then records a person and their consent.
-    async fn consent(
+    pub(crate) async fn consent(
         &self,
         stream: &mut Attached,
         peers: &[&crate::peer::Peer],
@@ -432,7 +432,7 @@ impl Story {
         self.host.consent(peers).await
     }
     /// Waits until the node knows a member's newest key.
-    async fn known(&self, peer: &crate::peer::Peer) {
+    pub(crate) async fn known(&self, peer: &crate::peer::Peer) {
         let knows = || {
             let listed = self.host.node.members.get(&peer.org);
             listed.is_some_and(|l| {
@@ -462,7 +462,7 @@ impl Story {
             .await
             .expect("it is sealed again in time");
     }
-    async fn withdraw(&self, grant_id: kith_proto::id::GrantId) {
+    pub(crate) async fn withdraw(&self, grant_id: kith_proto::id::GrantId) {
         let request_id = kith_proto::id::RequestId::from_bytes(crate::peer::random());
         let request = v1::WithdrawGrantRequest {
             grant_id: grant_id.as_bytes().to_vec(),
@@ -488,7 +488,7 @@ impl Story {
         }
     }
     /// Waits until the node holds a notice; what else it says before is passed over.
-    async fn told_held(&self, stream: &mut Attached, number: u64) {
+    pub(crate) async fn told_held(&self, stream: &mut Attached, number: u64) {
         loop {
             if let Up::NoticesHeld(held) = stream.next().await {
                 assert_eq!(held.number, number);

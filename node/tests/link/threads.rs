@@ -159,16 +159,16 @@ async fn events_about_a_thread_of_others_or_by_others_are_refused() {
 }
 
 /// A node that has received one referral.
-struct Inbox {
-    story: Story,
-    stream: Attached,
-    peer: Peer,
-    slip: HeldSlip,
-    thread_id: ThreadId,
+pub(crate) struct Inbox {
+    pub(crate) story: Story,
+    pub(crate) stream: Attached,
+    pub(crate) peer: Peer,
+    pub(crate) slip: HeldSlip,
+    pub(crate) thread_id: ThreadId,
 }
 
 impl Inbox {
-    async fn begin() -> Self {
+    pub(crate) async fn begin() -> Self {
         let mut story = Story::begin().await;
         let peer = story.peer("riverside-gp");
         let slip = peer.slip();
@@ -186,7 +186,7 @@ impl Inbox {
         }
     }
 
-    fn proposal(&self, mv: Move) -> v1::Envelope {
+    pub(crate) fn proposal(&self, mv: Move) -> v1::Envelope {
         let head = self
             .peer
             .head(EnvelopeKind::Event, &self.slip.signed, *self.thread_id.as_bytes());
@@ -200,7 +200,7 @@ impl Inbox {
         self.peer.seal(head, Body::Event(event))
     }
 
-    fn message(&self, id: [u8; 16], words: &str) -> v1::Envelope {
+    pub(crate) fn message(&self, id: [u8; 16], words: &str) -> v1::Envelope {
         let head = self.peer.head(
             EnvelopeKind::Message,
             &self.slip.signed,
@@ -214,7 +214,7 @@ impl Inbox {
         self.peer.seal(head, Body::Message(message))
     }
 
-    fn withdrawal(&self, categories: &[Category]) -> v1::Envelope {
+    pub(crate) fn withdrawal(&self, categories: &[Category]) -> v1::Envelope {
         let head = self.peer.head(
             EnvelopeKind::Withdrawal,
             &self.slip.signed,
@@ -232,7 +232,7 @@ impl Inbox {
     }
 
     /// The next envelope that the node sends, opened by the peer; receipts on the way are given back.
-    async fn answered(&mut self) -> (v1::Body, Vec<v1::RecipientReceipts>) {
+    pub(crate) async fn answered(&mut self) -> (v1::Body, Vec<v1::RecipientReceipts>) {
         let mut receipts = Vec::new();
         loop {
             match self.stream.next().await {

@@ -98,11 +98,31 @@ async fn a_key_whose_publishing_was_cut_off_is_published_once_and_raises_no_alar
     let mut story = story.restart().await;
     // Published, but the answer was lost.
     *story.gateway.inner.lose_answers.lock().unwrap() = 1;
-    story.gateway.greeted(vec![]).await;
+    let first = story.gateway.greeted(vec![]).await;
     let published = story.bindings(2).await;
     assert_eq!(published[1], made.key.public().as_bytes());
+    first.break_off().await;
     let _stream = story.gateway.greeted(vec![]).await;
     story.host.link_is("up").await;
     assert_eq!(story.bindings(2).await.len(), 2, "not once more");
     assert_eq!(story.host.node.keys.sealing_keys().len(), 2);
+}
+
+#[tokio::test]
+async fn a_key_that_cannot_be_published_ends_no_stream() {
+    let mut story = Story::begin().await;
+    story.gateway.greeted(vec![]).await.break_off().await;
+    *story.gateway.inner.lose_answers.lock().unwrap() = u32::MAX;
+    // The certificate is good for all this time; only the sealing key is to be turned.
+    let peer = story.peer("riverside-gp");
+    let (slip, key) = (peer.slip(), story.host.sealing_key());
+    story.time.advance(SEALING_KEY_LIFE_MS);
+    let mut story = story.restart().await;
+    let mut stream = story.gateway.greeted(vec![]).await;
+    assert_eq!(story.bindings(2).await[0], key.as_bytes());
+    for _ in 0..20 {
+        stream.deliver(vec![peer.next(&[peer.referral(&slip)])]).await;
+        assert_eq!(stream.receipts().await.problems, [0]);
+    }
+    story.host.link_is("up").await;
 }

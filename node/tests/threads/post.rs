@@ -136,5 +136,6 @@ async fn deliver(from: &Node, to: &Node, bytes: &[u8], position: Option<Position
             body,
         })),
     };
-    receive::receive(to, vec![arrival]).await.unwrap().pop().unwrap()
+    let received = receive::receive(to, vec![arrival]).await.unwrap();
+    received.receipts.into_iter().next().unwrap()
 }

@@ -28,6 +28,22 @@ fn batches_follow_on_each_other() {
 }
 
 #[test]
+fn an_envelope_with_two_lines_is_never_signed_nor_taken() {
+    let twice = [[1; 32], [2; 32], [1; 32]];
+    let signed = sign(&key(), &pair().0, &pair().1, Position::START, &twice);
+    assert_eq!(signed.map(drop), Err(OrderError::Malformed));
+    let (mut bad, _) = batch(Position::START, &[1, 2, 3]);
+    bad.lines[2].envelope_hash = vec![1; 32];
+    let malformed = Err(OrderError::Malformed);
+    assert_eq!(
+        verify(&key().public(), &pair().0, &pair().1, &bad),
+        malformed.map(drop)
+    );
+    assert_eq!(check(Position::START, &bad), malformed);
+    assert_eq!(resume(Position::at(1, [1; 32]), &bad), Err(OrderError::Malformed));
+}
+
+#[test]
 fn gap_repeat_fork_and_reorder_are_told_apart() {
     let (first, at) = batch(Position::START, &[1, 2, 3]);
     let (second, _) = batch(at, &[4, 5]);

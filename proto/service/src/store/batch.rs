@@ -157,7 +157,7 @@ impl<F> Writer<F> {
         let alone = waiting.len() > 1
             && together
                 .as_ref()
-                .is_err_and(|error| !is_of_the_whole_store(error));
+                .is_err_and(|error| !error.is_of_the_whole_store());
         let mut together = together.map(Vec::into_iter);
         let mut start = 0;
         for (count, caller) in waiting {
@@ -214,14 +214,6 @@ fn counted<T>(answers: Vec<T>, count: usize) -> Result<Vec<T>, StoreError> {
     } else {
         Err(StoreError::failed("answers do not match rows"))
     }
-}
-
-/// Whether smaller batches would fail as well.
-fn is_of_the_whole_store(error: &StoreError) -> bool {
-    matches!(
-        error,
-        StoreError::Unavailable(_) | StoreError::Newer | StoreError::Foreign | StoreError::Locked
-    )
 }
 
 fn all_failed<A, E: From<StoreError>>(count: usize, error: &StoreError) -> Vec<Result<A, E>> {

@@ -72,6 +72,14 @@ impl StoreError {
         }
     }
 
+    /// Whether any other rows would have met it as well; if not, it is about what these rows hold.
+    pub fn is_of_the_whole_store(&self) -> bool {
+        matches!(
+            self,
+            Self::Unavailable(_) | Self::Newer | Self::Foreign | Self::Locked
+        )
+    }
+
     pub(crate) fn failed(what: &'static str) -> Self {
         Self::Failed(Cause {
             what,
