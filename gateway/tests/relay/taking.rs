@@ -258,9 +258,16 @@ async fn an_id_is_never_taken_for_two_envelopes() {
     let (id, _) = named(&first);
     let twin = gp.seal(&peers, Referral, &slip, |head| head.envelope_id = id.to_vec());
     let again = first.clone();
-    let submission = gp.submission(&peers, vec![first, twin, again]);
+    let submission = gp.submission(&peers, vec![first, twin]);
     line.send(Up::Submission(submission.clone())).await;
-    let answers = line.answers(3).await;
+    let answers = line.answers(2).await;
+    // The same envelope once more, in a batch of its own: one batch names it once.
+    let once_more = gp.submission(&peers, vec![again]);
+    line.send(Up::Submission(once_more)).await;
+    assert_eq!(
+        line.answers(1).await.into_values().next(),
+        Some(refused(Problem::Conflict))
+    );
     let (taken_hash, twin_hash) = (
         envelope_hash(&submission.envelopes[0]),
         envelope_hash(&submission.envelopes[1]),

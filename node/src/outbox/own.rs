@@ -29,8 +29,8 @@ pub(super) fn seal(node: &Node, envelope_id: EnvelopeId, body: &[u8]) -> Result<
 /// Opens it with the key that it was sealed to; [`ContentError::Erased`] once that is destroyed.
 pub(super) fn open(node: &Node, envelope_id: EnvelopeId, kept: &[u8]) -> Result<Vec<u8>, OutboxError> {
     let malformed = EnvelopeError::Malformed("body");
-    let (id, rest) = kept.split_first_chunk::<KEY_ID_LEN>().ok_or(malformed.clone())?;
-    let (enc, ciphertext) = rest.split_first_chunk::<ENC_LEN>().ok_or(malformed.clone())?;
+    let (id, rest) = kept.split_first_chunk::<KEY_ID_LEN>().ok_or(malformed)?;
+    let (enc, ciphertext) = rest.split_first_chunk::<ENC_LEN>().ok_or(malformed)?;
     let held = node.keys.sealing_key(id).ok_or(ContentError::Erased)?;
     let opened = seal::open(&held.key, INFO, envelope_id.as_bytes(), enc, ciphertext);
     Ok(opened.map_err(|_| malformed)?)
