@@ -153,6 +153,8 @@ async fn a_member_suspended_while_it_is_connected_neither_gets_nor_sends_until_t
     let data = network.gateway_folder().display().to_string();
     let said = network.command("gateway", &["suspend", PEERS.id, "--data", &data]);
     assert!(said.unwrap().contains("is suspended"));
+    // The running gateway hears of it within a second; what it takes until then it delivers.
+    until_suspended(&mut gp, PEERS.id).await;
 
     for (client, to, people) in [(&mut gp, PEERS, &mut for_peers), (&mut peers, GP, &mut for_gp)] {
         let (before, refused) = send_until(client, to, people, Result::is_err).await;
@@ -183,4 +185,24 @@ async fn a_member_suspended_while_it_is_connected_neither_gets_nor_sends_until_t
         .unwrap();
     assert_eq!(inbox(&mut peers).await, [thread_id]);
     network.stop().await.unwrap();
+}
+
+/// Waits until a node lists a member as suspended, which it has from the gateway.
+async fn until_suspended(client: &mut Client, organisation: &str) {
+    let mut looks = tokio::time::interval(TRY_EVERY);
+    for _ in 0..TRIES {
+        looks.tick().await;
+        let all = v1::ListOrganisationsRequest::default();
+        let listed = client
+            .directory
+            .list_organisations(all)
+            .await
+            .unwrap()
+            .into_inner();
+        let is_suspended = |o: &v1::Organisation| o.organisation == organisation && o.suspended;
+        if listed.organisations.iter().any(is_suspended) {
+            return;
+        }
+    }
+    panic!("the suspension did not arrive in time");
 }
