@@ -25,6 +25,9 @@ struct Bench {
     /// Referrals at 16 and 256 in flight; a fifth of it at 1.
     #[arg(long, default_value_t = 2000)]
     count: usize,
+    /// Only with so many in flight: 1, 16 or 256.
+    #[arg(long)]
+    in_flight: Option<usize>,
     /// Print the figures as one line of JSON and nothing else.
     #[arg(long)]
     json: bool,
@@ -90,6 +93,9 @@ async fn run(bench: Bench) -> anyhow::Result<()> {
     let mut rows = Vec::new();
     warm_up(&a, &b).await?;
     for (in_flight, count) in [(1, bench.count / 5), (16, bench.count), (256, bench.count)] {
+        if bench.in_flight.is_some_and(|only| only != in_flight) {
+            continue;
+        }
         let ready = load::prepare(&a, PEERS.id, count.max(1)).await?;
         let before = Each::of(&network, measure::cpu_us)?;
         let (wall, mut took) = send_all(&a, &b, &ready, in_flight).await?;
