@@ -3,8 +3,9 @@
 //! Never seals inside a transaction, never sends.
 
 mod own;
+mod rebuilt;
 
-use kith_proto::envelope::{self, ENVELOPE_LIFE_MS_MAX, EnvelopeError, envelope_hash};
+use kith_proto::envelope::{self, ENVELOPE_LIFE_MS_MAX, EnvelopeError};
 use kith_proto::id::{EnvelopeId, HoldingId, OrgId, SlipId, ThreadId};
 use kith_proto::permits::CategorySet;
 use kith_proto::problem::Problem;
@@ -18,6 +19,8 @@ use crate::content::{ContentError, HoldingKeys, Place, Section};
 use crate::node::Node;
 use crate::store;
 use crate::store::counter::Counter;
+
+pub use rebuilt::{Standing, standing};
 
 /// What an envelope is to be made of.
 #[derive(Clone, Debug)]
@@ -128,7 +131,8 @@ impl std::fmt::Debug for Outgoing {
 }
 
 /// Seals an envelope to the key that its recipient has in force. With `keys` of the slip's holding the body is kept for
-/// sealing again when the recipient's key has changed meanwhile. What always flows must outlive every holding, so that its
+/// sealing again when the recipient's key has changed meanwhile; a referral's is not, as its content stands beside it (see
+/// [`rebuilt`]). What always flows must outlive every holding, so that its
 /// body, which is ids and codes only, is kept under this node's own sealing key.
 pub fn seal(node: &Node, draft: &Draft<'_>, keys: Option<&HoldingKeys>) -> Result<Outgoing, OutboxError> {
     let to = node
@@ -159,18 +163,20 @@ pub fn seal(node: &Node, draft: &Draft<'_>, keys: Option<&HoldingKeys>) -> Resul
     let (keys, body) = if draft.always_flows() {
         let text = draft.body.encode_to_vec();
         (None, Some(own::seal(node, draft.envelope_id, &text)?))
+    } else if draft.kind == EnvelopeKind::Referral {
+        (keys, None)
     } else {
         (keys, keys.map(keep).transpose()?)
     };
     Ok(Outgoing {
         envelope_id: draft.envelope_id,
-        hash: envelope_hash(&sealed),
+        hash: sealed.hash(),
         to: draft.to.clone(),
         kind: draft.kind,
         thread_id: draft.thread_id,
         slip_id: draft.slip_id,
         holding_id: keys.map(HoldingKeys::holding_id),
-        envelope: sealed.encode_to_vec(),
+        envelope: sealed.envelope().encode_to_vec(),
         body,
         expires_at_ms,
         at_ms: draft.at_ms,
@@ -203,8 +209,8 @@ pub fn reseal(
     let signer = &node.keys.signing;
     let sealed = envelope::seal_envelope(head.to_wire(), body, &to.sealing_key, signer, &random)?;
     Ok(Resealed {
-        hash: envelope_hash(&sealed),
-        envelope: sealed.encode_to_vec(),
+        hash: sealed.hash(),
+        envelope: sealed.envelope().encode_to_vec(),
     })
 }
 

@@ -209,8 +209,9 @@ CREATE TABLE outbox (
 CREATE INDEX outbox_queued ON outbox (seq) WHERE state = 'queued';
 CREATE INDEX outbox_slip ON outbox (slip_id);
 
--- The envelope as it goes out, and its body sealed under the holding's `record` key (of withdrawals, proofs and bare events, which
--- outlive holdings, under the node's own sealing key), from which it is sealed again when the recipient's key has changed. The row is gone once withheld or erased.
+-- The envelope as it goes out, and its body sealed under the holding's `record` key (of withdrawals, proofs and bare events,
+-- which outlive holdings, under the node's own sealing key), from which it is sealed again when the recipient's key has
+-- changed. A referral's body is not kept: its content stands beside it. The row is gone once withheld or erased.
 CREATE TABLE outbox_envelope (
     seq INTEGER PRIMARY KEY,
     envelope BLOB NOT NULL,

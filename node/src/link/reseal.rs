@@ -4,8 +4,8 @@
 //! A row that cannot be sealed yet waits for [`PAUSE_MS`]. One that never can be is withheld, so that its pair goes on.
 
 use kith_proto::envelope::{EnvelopeError, Head, sealing_key_id};
-use kith_proto::id::HoldingId;
 use kith_proto::v1;
+use kith_proto::words::EnvelopeKind;
 use kith_service::store::{StoreError, Tx};
 use prost::Message as _;
 
@@ -90,9 +90,9 @@ async fn give_up(node: &Node, row: OutboxRow) -> Result<(), Ended> {
 }
 
 async fn one(node: &Node, row: &OutboxRow) -> Result<(), ResealError> {
-    let read = |mut tx| async move { kept(&mut tx, row.seq).await };
+    let read = |mut tx| async move { kept(&mut tx, row).await };
     let found = node.store.read::<_, StoreError, _, _>("stale", read).await?;
-    let (envelope, body, (holding_id, holding)) = found.ok_or(ResealError::Gone)?;
+    let (envelope, body, holding) = found.ok_or(ResealError::Gone)?;
     let envelope = v1::Envelope::decode(envelope.as_slice()).map_err(|_| ResealError::Body)?;
     let now_ms = node.now_ms();
     let head = Head::parse(&envelope.head).map_err(OutboxError::from)?;
@@ -101,13 +101,12 @@ async fn one(node: &Node, row: &OutboxRow) -> Result<(), ResealError> {
     if sealing_key_id(&to.sealing_key) == head.sealing_key_id {
         return Err(ResealError::SameKey);
     }
-    let sealed = body.ok_or(ResealError::Body)?;
-    let keys = match (holding_id, holding) {
-        (None, _) => None,
-        (Some(_), Some(holding)) => Some(node.content.unwrap(&holding)?),
-        (Some(_), None) => return Err(ResealError::Body),
+    let keys = holding.map(|holding| node.content.unwrap(&holding)).transpose()?;
+    let body = match (body, &keys) {
+        (Body::Kept(sealed), keys) => outbox::open_body(node, keys.as_ref(), row.envelope_id, &sealed)?,
+        (Body::Standing(standing), Some(keys)) => standing.body(keys)?,
+        (Body::Standing(_), None) | (Body::Gone, _) => return Err(ResealError::Body),
     };
-    let body = outbox::open_body(node, keys.as_ref(), row.envelope_id, &sealed)?;
     let again = &outbox::reseal(node, &envelope, &body, now_ms)?;
     let write = |mut tx| async move {
         store::outgoing::reseal(&mut tx, row, &again.hash, again.envelope.clone()).await
@@ -116,15 +115,35 @@ async fn one(node: &Node, row: &OutboxRow) -> Result<(), ResealError> {
     Ok(())
 }
 
-type Kept = (Vec<u8>, Option<Vec<u8>>, (Option<HoldingId>, Option<Holding>));
+/// Where the body is.
+enum Body {
+    /// Sealed, beside the envelope.
+    Kept(Vec<u8>),
+    /// In the referral's own rows.
+    Standing(outbox::Standing),
+    /// Nowhere any more.
+    Gone,
+}
 
-async fn kept(tx: &mut Tx, seq: i64) -> Result<Option<Kept>, StoreError> {
-    let Some(found) = store::outgoing::kept(tx, seq).await? else {
+type Kept = (Vec<u8>, Body, Option<Holding>);
+
+async fn kept(tx: &mut Tx, row: &OutboxRow) -> Result<Option<Kept>, StoreError> {
+    let Some(found) = store::outgoing::kept(tx, row.seq).await? else {
         return Ok(None);
     };
     let holding = match found.holding_id {
         Some(id) => store::holding::get(tx, id).await?,
         None => None,
     };
-    Ok(Some((found.envelope, found.body, (found.holding_id, holding))))
+    let body = match found.body {
+        // The keys went with the holding.
+        Some(_) if found.holding_id.is_some() && holding.is_none() => Body::Gone,
+        Some(sealed) => Body::Kept(sealed),
+        None if row.kind == EnvelopeKind::Referral => {
+            let standing = outbox::standing(tx, row.thread_id).await?;
+            standing.map_or(Body::Gone, Body::Standing)
+        }
+        None => Body::Gone,
+    };
+    Ok(Some((found.envelope, body, holding)))
 }

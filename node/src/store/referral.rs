@@ -2,10 +2,11 @@
 //! compare-and-swap.
 //! Never holds content, never inserts a thread twice.
 
-use kith_proto::id::{EnvelopeId, PersonId, TokenId};
+use kith_proto::id::{EnvelopeId, PersonId, ThreadId, TokenId};
 use kith_proto::words::Purpose;
-use kith_service::store::{Insert, StoreError, Tx};
+use kith_service::store::{Insert, StoreError, Tx, bytes, column, query};
 
+use super::{id, word};
 use crate::threads::Thread;
 
 static INSERT: Insert = Insert::into(
@@ -75,4 +76,35 @@ pub async fn insert(tx: &mut Tx, rows: &[Numbered<'_>]) -> Result<(), StoreError
             .bind(new.envelope_id.as_bytes().to_vec())
     });
     inserted.await.map(drop)
+}
+
+/// What was asked of the recipient, beside the content.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// The person.
+    pub person_id: PersonId,
+    /// The salt that opens the slip's commitment to them.
+    pub person_salt: [u8; 32],
+    /// Why it is shared.
+    pub purpose: Purpose,
+    /// When an answer is wanted; 0 when nobody chose.
+    pub answer_by_ms: i64,
+}
+
+const ASKED: &str = "SELECT referral.person_id AS person_id, referral.purpose AS purpose, \
+     referral.answer_by_ms AS answer_by_ms, slip.person_salt AS person_salt FROM referral \
+     JOIN slip ON slip.slip_id = referral.slip_id WHERE referral.thread_id = $1 AND referral.side = 'sent'";
+
+/// What a sent referral asked; none when there is no such thread.
+pub async fn asked(tx: &mut Tx, thread_id: ThreadId) -> Result<Option<Asked>, StoreError> {
+    let found = tx.one(query(ASKED).bind(thread_id.as_bytes().to_vec())).await?;
+    let read = |row| {
+        Ok(Asked {
+            person_id: id(&row, "referral", "person_id")?,
+            person_salt: bytes(&row, "slip", "person_salt")?,
+            purpose: word(&row, "referral", "purpose")?,
+            answer_by_ms: column(&row, "referral", "answer_by_ms")?,
+        })
+    };
+    found.map(read).transpose()
 }
