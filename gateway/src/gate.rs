@@ -5,14 +5,14 @@
 //! The first failing check names the refusal: sizes, head, network, sender, header signature, slip signature ([`read`]); then slip
 //! record, note, `permits`, times, sealing key, forms of the day, mailbox ([`judge`]). What is final comes before what is not.
 
-use kith_proto::envelope::{self, EnvelopeError, Ground, Head, PREVIOUS_KEY_TAKEN_MS, Verified};
+use kith_proto::envelope::{EnvelopeError, Ground, Hashed, Head, PREVIOUS_KEY_TAKEN_MS, Verified};
 use kith_proto::id::{NetworkName, OrgId};
 use kith_proto::permits::{self, Asked, CategorySet, Header, MemberState, Members};
 use kith_proto::problem::Problem;
 use kith_proto::sign::PublicKey;
 use kith_proto::slip::{SignedSlip, SlipError};
+use kith_proto::trust;
 use kith_proto::words::{Category, EnvelopeKind};
-use kith_proto::{trust, v1};
 
 use crate::limits::{
     CLOCK_AHEAD_MS_MAX, FORMS_PER_DAY_MAX, MAILBOX_BYTES_MAX, MAILBOX_FULL_RETRY_MS, MAILBOX_RESERVE_BYTES,
@@ -102,7 +102,7 @@ pub struct Peer<'a> {
 /// Checks what an envelope proves by itself: sizes, head, that the certificate's member sent it, both signatures.
 /// `key_then` gives the signing key that a member had at a time; slips are signed by their capturing member.
 pub fn read(
-    envelope: &v1::Envelope,
+    envelope: &Hashed,
     peer: Peer<'_>,
     now_ms: i64,
     key_then: impl Fn(&OrgId, i64) -> Option<PublicKey>,
@@ -112,7 +112,7 @@ pub fn read(
         let key = peer.member.key_at(now_ms).map(|binding| binding.signing_key);
         key.filter(|_| *from == peer.member.org)
     };
-    let verified = envelope::verify(envelope, own_key).map_err(unreadable)?;
+    let verified = envelope.verify(own_key).map_err(unreadable)?;
     if verified.head.network != *peer.network {
         return Err(invalid);
     }

@@ -7,11 +7,15 @@ use prost::Message as _;
 use crate::id::{EnvelopeId, NetworkName, OrgId, PersonId, ThreadId};
 use crate::permits::CategorySet;
 use crate::problem::Problem;
-use crate::seal::{self, ENC_LEN, RANDOMNESS_LEN, SealError, SealingKey, SealingPublicKey};
-use crate::sign::{Context, PublicKey, Signature, SigningKey, sha256};
+use crate::seal::{self, ENC_LEN, RANDOMNESS_LEN, SealError, SealingPublicKey};
+use crate::sign::{SigningKey, sha256};
 use crate::slip::{self, Slip, SlipError};
 use crate::v1::{self, body, head};
 use crate::words::{Category, EnvelopeKind};
+
+mod hashed;
+
+pub use hashed::{Hashed, Verified, envelope_hash, open, verify};
 
 /// The longest serialised head, in bytes.
 pub const HEAD_BYTES_MAX: usize = 8 << 10;
@@ -241,7 +245,7 @@ pub fn seal_envelope(
     to: &SealingPublicKey,
     signer: &SigningKey,
     randomness: &[u8; RANDOMNESS_LEN],
-) -> Result<v1::Envelope, EnvelopeError> {
+) -> Result<Hashed, EnvelopeError> {
     let head = v1::Head {
         version: VERSION,
         suite: SUITE,
@@ -253,111 +257,16 @@ pub fn seal_envelope(
     check_body(&head, body)?;
     let padded = seal::pad(&body.encode_to_vec()).map_err(sealing)?;
     let sealed = seal::seal(to, &info(&head.network), &head_bytes, &padded, randomness).map_err(sealing)?;
-    let mut envelope = v1::Envelope {
+    let envelope = v1::Envelope {
         head: head_bytes.into(),
         enc: sealed.enc.into(),
         ciphertext: sealed.ciphertext.into(),
         signature: Vec::new().into(),
     };
-    let signature = signer
-        .sign(Context::Header, &[&envelope.head, &seal_line(&envelope)])
-        .map_err(|_| EnvelopeError::Library)?;
-    envelope.signature = signature.0.to_vec().into();
-    check_sizes(&envelope)?;
-    check_bucket(head.kind, &envelope)?;
-    Ok(envelope)
-}
-
-/// An envelope whose head was parsed and whose sender's signature was checked; made only by [`verify`].
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct Verified {
-    /// The parsed head.
-    pub head: Head,
-    /// [`envelope_hash`] of the whole.
-    pub hash: [u8; 32],
-}
-
-/// Checks sizes, head and the sender's signature, in this order; opens nothing and verifies no slip or note.
-/// `key_of` gives the signing key of a member of this network.
-pub fn verify(
-    envelope: &v1::Envelope,
-    key_of: impl Fn(&OrgId) -> Option<PublicKey>,
-) -> Result<Verified, EnvelopeError> {
-    check_sizes(envelope)?;
-    let signature = envelope.signature.as_ref().try_into();
-    let signature = Signature(signature.map_err(|_| EnvelopeError::Malformed("signature"))?);
-    let head = Head::parse(&envelope.head)?;
-    check_bucket(head.kind, envelope)?;
-    let key = key_of(&head.from).ok_or(EnvelopeError::UnknownMember)?;
-    key.verify(
-        Context::Header,
-        &[&envelope.head, &seal_line(envelope)],
-        &signature,
-    )
-    .map_err(|_| EnvelopeError::BadSignature)?;
-    Ok(Verified {
-        head,
-        hash: envelope_hash(envelope),
-    })
-}
-
-/// Opens a verified envelope with the recipient's key and holds the body against the head: kind, declared
-/// categories, the slip's person. Whether `to` is this node is the caller's to check.
-pub fn open(
-    verified: &Verified,
-    envelope: &v1::Envelope,
-    key: &SealingKey,
-) -> Result<v1::Body, EnvelopeError> {
-    let head = &verified.head;
-    if envelope_hash(envelope) != verified.hash {
-        return Err(EnvelopeError::BadSignature);
-    }
-    if head.sealing_key_id != sealing_key_id(key.public()) {
-        return Err(EnvelopeError::StaleKey);
-    }
-    let info = info(&head.network);
-    let padded =
-        seal::open(key, &info, &envelope.head, &envelope.enc, &envelope.ciphertext).map_err(sealing)?;
-    let plaintext = seal::unpad(&padded).map_err(sealing)?;
-    let body = v1::Body::decode(plaintext).map_err(|_| EnvelopeError::Malformed("body"))?;
-    check_body(head, &body)?;
-    Ok(body)
-}
-
-/// What order lines and receipts name an envelope by: SHA-256 over head, enc, ciphertext and signature, each with
-/// its 8-byte big-endian length in front.
-pub fn envelope_hash(envelope: &v1::Envelope) -> [u8; 32] {
-    let (head, enc) = (&envelope.head, &envelope.enc);
-    let (ciphertext, signature) = (&envelope.ciphertext, &envelope.signature);
-    sha256(&[
-        &length(head.len()),
-        head,
-        &length(enc.len()),
-        enc,
-        &length(ciphertext.len()),
-        ciphertext,
-        &length(signature.len()),
-        signature,
-    ])
-}
-
-/// SHA-256(head) ‖ 8-byte length of enc and ciphertext ‖ SHA-256(enc ‖ ciphertext): 72 bytes.
-/// Where enc ends needs no length: [`check_sizes`] fixes it.
-fn seal_line(envelope: &v1::Envelope) -> Vec<u8> {
-    let (enc, ciphertext) = (&envelope.enc, &envelope.ciphertext);
-    let sealed_len = length(enc.len().saturating_add(ciphertext.len()));
-    [
-        sha256(&[&envelope.head]).as_slice(),
-        sealed_len.as_slice(),
-        sha256(&[enc, ciphertext]).as_slice(),
-    ]
-    .concat()
-}
-
-fn length(bytes: usize) -> [u8; 8] {
-    // widens: no supported target has a usize over 64 bits.
-    (bytes as u64).to_be_bytes()
+    let signed = Hashed::sign(envelope, signer)?;
+    check_sizes(signed.envelope())?;
+    check_bucket(head.kind, signed.envelope())?;
+    Ok(signed)
 }
 
 fn info(network: &NetworkName) -> Vec<u8> {

@@ -66,7 +66,9 @@ fn envelope(signer: &SigningKey, slip: v1::SignedSlip) -> v1::Envelope {
         })),
     };
     let to = SealingKey::from_seed([7; 32]).unwrap();
-    seal_envelope(head, &body, to.public(), signer, &[8; 64]).unwrap()
+    seal_envelope(head, &body, to.public(), signer, &[8; 64])
+        .unwrap()
+        .into_envelope()
 }
 
 /// Every vector as `name hex`, one a line.

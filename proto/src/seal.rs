@@ -17,23 +17,14 @@ pub const ENC_LEN: usize = 1120;
 /// Bytes that a ciphertext is longer than its plaintext (Poly1305 tag).
 pub const TAG_LEN: usize = 16;
 
-/// Sizes in bytes that a padded plaintext may have, ascending. 784 KiB takes an attachment chunk of 768 KiB and its
-/// fields. The top, 1008 KiB, leaves 16 KiB of a 1 MiB envelope: head 8 KiB, the rest for `enc`, tag, seal line,
-/// signature and framing.
-pub const BUCKETS: [usize; 13] = [
-    512,
-    1 << 10,
-    2 << 10,
-    4 << 10,
-    8 << 10,
-    16 << 10,
-    32 << 10,
-    64 << 10,
-    128 << 10,
-    256 << 10,
-    512 << 10,
-    784 << 10,
-    1008 << 10,
+/// Sizes in bytes that a padded plaintext may have, ascending: from 2 KiB on two to a doubling, so that padding adds a
+/// half at most. 784 KiB takes an attachment chunk of 768 KiB and its fields. The top, 1008 KiB, leaves 16 KiB of a
+/// 1 MiB envelope: head 8 KiB, the rest for `enc`, tag, seal line, signature and framing.
+#[rustfmt::skip]
+pub const BUCKETS: [usize; 21] = [
+    512, 1 << 10,
+    2 << 10, 3 << 10, 4 << 10, 6 << 10, 8 << 10, 12 << 10, 16 << 10, 24 << 10, 32 << 10, 48 << 10,
+    64 << 10, 96 << 10, 128 << 10, 192 << 10, 256 << 10, 384 << 10, 512 << 10, 784 << 10, 1008 << 10,
 ];
 /// Bytes of the big-endian length in front of a padded plaintext.
 const PREFIX_LEN: usize = 4;

@@ -7,7 +7,7 @@ use kith_proto::seal::SealingKey;
 use kith_proto::sign::{Context, SigningKey};
 use kith_proto::slip::{Slip, person_commitment};
 use kith_proto::trust::{Binding, Member};
-use kith_proto::v1::{body, head};
+use kith_proto::v1::{self, body, head};
 use kith_proto::words::OrganisationKind;
 
 const NOW_MS: i64 = 1_800_000_000_000;
@@ -139,7 +139,9 @@ impl Case {
             body: Some(inner),
         };
         let key = sealer(self.sealer);
-        let mut envelope = seal_envelope(head, &body, key.public(), &signer(self.signer), &[9; 64]).unwrap();
+        let mut envelope = seal_envelope(head, &body, key.public(), &signer(self.signer), &[9; 64])
+            .unwrap()
+            .into_envelope();
         (self.spoil)(&mut envelope);
         envelope
     }
@@ -156,7 +158,7 @@ impl Case {
             let known = [&from, &to].into_iter().find(|member| member.org == *org)?;
             known.key_at(at_ms).map(|binding| binding.signing_key)
         };
-        let verified = read(&self.envelope(), peer, NOW_MS, key_then)?;
+        let verified = read(&Hashed::new(self.envelope()), peer, NOW_MS, key_then)?;
         let recipient = (self.facts.to != MemberState::NotMember).then_some(&to);
         judge(
             &verified.head,
@@ -293,7 +295,7 @@ fn the_previous_sealing_key_is_taken_for_a_day_after_the_change() {
             network: &network,
             member: &from,
         };
-        read(&case.envelope(), peer, NOW_MS, |_, at_ms| {
+        read(&Hashed::new(case.envelope()), peer, NOW_MS, |_, at_ms| {
             from.key_at(at_ms).map(|b| b.signing_key)
         })
         .unwrap()

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use kith_proto::envelope::{Verified, envelope_hash};
+use kith_proto::envelope::{Hashed, Verified};
 use kith_proto::id::OrgId;
 use kith_proto::problem::Problem;
 use kith_proto::{order, v1};
@@ -126,7 +126,7 @@ impl Reader<'_> {
             .key_at(self.now_ms)
             .ok_or(RelayError::NoMember)?;
         order::verify(&key.signing_key, sender, &recipient, &batch).map_err(RelayError::Order)?;
-        let mut envelopes = envelopes.into_iter().peekable();
+        let mut envelopes = envelopes.into_iter().map(Hashed::new).peekable();
         let mut lines = Vec::with_capacity(batch.lines.len());
         for (done, line) in batch.lines.iter().enumerate() {
             let hash: [u8; 32] = line
@@ -134,7 +134,7 @@ impl Reader<'_> {
                 .as_slice()
                 .try_into()
                 .map_err(|_| RelayError::Frame(Problem::Invalid))?;
-            let envelope = envelopes.next_if(|envelope| envelope_hash(envelope) == hash);
+            let envelope = envelopes.next_if(|envelope| envelope.hash() == hash);
             lines.push(self.line(Some(line.number), hash, envelope));
             if done % CHECKED_AT_ONCE == CHECKED_AT_ONCE - 1 {
                 tokio::task::yield_now().await;
@@ -161,19 +161,19 @@ impl Reader<'_> {
         // Without an order line only the head says for whom it is.
         let head = v1::Head::decode(&*envelope.head).map_err(|_| RelayError::Frame(Problem::Invalid))?;
         let recipient = head.to.parse().map_err(|_| RelayError::Frame(Problem::Invalid))?;
-        let hash = envelope_hash(&envelope);
+        let envelope = Hashed::new(envelope);
         Ok(Submission {
             pair: Pair {
                 sender: self.sender.member.org.clone(),
                 recipient,
             },
             order: None,
-            lines: vec![self.line(None, hash, Some(envelope))],
+            lines: vec![self.line(None, envelope.hash(), Some(envelope))],
         })
     }
 
-    fn line(&self, number: Option<u64>, hash: [u8; 32], envelope: Option<v1::Envelope>) -> Line {
-        let Some(envelope) = envelope else {
+    fn line(&self, number: Option<u64>, hash: [u8; 32], hashed: Option<Hashed>) -> Line {
+        let Some(hashed) = hashed else {
             return Line {
                 number,
                 hash,
@@ -189,12 +189,12 @@ impl Reader<'_> {
             let known = self.gateway.members.get(member)?;
             known.member.key_at(at_ms).map(|binding| binding.signing_key)
         };
-        let read = gate::read(&envelope, peer, self.now_ms, key_then);
+        let read = gate::read(&hashed, peer, self.now_ms, key_then);
         let answer_id = match &read {
             Ok(verified) => *verified.head.envelope_id.as_bytes(),
-            Err(_) => claimed_id(&envelope).unwrap_or_else(|| first_half(&hash)),
+            Err(_) => claimed_id(hashed.envelope()).unwrap_or_else(|| first_half(&hash)),
         };
-        let encoded = envelope.encode_to_vec();
+        let encoded = hashed.envelope().encode_to_vec();
         Line {
             number,
             hash,

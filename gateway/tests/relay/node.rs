@@ -126,7 +126,9 @@ impl Node {
             person_id: PERSON.to_vec(),
             body: Some(inner),
         };
-        seal_envelope(head, &body, to.sealing.public(), &self.signing, &random()).unwrap()
+        seal_envelope(head, &body, to.sealing.public(), &self.signing, &random())
+            .unwrap()
+            .into_envelope()
     }
 
     /// The same sealed body under a new id, signed anew: what a gateway cannot tell from a fresh one, at a hundredth of the cost.

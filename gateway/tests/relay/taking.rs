@@ -200,7 +200,9 @@ async fn a_stale_key_frees_its_number_and_all_behind_it() {
         body: Some(v1::body::Body::Referral(v1::Referral::default())),
     };
     let old = SealingKey::from_seed([77; 32]).unwrap();
-    let sealed_to_old = seal_envelope(head, &body, old.public(), &gp.signing, &[1; 64]).unwrap();
+    let sealed_to_old = seal_envelope(head, &body, old.public(), &gp.signing, &[1; 64])
+        .unwrap()
+        .into_envelope();
     let last = gp.envelope(&peers, Referral, &slip);
     let taken_until = Position::at(1, envelope_hash(&first));
     let submission = gp.submission(&peers, vec![first, sealed_to_old, last.clone()]);

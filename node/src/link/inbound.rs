@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use kith_proto::envelope::envelope_hash;
+use kith_proto::envelope::Hashed;
 use kith_proto::id::OrgId;
 use kith_proto::order::{self, Position};
 use kith_proto::problem::Problem;
@@ -39,6 +39,21 @@ pub(super) struct Inbound<'a> {
     waiting: BTreeSet<OrgId>,
     /// Pairs with two histories, with lines that their sender did not sign, or with something that cannot be kept.
     stopped: BTreeSet<OrgId>,
+}
+
+/// What was delivered: an envelope, hashed once for all that follows, or the tombstone of one.
+enum Came {
+    Envelope(Box<Hashed>),
+    Tombstone(v1::Dropped),
+}
+
+impl Came {
+    fn of(what: Wire) -> Self {
+        match what {
+            Wire::Envelope(envelope) => Self::Envelope(Box::new(Hashed::new(envelope))),
+            Wire::Tombstone(tombstone) => Self::Tombstone(tombstone),
+        }
+    }
 }
 
 /// Where a delivered line stands to what is held.
@@ -122,16 +137,17 @@ impl<'a> Inbound<'a> {
                 None => return Ok(()),
             },
         };
-        for one in &item.envelopes {
+        for one in item.envelopes {
+            let came = one.what.map(Came::of);
             let place = match &pair {
                 None => None,
-                Some((org, batch)) => match self.line(org, batch, one).await {
+                Some((org, batch)) => match self.line(org, batch, came.as_ref()).await {
                     Some(position) => Some((org, position)),
                     None => return Ok(()),
                 },
             };
-            let arrival = match &one.what {
-                Some(what) => self.arrival(place, what, item.taken_at_ms).await?,
+            let arrival = match &came {
+                Some(came) => self.arrival(place, came, item.taken_at_ms).await?,
                 None => None,
             };
             match (arrival, place) {
@@ -154,20 +170,15 @@ impl<'a> Inbound<'a> {
     }
 
     /// The place of what came in the order of its pair; none when the pair waits, or is stopped.
-    async fn line(
-        &mut self,
-        org: &OrgId,
-        batch: &v1::OrderBatch,
-        one: &v1::DeliveredEnvelope,
-    ) -> Option<Position> {
+    async fn line(&mut self, org: &OrgId, batch: &v1::OrderBatch, came: Option<&Came>) -> Option<Position> {
         if self.stopped.contains(org) {
             return None;
         }
-        let Some(what) = &one.what else {
+        let Some(came) = came else {
             self.stop(org, "a delivery of nothing").await;
             return None;
         };
-        match self.place(org, batch, what) {
+        match self.place(org, batch, came) {
             Line::Take(position) => Some(position),
             Line::Gap => {
                 tracing::warn!("a line is missing; what follows it waits");
@@ -207,14 +218,14 @@ impl<'a> Inbound<'a> {
     }
 
     /// Finds the line of what came, a tombstone's by its number, and holds it against the last one held.
-    fn place(&self, org: &OrgId, batch: &v1::OrderBatch, what: &Wire) -> Line {
-        let found = match what {
-            Wire::Envelope(envelope) => {
-                let hash = envelope_hash(envelope);
+    fn place(&self, org: &OrgId, batch: &v1::OrderBatch, came: &Came) -> Line {
+        let found = match came {
+            Came::Envelope(hashed) => {
+                let hash = hashed.hash();
                 let line = batch.lines.iter().find(|line| line.envelope_hash == hash);
                 line.map(|line| (line, hash))
             }
-            Wire::Tombstone(tombstone) => {
+            Came::Tombstone(tombstone) => {
                 let line = batch.lines.iter().find(|line| line.number == tombstone.number);
                 let line = line.filter(|line| line.envelope_hash == tombstone.envelope_hash);
                 line.and_then(|line| Some((line, line.envelope_hash.as_slice().try_into().ok()?)))
@@ -254,19 +265,18 @@ impl<'a> Inbound<'a> {
     async fn arrival(
         &mut self,
         place: Option<(&OrgId, Position)>,
-        what: &Wire,
+        came: &Came,
         taken_at_ms: i64,
     ) -> Result<Option<Arrival>, Ended> {
         let node = self.session.node;
-        let envelope = match what {
-            Wire::Tombstone(tombstone) => {
+        let hashed = match came {
+            Came::Tombstone(tombstone) => {
                 return Ok(place.and_then(|place| self.tombstone(place, tombstone)));
             }
-            Wire::Envelope(envelope) => envelope,
+            Came::Envelope(hashed) => hashed,
         };
-        let (org, position) = place.unzip();
         for directory in [Directory::MayBeOld, Directory::Fresh] {
-            match look(node, (org, position), envelope, taken_at_ms, directory)? {
+            match look(node, place, hashed, taken_at_ms, directory)? {
                 Looked::Arrival(arrival) => return Ok(Some(*arrival)),
                 Looked::Unreadable => return Ok(None),
                 Looked::Refresh => directory::refresh(node, &mut self.client).await?,

@@ -1,13 +1,12 @@
 //! One delivered envelope: who sent it, what allows it, what it holds. Called by the receiving half before anything is
 //! written. Never gives a body of an envelope that any check refused, never judges by the gateway's word alone.
 
-use kith_proto::envelope::{self, EnvelopeError, Ground, Head, envelope_hash};
+use kith_proto::envelope::{self, EnvelopeError, Ground, Hashed, Head};
 use kith_proto::id::OrgId;
 use kith_proto::order::Position;
 use kith_proto::permits::{Asked, Header, MemberState, Members, Refusal, permits};
 use kith_proto::problem::Problem;
 use kith_proto::slip::{SignedSlip, SlipError};
-use kith_proto::v1::Envelope;
 use kith_proto::words::{Category, EnvelopeKind};
 
 use super::Ended;
@@ -41,40 +40,46 @@ pub(super) enum Looked {
     Unreadable,
 }
 
-/// Looks at an envelope that came at a place in a pair's order, taken by the gateway at `taken_at_ms`.
+/// Looks at an envelope that the gateway took at `taken_at_ms`; `place` is its place in a pair's order, by a line that its
+/// sender is known to have signed.
 pub(super) fn look(
     node: &Node,
-    place: (Option<&OrgId>, Option<Position>),
-    envelope: &Envelope,
+    place: Option<(&OrgId, Position)>,
+    hashed: &Hashed,
     taken_at_ms: i64,
     directory: Directory,
 ) -> Result<Looked, Ended> {
-    let Ok(head) = Head::parse(&envelope.head) else {
+    let Ok(head) = Head::parse(&hashed.envelope().head) else {
         tracing::error!("an envelope whose head cannot be read was delivered");
         return Ok(Looked::Unreadable);
     };
-    let (peer, position) = (place.0.unwrap_or(&head.from), place.1);
-    let what = match open(node, peer, envelope, taken_at_ms) {
+    let (sender, position) = place.unzip();
+    let what = match open(node, sender, hashed, taken_at_ms) {
         Ok(opened) => What::Opened(Box::new(opened)),
         Err(Unopened::OldDirectory(_)) if directory == Directory::MayBeOld => return Ok(Looked::Refresh),
         Err(Unopened::OldDirectory(problem) | Unopened::Refused(problem)) => What::Refused(problem),
         Err(Unopened::Later) => return Err(Ended::Again),
     };
     Ok(Looked::Arrival(Box::new(Arrival {
-        peer: peer.clone(),
+        peer: sender.unwrap_or(&head.from).clone(),
         position,
         envelope_id: head.envelope_id,
-        envelope_hash: envelope_hash(envelope),
+        envelope_hash: hashed.hash(),
         what,
     })))
 }
 
-/// Sender, addressee, slip, consent, then the seal; the first that fails names the problem.
-fn open(node: &Node, peer: &OrgId, envelope: &Envelope, taken_at_ms: i64) -> Result<Opened, Unopened> {
+/// Sender, addressee, slip, consent, then the seal; the first that fails names the problem. `sender` signed the line that
+/// names the envelope; outside the order the envelope's own signature says who sent it.
+fn open(node: &Node, sender: Option<&OrgId>, hashed: &Hashed, taken_at_ms: i64) -> Result<Opened, Unopened> {
     let key = |at_ms: i64| move |org: &OrgId| node.members.keys_of(org, at_ms).map(|keys| keys.signing_key);
-    let verified = envelope::verify(envelope, key(taken_at_ms)).map_err(unopened)?;
+    let verified = match sender {
+        Some(sender) => hashed.vouched_for(sender),
+        None => hashed.verify(key(taken_at_ms)),
+    };
+    let verified = verified.map_err(unopened)?;
     let head = &verified.head;
-    if head.network != node.membership.network || head.to != *node.organisation() || head.from != *peer {
+    if head.network != node.membership.network || head.to != *node.organisation() {
         return Err(Unopened::Refused(Problem::Invalid));
     }
     // As at the gate: what only ends things is never too late.
@@ -109,7 +114,7 @@ fn open(node: &Node, peer: &OrgId, envelope: &Envelope, taken_at_ms: i64) -> Res
     permits(&asked, header, Some(&slip.terms(false)), members, node.now_ms()).map_err(refused)?;
     let held = node.keys.sealing_key(&head.sealing_key_id);
     let held = held.ok_or(Unopened::Refused(Problem::StaleKey))?;
-    let body = envelope::open(&verified, envelope, &held.key).map_err(unopened)?;
+    let body = envelope::open(&verified, &held.key).map_err(unopened)?;
     Ok(Opened {
         signed: signed.clone(),
         slip,

@@ -72,7 +72,7 @@ async fn what_was_agreed_arrives_and_nothing_else() {
         panic!("no slip")
     };
     SignedSlip::verify(signed, &verified.head.network, |_| Some(me)).unwrap();
-    let body = envelope::open(&verified, &envelope, &sealing(22)).unwrap();
+    let body = envelope::open(&verified, &sealing(22)).unwrap();
     assert_eq!(body.person_id, person.as_bytes());
     let Some(v1::body::Body::Referral(referral)) = body.body else {
         panic!("no referral")

@@ -146,7 +146,9 @@ impl Peer {
     /// Seals an honest envelope.
     pub(crate) fn seal(&self, head: v1::Head, body: Body) -> v1::Envelope {
         let body = self.body(body);
-        seal_envelope(head, &body, &self.to_key, &self.signing, &random()).unwrap()
+        seal_envelope(head, &body, &self.to_key, &self.signing, &random())
+            .unwrap()
+            .into_envelope()
     }
 
     /// Seals whatever it is told to, as an honest program never would.

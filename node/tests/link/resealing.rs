@@ -60,7 +60,7 @@ async fn turned(story: &Story, stream: &mut Attached, peer: &mut Peer, old: &v1:
 fn opened(story: &Story, peer: &Peer, envelope: &v1::Envelope) -> Option<Body> {
     let key = story.host.node.keys.signing.public();
     let verified = envelope::verify(envelope, |_| Some(key)).unwrap();
-    envelope::open(&verified, envelope, &peer.sealing).unwrap().body
+    envelope::open(&verified, &peer.sealing).unwrap().body
 }
 
 #[tokio::test]

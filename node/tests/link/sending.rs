@@ -160,7 +160,7 @@ async fn a_stale_key_is_cured_by_sealing_again_under_the_same_id() {
     assert_ne!(head(&new).sealing_key_id, head(&old).sealing_key_id);
     let key = story.host.node.keys.signing.public();
     let verified = envelope::verify(&new, |_| Some(key)).unwrap();
-    let body = envelope::open(&verified, &new, &peer.sealing).unwrap();
+    let body = envelope::open(&verified, &peer.sealing).unwrap();
     assert!(matches!(body.body, Some(v1::body::Body::Referral(_))));
     stream.take(&[new]).await;
     story.host.until(DELIVERY, &["taken"]).await;

@@ -78,7 +78,9 @@ impl Sent {
             ..v1::Body::default()
         };
         let to = self.story.host.sealing_key();
-        envelope::seal_envelope(head, &body, &to, &self.peer.signing, &random()).unwrap()
+        envelope::seal_envelope(head, &body, &to, &self.peer.signing, &random())
+            .unwrap()
+            .into_envelope()
     }
 
     async fn deliver(&mut self, envelopes: &[v1::Envelope]) -> Vec<i32> {
@@ -138,7 +140,9 @@ async fn events_about_a_thread_of_others_or_by_others_are_refused() {
     };
     let to = sent.story.host.sealing_key();
     let seal = |head: v1::Head, event| {
-        envelope::seal_envelope(head, &body(event), &to, &sent.peer.signing, &random()).unwrap()
+        envelope::seal_envelope(head, &body(event), &to, &sent.peer.signing, &random())
+            .unwrap()
+            .into_envelope()
     };
     let known = || {
         sent.peer
@@ -240,7 +244,7 @@ impl Inbox {
                 Up::Submission(one) => {
                     let key = self.story.host.node.keys.signing.public();
                     let verified = envelope::verify(&one.envelopes[0], |_| Some(key)).unwrap();
-                    let body = envelope::open(&verified, &one.envelopes[0], &self.peer.sealing).unwrap();
+                    let body = envelope::open(&verified, &self.peer.sealing).unwrap();
                     self.stream.take(&one.envelopes).await;
                     return (body, receipts);
                 }
@@ -426,7 +430,9 @@ async fn a_proof_is_kept_with_the_slip_and_a_strange_one_is_not() {
         body: Some(Body::WithdrawalProof(proof([9; 16]))),
         ..v1::Body::default()
     };
-    let envelope = envelope::seal_envelope(head, &body, &to, &sent.peer.signing, &random()).unwrap();
+    let envelope = envelope::seal_envelope(head, &body, &to, &sent.peer.signing, &random())
+        .unwrap()
+        .into_envelope();
     let hash = envelope_hash(&envelope);
     sent.stream.deliver(vec![loose(envelope)]).await;
     let receipts = sent.stream.receipts().await;

@@ -114,7 +114,7 @@ async fn deliver(from: &Node, to: &Node, bytes: &[u8], position: Option<Position
     let key = from.keys.signing.public();
     let verified = envelope::verify(&wire, |_| Some(key)).unwrap();
     let held = to.keys.sealing_key(&verified.head.sealing_key_id).unwrap();
-    let body = envelope::open(&verified, &wire, &held.key).unwrap();
+    let body = envelope::open(&verified, &held.key).unwrap();
     let Ground::Slip { signed, .. } = verified.head.ground.clone() else {
         panic!("an envelope without a slip");
     };
