@@ -156,7 +156,7 @@ pub async fn changes(
     };
     let lines = node
         .store
-        .read::<_, StoreError, _, _>("watch threads", read)
+        .look::<_, StoreError, _, _>("watch threads", read)
         .await?;
     Ok(lines.iter().map(|line| (line.changed, wire_line(line))).collect())
 }

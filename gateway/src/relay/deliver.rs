@@ -110,7 +110,7 @@ impl<'a> Courier<'a> {
         let notices = self
             .gateway
             .store
-            .read("notices", |mut tx| async move {
+            .look("notices", |mut tx| async move {
                 notice::after(&mut tx, member, noticed, NOTICES_MAX).await
             })
             .await?;
@@ -132,7 +132,7 @@ impl<'a> Courier<'a> {
         let rows = self
             .gateway
             .store
-            .read("deliver", |mut tx| async move {
+            .look("deliver", |mut tx| async move {
                 mailbox::chunk(&mut tx, member, cursor, (rows_max, DELIVERY_BYTES_MAX)).await
             })
             .await?;
@@ -182,7 +182,7 @@ impl<'a> Courier<'a> {
         let batches = self
             .gateway
             .store
-            .read("order batches", |mut tx| async move {
+            .look("order batches", |mut tx| async move {
                 mailbox::batches(&mut tx, ids).await
             })
             .await?;

@@ -191,7 +191,7 @@ impl<'a> Outbound<'a> {
                 .session
                 .node
                 .store
-                .read::<_, StoreError, _, _>("outbox", read)
+                .look::<_, StoreError, _, _>("outbox", read)
                 .await?;
             fit(&mut rows);
             let Some(last) = rows.last() else {
@@ -221,7 +221,7 @@ impl<'a> Outbound<'a> {
             .session
             .node
             .store
-            .read::<_, StoreError, _, _>("outbox of pair", read)
+            .look::<_, StoreError, _, _>("outbox of pair", read)
             .await?;
         let found = rows.len();
         fit(&mut rows);
@@ -246,7 +246,7 @@ impl<'a> Outbound<'a> {
             .session
             .node
             .store
-            .read::<_, StoreError, _, _>("envelopes", read)
+            .look::<_, StoreError, _, _>("envelopes", read)
             .await?;
         let mut envelopes = BTreeMap::new();
         for (seq, bytes) in found {
@@ -304,7 +304,7 @@ impl<'a> Outbound<'a> {
     async fn send_stops(&mut self) -> Result<(), Ended> {
         let node = self.session.node;
         let read = |mut tx| async move { store::slip_link::stops(&mut tx, STOPS_MAX).await };
-        let stops = node.store.read::<_, StoreError, _, _>("stops", read).await?;
+        let stops = node.store.look::<_, StoreError, _, _>("stops", read).await?;
         for (slip_id, withdrawn_at_ms) in stops {
             if !self.stops.insert(slip_id) {
                 continue;

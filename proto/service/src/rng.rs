@@ -15,8 +15,37 @@ pub struct Rng(Source);
 
 #[derive(Clone)]
 enum Source {
-    System,
+    System(Arc<Mutex<Drawn>>),
     Seeded(Arc<Mutex<ChaCha20Rng>>),
+}
+
+/// Bytes drawn from the system at once: a referral needs a dozen small pieces, and each draw costs the generator as much as
+/// a thousand bytes do.
+const DRAWN_AT_ONCE: usize = 1024;
+
+/// Bytes that nobody has had yet, at the end; what was given out is wiped.
+struct Drawn {
+    bytes: [u8; DRAWN_AT_ONCE],
+    given: usize,
+}
+
+impl Drawn {
+    fn give(&mut self, out: &mut [u8]) -> Result<(), RandomFailed> {
+        if out.len() > DRAWN_AT_ONCE {
+            return aws_lc_rs::rand::fill(out).map_err(|_| RandomFailed);
+        }
+        if self.given + out.len() > DRAWN_AT_ONCE {
+            self.given = DRAWN_AT_ONCE;
+            aws_lc_rs::rand::fill(&mut self.bytes).map_err(|_| RandomFailed)?;
+            self.given = 0;
+        }
+        let end = self.given + out.len();
+        let fresh = self.bytes.get_mut(self.given..end).ok_or(RandomFailed)?;
+        out.copy_from_slice(fresh);
+        fresh.fill(0);
+        self.given = end;
+        Ok(())
+    }
 }
 
 /// The system's generator gave no bytes; the call may be repeated later.
@@ -27,7 +56,10 @@ pub struct RandomFailed;
 impl Rng {
     /// The generator of the cryptography library, seeded by the operating system.
     pub fn system() -> Self {
-        Self(Source::System)
+        Self(Source::System(Arc::new(Mutex::new(Drawn {
+            bytes: [0; DRAWN_AT_ONCE],
+            given: DRAWN_AT_ONCE,
+        }))))
     }
 
     /// ChaCha20 from `seed`: the same seed always gives the same bytes. For simulations and tests only.
@@ -41,7 +73,10 @@ impl Rng {
     pub fn bytes<const N: usize>(&self) -> Result<[u8; N], RandomFailed> {
         let mut out = [0; N];
         match &self.0 {
-            Source::System => aws_lc_rs::rand::fill(&mut out).map_err(|_| RandomFailed)?,
+            Source::System(drawn) => drawn
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .give(&mut out)?,
             Source::Seeded(rng) => rng
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
@@ -54,7 +89,7 @@ impl Rng {
 impl fmt::Debug for Rng {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
-            Source::System => "Rng(system)",
+            Source::System(_) => "Rng(system)",
             Source::Seeded(_) => "Rng(seeded)",
         })
     }
@@ -91,7 +126,25 @@ mod tests {
     #[test]
     fn the_system_generator_does_not_repeat_itself() {
         let rng = Rng::system();
-        let draws: std::collections::BTreeSet<[u8; 16]> = (0..100).map(|_| rng.bytes().unwrap()).collect();
-        assert_eq!(draws.len(), 100);
+        let draws: std::collections::BTreeSet<[u8; 16]> = (0..1000).map(|_| rng.bytes().unwrap()).collect();
+        assert_eq!(draws.len(), 1000);
+        let (odd, long): ([u8; 1000], [u8; 5000]) = (rng.bytes().unwrap(), rng.bytes().unwrap());
+        for drawn in [&odd[..], &long[..]] {
+            let rest = drawn.rchunks(500).next().unwrap();
+            assert!(rest.iter().any(|byte| *byte != 0));
+        }
+    }
+
+    #[test]
+    fn what_was_given_out_is_wiped() {
+        let Source::System(drawn) = Rng::system().0 else {
+            panic!()
+        };
+        let mut drawn = drawn.lock().unwrap();
+        let mut out = [0; 700];
+        drawn.give(&mut out).unwrap();
+        assert_eq!(drawn.bytes[..700], [0; 700]);
+        drawn.give(&mut out).unwrap();
+        assert_eq!(drawn.given, 700);
     }
 }

@@ -6,7 +6,7 @@
 //! columns listed, aggregates cast to BIGINT, no boolean expression in a result, no time of the database's own.
 //!
 //! ```text
-//! tx, read ──> Tx ──> one writer, four readers (SQLite) or a pool (PostgreSQL)
+//! tx, read, look ──> Tx ──> one writer, four readers (SQLite) or a pool (PostgreSQL)
 //! batch ──> queue ──> one writer task ──> tx
 //! ```
 
@@ -137,6 +137,18 @@ impl Store {
         Fut: Future<Output = Result<T, E>>,
     {
         self.through(Door::Read, name, f).await
+    }
+
+    /// Runs `f` with one statement that reads: a statement alone is its own unchanging view, so SQLite is spared the
+    /// transaction around it, which costs as much again. A second statement is refused with `Failed`. Otherwise as
+    /// [`read`](Self::read).
+    pub async fn look<T, E, F, Fut>(&self, name: &'static str, f: F) -> Result<T, E>
+    where
+        E: From<StoreError>,
+        F: FnMut(Tx) -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+    {
+        self.through(Door::Look, name, f).await
     }
 
     /// Starts the one writer of a batch door and gives its handle. The writer runs `f` with up to `rows_max` rows in

@@ -37,7 +37,16 @@ pub(crate) struct Open {
     /// `None` only once the transaction has ended.
     held: Option<Held>,
     dialect: Dialect,
+    look: Look,
     fault: Fault,
+}
+
+/// Whether this is a single statement that needs no transaction around it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Look {
+    No,
+    Fresh,
+    Done,
 }
 
 /// SQLite connections are the store's own; PostgreSQL ones come from a pool that renews broken ones.
@@ -57,6 +66,7 @@ enum Fault {
 /// Reading or writing; decides the connection and the `BEGIN`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Door {
+    Look,
     Read,
     Write,
 }
@@ -141,7 +151,7 @@ impl Open {
             }
             Doors::Postgres(pool) => {
                 let statement = match door {
-                    Door::Read => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+                    Door::Look | Door::Read => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
                     Door::Write => "BEGIN",
                 };
                 Held::Pooled(begin_pooled(pool, statement).await?)
@@ -151,9 +161,11 @@ impl Open {
         let mut open = Self {
             held: Some(held),
             dialect,
+            look: if door == Door::Look { Look::Fresh } else { Look::No },
             fault: Fault::None,
         };
-        if let Some(Held::Own(lent)) = &mut open.held
+        if door != Door::Look
+            && let Some(Held::Own(lent)) = &mut open.held
             && let Err(end) = begin_sqlite(lent, door).await
         {
             open.held = None;
@@ -190,6 +202,10 @@ impl Open {
 
     async fn commit(&mut self) -> Result<(), sqlx::Error> {
         match &mut self.held {
+            Some(Held::Own(_)) if self.look != Look::No => {
+                self.held = None;
+                Ok(())
+            }
             Some(Held::Own(lent)) => {
                 let connection = lent.connection().map_err(|_| sqlx::Error::PoolClosed)?;
                 sqlx::query("COMMIT").execute(connection).await?;
@@ -206,6 +222,7 @@ impl Open {
 
     async fn rollback(&mut self) {
         match &mut self.held {
+            Some(Held::Own(_)) if self.look != Look::No => {}
             Some(Held::Own(lent)) => lent.undo().await,
             Some(Held::Pooled(_)) => {
                 if let Some(Held::Pooled(transaction)) = self.held.take()
@@ -220,6 +237,14 @@ impl Open {
     }
 
     fn connection(&mut self) -> Result<&mut Connection, StoreError> {
+        match self.look {
+            Look::No => {}
+            Look::Fresh => self.look = Look::Done,
+            Look::Done => {
+                self.fault = Fault::Lasting;
+                return Err(StoreError::failed("a second statement in a look"));
+            }
+        }
         match &mut self.held {
             Some(Held::Own(lent)) => lent.connection(),
             Some(Held::Pooled(transaction)) => Ok(&mut **transaction),
@@ -259,7 +284,7 @@ async fn begin_pooled(
 /// ending), the first `BEGIN` fails; so the second attempt comes after a rollback.
 async fn begin_sqlite(lent: &mut Lent, door: Door) -> Result<(), End<StoreError>> {
     let statement = match door {
-        Door::Read => "BEGIN",
+        Door::Look | Door::Read => "BEGIN",
         Door::Write => "BEGIN IMMEDIATE",
     };
     let first = sqlx::query(statement)
@@ -289,8 +314,9 @@ fn end_of_begin(error: sqlx::Error) -> End<StoreError> {
 impl Drop for Open {
     fn drop(&mut self) {
         // A pooled transaction undoes itself; an own connection is undone here.
-        if let Some(Held::Own(lent)) = self.held.take() {
-            lent.undo_and_give_back();
+        match self.held.take() {
+            Some(Held::Own(lent)) if self.look == Look::No => lent.undo_and_give_back(),
+            _ => {}
         }
     }
 }

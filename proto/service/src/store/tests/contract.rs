@@ -76,6 +76,32 @@ async fn the_reading_door_does_not_write() {
 }
 
 #[tokio::test]
+async fn a_look_is_one_statement_that_reads() {
+    let (store, _fresh) = opened().await;
+    put(&store, b"a", 1).await.unwrap();
+    let look = async |statements: usize| -> Result<i64, StoreError> {
+        let counted = store.look("count", |mut tx| async move {
+            let mut n = 0;
+            for _ in 0..statements {
+                let row = tx.one(query(COUNT)).await?.unwrap();
+                n = column::<i64>(&row, "thing", "n")?;
+            }
+            Ok(n)
+        });
+        counted.await
+    };
+    assert_eq!(look(1).await, Ok(1));
+    assert!(matches!(look(2).await, Err(StoreError::Failed(_))));
+    let written = store.look("write", |mut tx| async move {
+        tx.run(query(PUT).bind(&b"b"[..]).bind(1_i64)).await
+    });
+    assert!(matches!(written.await, Err(StoreError::Failed(_))));
+    assert_eq!(look(1).await, Ok(1));
+    put(&store, b"b", 1).await.unwrap();
+    assert_eq!(look(1).await, Ok(2));
+}
+
+#[tokio::test]
 async fn large_values_extremes_and_nothing_come_back_as_they_went() {
     const FULL: &str = "INSERT INTO thing (id, n, body, word) VALUES ($1, $2, $3, $4)";
     let (store, _fresh) = opened().await;
