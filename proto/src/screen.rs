@@ -8,6 +8,7 @@
 //! Every number has a digit, so nothing is compared where no digit is near: most text costs little more than reading it.
 
 mod aside;
+mod digits;
 #[cfg(test)]
 mod tests;
 
@@ -25,10 +26,6 @@ const WORDS_AFTER: usize = 4;
 /// Short words that stand before numbers without being part of one.
 const SHORT_WORDS: [&str; 12] = [
     "NO", "PO", "TO", "ON", "AT", "ID", "BY", "OR", "IN", "IS", "OF", "NI",
-];
-/// The zero of each script's decimal digits.
-const ZEROS: [char; 15] = [
-    '0', '٠', '۰', '߀', '०', '০', '੦', '૦', '௦', '๐', '༠', '၀', '០', '᠐', '０',
 ];
 /// Context words, upper case; those not in ASCII also count inside a longer word (articles, case endings).
 const CONTEXT: [(FoundKind, &str); 6] = [
@@ -111,7 +108,7 @@ impl Found {
 /// # Errors
 /// The first finding, as byte range of `text`. It is a guard, not a proof: words can still describe a status.
 pub fn screen(text: &str) -> Result<(), Found> {
-    if !text.chars().any(|c| fold(c).is_ascii_digit()) {
+    if !text.chars().any(|c| digits::digit(c).is_some()) {
         return Ok(());
     }
     let (folded, spans) = tokenize(text);
@@ -265,10 +262,8 @@ fn fold(c: char) -> char {
     if c.is_ascii() {
         return c.to_ascii_uppercase();
     }
-    for zero in ZEROS {
-        if let Some(digit) = u32::from(c).checked_sub(u32::from(zero)).filter(|d| *d < 10) {
-            return char::from_digit(digit, 10).unwrap_or(c);
-        }
+    if let Some(digit) = digits::digit(c) {
+        return digit;
     }
     let narrow = match u32::from(c) {
         wide @ (0xff21..=0xff3a | 0xff41..=0xff5a) => char::from_u32(wide - 0xfee0).unwrap_or(c),

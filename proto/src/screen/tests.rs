@@ -66,6 +66,28 @@ fn everyday_numbers_pass() {
 }
 
 #[test]
+fn digits_of_any_script_are_digits() {
+    for zero in "٠۰߀०০੦૦௦๐໐༠၀᱀០᠐０𐴰𞥐𝟎𝟘🯰".chars().map(u32::from) {
+        let digit = |d: u32| char::from_u32(zero + d).unwrap();
+        let written = |text: &str| {
+            text.chars()
+                .map(|c| c.to_digit(10).map_or(c, digit))
+                .collect::<String>()
+        };
+        for (kind, text) in [
+            (FoundKind::HomeOffice, "A1234567"),
+            (FoundKind::ResidencePermit, "RA 123 4567"),
+            (FoundKind::Application, "1234-5678-9012-3456"),
+            (FoundKind::Passport, "passport 123 456 789"),
+        ] {
+            let text = written(text);
+            assert_eq!(screen(&text).map_err(|f| f.kind), Err(kind), "{text}");
+        }
+        assert_eq!(screen(&written("12/03/2027, 07700 900123")), Ok(()));
+    }
+}
+
+#[test]
 fn a_finding_says_where_and_nothing_else() {
     let text = "رقم A1234567/2 ok";
     let found = screen(text).unwrap_err();
