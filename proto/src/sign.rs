@@ -123,7 +123,8 @@ pub struct SigningFailed;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Signature(pub [u8; 64]);
 
-/// An Ed25519 public key: 32 bytes (RFC 8032, 5.1.5). Any 32 bytes can be held; a bad point verifies nothing.
+/// An Ed25519 public key: 32 bytes (RFC 8032, 5.1.5). Any 32 bytes can be held; a bad point, also one of small order,
+/// verifies nothing.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PublicKey(pub [u8; 32]);
 
@@ -196,8 +197,41 @@ fn sign_raw(key: &SigningKey, message: &[u8]) -> Result<Signature, SigningFailed
         .map_err(|_| SigningFailed)
 }
 
+/// The encodings of the eight points of small order, the sign left out, and the two others that stand for such a point: a key
+/// among them would verify one signature over every message and in every context, and anybody could make it.
+const SMALL_ORDER: [[u8; 32]; 7] = {
+    const fn ends(first: u8, fill: u8, last: u8) -> [u8; 32] {
+        let mut bytes = [fill; 32];
+        bytes[0] = first;
+        bytes[31] = last;
+        bytes
+    }
+    let eighth = *b"\x26\xe8\x95\x8f\xc2\xb2\x27\xb0\x45\xc3\xf4\x89\xf2\xef\x98\xf0\
+        \xd5\xdf\xac\x05\xd3\xc6\x33\x39\xb1\x38\x02\x88\x6d\x53\xfc\x05";
+    let other_eighth = *b"\xc7\x17\x6a\x70\x3d\x4d\xd8\x4f\xba\x3c\x0b\x76\x0d\x10\x67\x0f\
+        \x2a\x20\x53\xfa\x2c\x39\xcc\xc6\x4e\xc7\xfd\x77\x92\xac\x03\x7a";
+    [
+        ends(0, 0, 0),
+        ends(1, 0, 0),
+        eighth,
+        other_eighth,
+        ends(0xec, 0xff, 0x7f),
+        ends(0xed, 0xff, 0x7f),
+        ends(0xee, 0xff, 0x7f),
+    ]
+};
+
+fn is_small_order(key: &PublicKey) -> bool {
+    let mut bytes = key.0;
+    bytes[31] &= 0x7f;
+    SMALL_ORDER.contains(&bytes)
+}
+
 /// Verifies bytes as they are; only for [`PublicKey::verify`] and the RFC's test vectors.
 fn verify_raw(key: &PublicKey, message: &[u8], signature: &Signature) -> Result<(), BadSignature> {
+    if is_small_order(key) {
+        return Err(BadSignature);
+    }
     UnparsedPublicKey::new(&ED25519, &key.0)
         .verify(message, &signature.0)
         .map_err(|_| BadSignature)
@@ -299,6 +333,45 @@ mod tests {
             Ok(())
         );
         assert_eq!(key().sign(Context::Slip, &[b"abc"]).unwrap(), signature);
+    }
+
+    /// R a point of small order, S zero: such a key would verify it over anything.
+    #[test]
+    fn a_key_of_small_order_verifies_nothing() {
+        let signature = |r: &[u8; 32]| {
+            let mut bytes = [0; 64];
+            bytes[..32].copy_from_slice(r);
+            Signature(bytes)
+        };
+        let signs = |point: [u8; 32]| {
+            let mut other = point;
+            other[31] |= 0x80;
+            [point, other]
+        };
+        let points: Vec<[u8; 32]> = SMALL_ORDER.into_iter().flat_map(signs).collect();
+        let believed = points.iter().filter(|key| {
+            points.iter().any(|r| {
+                let one = |n: u8| {
+                    UnparsedPublicKey::new(&ED25519, key)
+                        .verify(&[n], &signature(r).0)
+                        .is_ok()
+                };
+                (0..64).any(one)
+            })
+        });
+        assert!(
+            believed.count() >= 8,
+            "each of the eight is one that the library alone would believe"
+        );
+        for key in points.iter().copied().map(PublicKey) {
+            for context in Context::ALL {
+                let verified = points
+                    .iter()
+                    .any(|r| key.verify(*context, &[b"m"], &signature(r)).is_ok());
+                assert!(!verified, "{key:?}");
+            }
+        }
+        assert!(!is_small_order(&self::key().public()));
     }
 
     #[test]
