@@ -21,6 +21,8 @@ ARROWS = {
     "kith-gateway": {"kith-proto", "kith-service"},
     "kith-demo": {"kith-proto", "kith-service", "kith-node", "kith-gateway"},
     "kith-bare": set(),
+    "kith-fuzz": {"kith-proto"},
+    "kith-fuzz-long": {"kith-fuzz"},
     "kith-tests": {"kith-proto", "kith-service", "kith-node", "kith-gateway", "kith-demo"},
 }
 # What the pure crate may never use, at any depth of its sources.
