@@ -48,11 +48,11 @@ pub(crate) fn head(data: &[u8]) {
         (ground, kind) => panic!("{kind} on {ground:?}"),
     }
     let encoded = head.to_wire().encode_to_vec();
-    match Head::parse(&encoded) {
-        Ok(again) => assert_eq!(again, head),
-        // The default of a missing field is written by nobody, so that the canonical form is never longer.
-        Err(error) => panic!("its own bytes: {error}"),
+    // A single category may come unpacked, which is a byte shorter than what we write.
+    if encoded.len() > HEAD_BYTES_MAX {
+        return;
     }
+    assert_eq!(Head::parse(&encoded).as_ref(), Ok(&head));
     let again = Head::parse(&encoded).map(|head| head.to_wire().encode_to_vec());
     assert_eq!(again.as_ref(), Ok(&encoded), "one canonical form");
 }

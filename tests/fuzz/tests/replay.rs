@@ -1,5 +1,6 @@
 //! Runs every target on its seeds, on the kept inputs of `corpus/` and on a fixed number of changed ones: always the same ones.
 //! A failure prints the input in hexadecimal; put it into `corpus/NAME.txt` as a line and it is tried for ever.
+#![expect(clippy::unwrap_used, reason = "a replay tells a fault by a panic")]
 
 use kith_fuzz::mutate::{Dice, mutated};
 use kith_fuzz::{TARGETS, corpus, target};
