@@ -25,6 +25,7 @@ pub struct Swept {
 }
 
 /// Sweeps at every [`SWEEP_EVERY_MS`] until the wish to stop; a failed sweep is made up for by the next.
+#[expect(clippy::disallowed_methods, reason = "the worker that sweeps")]
 pub(crate) async fn sweep(gateway: Arc<Gateway>, shutdown: Shutdown) {
     loop {
         tokio::select! {

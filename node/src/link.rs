@@ -129,6 +129,7 @@ impl From<Status> for Ended {
 }
 
 /// Keeps the link up until the node stops.
+#[expect(clippy::disallowed_methods, reason = "the worker that keeps the link up")]
 pub async fn run(node: Arc<Node>, dial: Dial, shutdown: Shutdown) {
     let mut backoff = Backoff::default();
     loop {

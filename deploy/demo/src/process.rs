@@ -75,6 +75,10 @@ impl Stage {
                 if let Some(status) = server.child.try_wait()? {
                     bail!("{role} ended at its start ({status}); see {}", log.display());
                 }
+                #[expect(
+                    clippy::disallowed_methods,
+                    reason = "another process can only be looked at again"
+                )]
                 tokio::time::sleep(LOOK_EVERY).await;
             }
         });
@@ -110,6 +114,10 @@ impl Server {
         Command::new("kill").args(["-TERM", &pid]).status()?;
         let stopped = tokio::time::timeout(STOP_LIMIT, async {
             while self.child.try_wait()?.is_none() {
+                #[expect(
+                    clippy::disallowed_methods,
+                    reason = "another process can only be looked at again"
+                )]
                 tokio::time::sleep(LOOK_EVERY).await;
             }
             anyhow::Ok(())

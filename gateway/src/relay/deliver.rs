@@ -68,6 +68,7 @@ impl<'a> Courier<'a> {
         }
     }
 
+    #[expect(clippy::disallowed_methods, reason = "the worker that delivers")]
     async fn wait(&mut self) {
         // In this order, not tokio's random one: a simulation must be able to repeat it.
         tokio::select! {

@@ -36,6 +36,7 @@ pub(crate) async fn run(client: &Client, watch: Watch) -> anyhow::Result<()> {
         if refusal.0.problem != Problem::Unavailable {
             return Err(refusal.into());
         }
+        #[expect(clippy::disallowed_methods, reason = "the pause of a watch between two tries")]
         tokio::time::sleep(AGAIN_AFTER).await;
     }
     Ok(())

@@ -147,6 +147,10 @@ where
         .serve_with_incoming_shutdown(incoming, shutdown.wait());
     let left = async {
         shutdown.wait().await;
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the wait for open calls when the node stops"
+        )]
         tokio::time::sleep(LEAVE_MAX).await;
     };
     tokio::select! {

@@ -193,6 +193,7 @@ async fn watch_keys(node: &Node, mut client: RelayServiceClient<Channel>, dial: 
             // The keys in use are good for a while yet. Was the line broken, the other halves end the stream.
             Err(error) => tracing::warn!(%error, "the sealing key was not turned; the next look tries again"),
         }
+        #[expect(clippy::disallowed_methods, reason = "the worker that turns keys")]
         tokio::time::sleep(LOOK_AT_KEYS).await;
         if renewal::due(node)? {
             match renewal::renew(node, dial).await {

@@ -99,6 +99,7 @@ impl<'a> Outbound<'a> {
     }
 
     /// Sends until the stream ends.
+    #[expect(clippy::disallowed_methods, reason = "the worker that sends")]
     pub(super) async fn run(mut self, mut answered: mpsc::Receiver<Vec<Answer>>) -> Result<(), Ended> {
         let mut look_at_stops = true;
         loop {

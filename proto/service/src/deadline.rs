@@ -88,6 +88,7 @@ where
     fn call(&mut self, request: Request<A>) -> Self::Future {
         let within = self.deadlines.of(request.uri().path(), request.headers());
         // The timer starts now and not at the first poll, so that it is never later than tonic's.
+        #[expect(clippy::disallowed_methods, reason = "the one timer of a call")]
         let timer = within.map(tokio::time::sleep);
         let call = self.inner.call(request);
         match timer {

@@ -129,6 +129,7 @@ pub(crate) async fn node(place: NodePlace) -> turmoil::Result {
                 place
                     .trace
                     .line(format_args!("{} not joined: {error}", place.org.name()));
+                #[expect(clippy::disallowed_methods, reason = "virtual time")]
                 tokio::time::sleep(JOIN_AGAIN).await;
             }
         }

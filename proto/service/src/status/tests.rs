@@ -93,6 +93,10 @@ fn foreign_statuses_are_judged_by_code_and_their_text_is_dropped() {
         (Code::Unimplemented, Problem::Unavailable),
     ];
     for (code, problem) in table {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a status that is not ours is what is tested"
+        )]
         let foreign = Status::new(code, "upstream said: secret");
         assert_eq!(problem_of(&foreign), None);
         assert_eq!(failure_of(&foreign), Failure::new(problem), "{code:?}");

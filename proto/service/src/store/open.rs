@@ -158,6 +158,10 @@ impl Doors {
     /// rows to the transaction that was in the way, or the two meet again.
     pub(crate) async fn step_aside(&self, attempt: u32) {
         if matches!(self, Self::Postgres(_)) {
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "the pause before a transaction is run again"
+            )]
             tokio::time::sleep(RERUN_PAUSE * attempt).await;
         }
     }

@@ -138,6 +138,7 @@ async fn accept<IO>(
             None => break,
             Some(Err(error)) => {
                 tracing::warn!(kind = ?error.kind(), "a connection could not be accepted");
+                #[expect(clippy::disallowed_methods, reason = "the worker that accepts")]
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
             Some(Ok(socket)) => {
