@@ -14,6 +14,7 @@ mod batch;
 mod error;
 mod insert;
 mod open;
+mod query;
 mod row;
 mod slots;
 mod text;
@@ -28,16 +29,12 @@ pub use batch::{BATCH_QUEUE_MAX, Batch, BatchAnswers, Rows};
 pub use error::{Cause, StoreError};
 pub use insert::{InList, Insert, WithRows};
 pub use open::{Migrations, Owner};
-pub use row::{bytes, column};
-pub use tx::{Query, Row, TX_ATTEMPTS, Tx};
+pub use query::{Query, Row, Value};
+pub use row::{Column, bytes, column};
+pub use tx::{TX_ATTEMPTS, Tx};
 
 use open::{Claim, Doors};
 use tx::{Door, End, Open};
-
-/// The database of every statement: whichever of the two the URL named.
-pub type Db = sqlx::Any;
-/// A connection to it.
-pub type Connection = sqlx::AnyConnection;
 
 /// An open store. Cheap to clone; all clones share the connections.
 #[derive(Clone)]
@@ -47,8 +44,8 @@ pub struct Store {
 }
 
 /// Makes a statement from its constant text; bind its values with `.bind(…)`, in order.
-pub fn query(text: &'static str) -> Query<'static> {
-    sqlx::query(text)
+pub fn query(text: &'static str) -> Query {
+    Query::new(text)
 }
 
 impl Store {

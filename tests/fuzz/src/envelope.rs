@@ -149,7 +149,7 @@ pub(crate) fn whole(data: &[u8]) {
             Err(EnvelopeError::BadSignature)
         );
     }
-    if let Err(error) = open(&verified, &envelope, &SEALING) {
+    if let Err(error) = open(&verified, &SEALING) {
         refused(error.problem());
     }
 }
@@ -222,7 +222,9 @@ fn body_of(kind: EnvelopeKind) -> v1::Body {
 }
 
 fn sealed(head: v1::Head, body: &v1::Body) -> v1::Envelope {
-    seal_envelope(head, body, SEALING.public(), &key(4), &[8; 64]).expect("a good envelope")
+    seal_envelope(head, body, SEALING.public(), &key(4), &[8; 64])
+        .expect("a good envelope")
+        .into_envelope()
 }
 
 pub(crate) fn body_seeds() -> Vec<Vec<u8>> {
@@ -256,7 +258,7 @@ pub(crate) fn body(data: &[u8]) {
         Err(error) => return assert_eq!(error, EnvelopeError::TooLarge, "only a form is too large here"),
     };
     assert_eq!(verified.head.network, network());
-    let opened = open(&verified, &envelope, &SEALING);
+    let opened = open(&verified, &SEALING);
     let decoded = v1::Body::decode(bytes);
     let sender = decoded
         .as_ref()

@@ -7,7 +7,8 @@ use std::ops::Range;
 use super::error::StoreError;
 use super::open::Dialect;
 use super::text::{SIZES, Texts, push_list, push_rows, push_tail};
-use super::tx::{Query, Row, Tx};
+use super::query::{Query, Row};
+use super::tx::Tx;
 
 /// `INSERT INTO … VALUES (…), (…) …` for any number of rows.
 pub struct Insert {
@@ -52,7 +53,7 @@ impl Insert {
         &'static self,
         tx: &mut Tx,
         rows: &[R],
-        bind: impl for<'q> Fn(Query<'q>, &R) -> Query<'q>,
+        bind: impl Fn(Query, &R) -> Query,
     ) -> Result<u64, StoreError> {
         let mut done = 0;
         for range in chunks(rows.len(), size_max(tx, 0, self.columns)) {
@@ -85,8 +86,8 @@ impl InList {
         &'static self,
         tx: &mut Tx,
         values: &[R],
-        bind_fixed: impl for<'q> Fn(Query<'q>) -> Query<'q>,
-        bind: impl for<'q> Fn(Query<'q>, &R) -> Query<'q>,
+        bind_fixed: impl Fn(Query) -> Query,
+        bind: impl Fn(Query, &R) -> Query,
     ) -> Result<u64, StoreError> {
         let mut done = 0;
         for part in values.chunks(size_max(tx, self.fixed, 1)) {
@@ -100,8 +101,8 @@ impl InList {
         &'static self,
         tx: &mut Tx,
         values: &[R],
-        bind_fixed: impl for<'q> Fn(Query<'q>) -> Query<'q>,
-        bind: impl for<'q> Fn(Query<'q>, &R) -> Query<'q>,
+        bind_fixed: impl Fn(Query) -> Query,
+        bind: impl Fn(Query, &R) -> Query,
     ) -> Result<Vec<Row>, StoreError> {
         let mut found = Vec::new();
         for part in values.chunks(size_max(tx, self.fixed, 1)) {
@@ -115,9 +116,9 @@ impl InList {
         &'static self,
         dialect: Dialect,
         part: &[R],
-        bind_fixed: impl for<'q> Fn(Query<'q>) -> Query<'q>,
-        bind: impl for<'q> Fn(Query<'q>, &R) -> Query<'q>,
-    ) -> Query<'static> {
+        bind_fixed: impl Fn(Query) -> Query,
+        bind: impl Fn(Query, &R) -> Query,
+    ) -> Query {
         let count = part.len().next_power_of_two();
         let query = self.texts.query(dialect, count, |text, n| {
             push_list(text, self.head, self.fixed + 1, n);
@@ -146,7 +147,7 @@ impl WithRows {
         &'static self,
         tx: &mut Tx,
         rows: &[R],
-        bind: impl for<'q> Fn(Query<'q>, &R) -> Query<'q>,
+        bind: impl Fn(Query, &R) -> Query,
     ) -> Result<u64, StoreError> {
         let mut done = 0;
         for part in rows.chunks(size_max(tx, 0, self.columns)) {
@@ -160,7 +161,7 @@ impl WithRows {
         &'static self,
         tx: &mut Tx,
         rows: &[R],
-        bind: impl for<'q> Fn(Query<'q>, &R) -> Query<'q>,
+        bind: impl Fn(Query, &R) -> Query,
     ) -> Result<Vec<Row>, StoreError> {
         let mut found = Vec::new();
         for part in rows.chunks(size_max(tx, 0, self.columns)) {
@@ -173,8 +174,8 @@ impl WithRows {
         &'static self,
         dialect: Dialect,
         part: &[R],
-        bind: impl for<'q> Fn(Query<'q>, &R) -> Query<'q>,
-    ) -> Query<'static> {
+        bind: impl Fn(Query, &R) -> Query,
+    ) -> Query {
         let count = part.len().next_power_of_two();
         let query = self.texts.query(dialect, count, |text, n| {
             push_rows(text, self.head, 1, self.columns, n);

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::migrate::Migrator;
-use sqlx::{AnyPool, ConnectOptions as _, Connection as _, Row as _};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{AnyConnection, AnyPool, ConnectOptions as _, Connection as _, Row as _};
 
-use super::Connection;
 use super::error::StoreError;
 use super::slots::Slots;
 
@@ -22,8 +22,8 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
 /// The pause before the first rerun of a transaction, doubled, trebled … before the next: 0.2 s for all four together,
 /// which is long beside a commit and short beside a call's deadline.
 const RERUN_PAUSE: Duration = Duration::from_millis(20);
-/// Prepared statements kept per PostgreSQL connection: each multi-row statement has up to ten texts.
-const STATEMENTS_KEPT: u32 = 2_000;
+/// Prepared statements kept per connection: each multi-row statement has up to ten texts.
+const STATEMENTS_KEPT: usize = 2_000;
 
 /// Set on every SQLite connection; none of it is kept in the file. The busy timeout is sqlx's own 5 s, written out; 64 MiB
 /// of log file are kept (overwriting is faster than growing);
@@ -116,12 +116,16 @@ impl Doors {
         let options = options(url, dialect)?;
         match dialect {
             Dialect::Sqlite => {
-                let writer = sqlite_writer(&options, claim, migrations.sqlite)
+                sqlite_ready(&options, claim, migrations.sqlite)
                     .await
                     .map_err(while_opening)?;
+                let options = SqliteConnectOptions::from_url(&options.database_url)?
+                    .statement_cache_capacity(STATEMENTS_KEPT)
+                    .disable_statement_logging();
+                let writer = sqlite_connection(&options).await.map_err(while_opening)?;
                 let mut readers = Vec::with_capacity(SQLITE_READERS);
                 for _ in 0..SQLITE_READERS {
-                    let mut reader = sqlite_connection(&options, SQLITE_BOTH).await?;
+                    let mut reader = sqlite_connection(&options).await?;
                     sqlx::raw_sql(SQLITE_READ_ONLY).execute(&mut reader).await?;
                     readers.push(reader);
                 }
@@ -191,30 +195,28 @@ fn options(url: &str, dialect: Dialect) -> Result<AnyConnectOptions, StoreError>
     Ok(options.disable_statement_logging())
 }
 
-/// The writing connection of a database that is ours, migrated, with its log beside it.
-async fn sqlite_writer(
+/// Makes sure that a database is ours, migrated, with its log beside it.
+async fn sqlite_ready(
     options: &AnyConnectOptions,
     claim: Claim<'_>,
     migrator: &'static Migrator,
-) -> Result<Connection, StoreError> {
-    let mut writer = sqlite_connection(options, SQLITE_BOTH).await?;
-    claim_and_migrate(&mut writer, Dialect::Sqlite, claim, migrator).await?;
-    sqlx::raw_sql(SQLITE_JOURNAL).execute(&mut writer).await?;
-    Ok(writer)
+) -> Result<(), StoreError> {
+    let mut first = options.connect().await?;
+    sqlx::raw_sql(SQLITE_BOTH).execute(&mut first).await?;
+    claim_and_migrate(&mut first, Dialect::Sqlite, claim, migrator).await?;
+    sqlx::raw_sql(SQLITE_JOURNAL).execute(&mut first).await?;
+    Ok(first.close().await?)
 }
 
-async fn sqlite_connection(
-    options: &AnyConnectOptions,
-    settings: &'static str,
-) -> Result<Connection, StoreError> {
+async fn sqlite_connection(options: &SqliteConnectOptions) -> Result<SqliteConnection, StoreError> {
     let mut connection = options.connect().await?;
-    sqlx::raw_sql(settings).execute(&mut connection).await?;
+    sqlx::raw_sql(SQLITE_BOTH).execute(&mut connection).await?;
     Ok(connection)
 }
 
 /// Everything in one transaction, on both databases: take the lock, see whose database it is, migrate, claim.
 async fn claim_and_migrate(
-    connection: &mut Connection,
+    connection: &mut AnyConnection,
     dialect: Dialect,
     claim: Claim<'_>,
     migrator: &'static Migrator,

@@ -5,28 +5,28 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use sqlx::sqlite::SqliteConnection;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::Connection;
 use super::error::StoreError;
 
 /// The connections that nobody uses just now, and one permit for each.
 pub(crate) struct Slots {
-    idle: Mutex<Vec<Connection>>,
+    idle: Mutex<Vec<SqliteConnection>>,
     permits: Arc<Semaphore>,
     size: u32,
 }
 
 /// One lent connection; it goes back when dropped.
 pub(crate) struct Lent {
-    connection: Option<Connection>,
+    connection: Option<SqliteConnection>,
     home: Arc<Slots>,
     /// Released after the connection is back: fields are dropped after `drop` has run.
     _permit: OwnedSemaphorePermit,
 }
 
 impl Slots {
-    pub(crate) fn new(connections: Vec<Connection>) -> Arc<Self> {
+    pub(crate) fn new(connections: Vec<SqliteConnection>) -> Arc<Self> {
         let permits = Arc::new(Semaphore::new(connections.len()));
         let size = u32::try_from(connections.len()).unwrap_or(u32::MAX);
         Arc::new(Self {
@@ -68,7 +68,7 @@ impl Slots {
 
 impl Lent {
     /// The connection itself.
-    pub(crate) fn connection(&mut self) -> Result<&mut Connection, StoreError> {
+    pub(crate) fn connection(&mut self) -> Result<&mut SqliteConnection, StoreError> {
         self.connection.as_mut().ok_or(StoreError::unavailable("closed"))
     }
 

@@ -8,10 +8,10 @@ use std::sync::{Arc, OnceLock};
 use sqlx::AssertSqlSafe;
 
 use super::open::Dialect;
-use super::tx::Query;
+use super::query::Query;
 
-/// Row counts are powers of two up to 2^9, so that each statement has ten texts at most: sqlx keeps 100 prepared
-/// statements per SQLite connection, and a new text costs as much to prepare as to run.
+/// Row counts are powers of two up to 2^9, so that each statement has ten texts at most: a new text costs as much to
+/// prepare as to run, and each is kept prepared.
 pub(crate) const SIZES: usize = 10;
 
 /// The texts by the binary logarithm of their row count, made on first use.
@@ -34,7 +34,7 @@ impl Texts {
         dialect: Dialect,
         count: usize,
         write: impl Fn(&mut String, usize),
-    ) -> Query<'static> {
+    ) -> Query {
         let make = || {
             let mut text = String::new();
             write(&mut text, count);
@@ -51,7 +51,7 @@ impl Texts {
             Some(kept) => kept.get_or_init(make).clone(),
             None => make(),
         };
-        sqlx::query(AssertSqlSafe(text))
+        Query::new(AssertSqlSafe(text))
     }
 }
 

@@ -4,23 +4,16 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use sqlx::Transaction;
-use sqlx::any::{AnyArguments, AnyRow};
+use sqlx::{Any, Transaction};
 
 use super::error::{StoreError, is_refused_commit, is_transient};
 use super::open::{Dialect, Doors};
+use super::query::{Connection, Query, Row};
 use super::slots::Lent;
-use super::{Connection, Db};
 
 /// How often a transaction is run before its caller is told that the store is busy. Each SQLite attempt may already
 /// have waited for its busy timeout of 5 s, so five stay within a call's default deadline of 30 s.
 pub const TX_ATTEMPTS: u32 = 5;
-
-/// A statement with its values, made by [`query`](super::query).
-pub type Query<'q> = sqlx::query::Query<'q, Db, AnyArguments>;
-
-/// A row as the database gave it; read it with [`column`](super::column).
-pub type Row = AnyRow;
 
 /// An open transaction, handed to a closure of [`Store::tx`](super::Store::tx) or [`Store::read`](super::Store::read).
 /// It is owned, not borrowed, so that the closure's future has no lifetime of its own and is `Send` wherever its
@@ -52,7 +45,7 @@ enum Look {
 /// SQLite connections are the store's own; PostgreSQL ones come from a pool that renews broken ones.
 enum Held {
     Own(Lent),
-    Pooled(Transaction<'static, Db>),
+    Pooled(Transaction<'static, Any>),
 }
 
 /// The worst that a statement of this transaction has met so far.
@@ -81,23 +74,23 @@ pub(crate) enum End<E> {
 
 impl Tx {
     /// Runs a statement and says how many rows it changed.
-    pub async fn run(&mut self, query: Query<'_>) -> Result<u64, StoreError> {
+    pub async fn run(&mut self, query: Query) -> Result<u64, StoreError> {
         let open = self.open()?;
-        let outcome = query.execute(open.connection()?).await;
-        open.noted(outcome).map(|done| done.rows_affected())
+        let outcome = query.run(open.connection()?).await;
+        open.noted(outcome)
     }
 
     /// Runs a statement and gives its first row, if there is one.
-    pub async fn one(&mut self, query: Query<'_>) -> Result<Option<Row>, StoreError> {
+    pub async fn one(&mut self, query: Query) -> Result<Option<Row>, StoreError> {
         let open = self.open()?;
-        let outcome = query.fetch_optional(open.connection()?).await;
+        let outcome = query.one(open.connection()?).await;
         open.noted(outcome)
     }
 
     /// Runs a statement and gives all its rows; the statement itself must carry a limit.
-    pub async fn all(&mut self, query: Query<'_>) -> Result<Vec<Row>, StoreError> {
+    pub async fn all(&mut self, query: Query) -> Result<Vec<Row>, StoreError> {
         let open = self.open()?;
-        let outcome = query.fetch_all(open.connection()?).await;
+        let outcome = query.all(open.connection()?).await;
         open.noted(outcome)
     }
 
@@ -236,7 +229,7 @@ impl Open {
         self.held = None;
     }
 
-    fn connection(&mut self) -> Result<&mut Connection, StoreError> {
+    fn connection(&mut self) -> Result<Connection<'_>, StoreError> {
         match self.look {
             Look::No => {}
             Look::Fresh => self.look = Look::Done,
@@ -246,8 +239,8 @@ impl Open {
             }
         }
         match &mut self.held {
-            Some(Held::Own(lent)) => lent.connection(),
-            Some(Held::Pooled(transaction)) => Ok(&mut **transaction),
+            Some(Held::Own(lent)) => lent.connection().map(Connection::Sqlite),
+            Some(Held::Pooled(transaction)) => Ok(Connection::Any(&mut **transaction)),
             None => Err(StoreError::unavailable("ended")),
         }
     }
@@ -269,9 +262,9 @@ impl Open {
 /// answered, so a caller that went away before would give a connection back with a transaction open that nobody ends,
 /// and the next caller would find itself inside it, read-only or on an old view.
 async fn begin_pooled(
-    pool: &sqlx::Pool<Db>,
+    pool: &sqlx::Pool<Any>,
     statement: &'static str,
-) -> Result<Transaction<'static, Db>, End<StoreError>> {
+) -> Result<Transaction<'static, Any>, End<StoreError>> {
     let pool = pool.clone();
     let begun = tokio::spawn(async move { pool.begin_with(statement).await }).await;
     match begun {
