@@ -57,7 +57,7 @@ pub async fn by_secret(gateway: &Gateway, slip_id: SlipId, secret: &[u8; 32]) ->
             let slip = slip
                 .filter(|slip| slip.stop_hash == opened)
                 .ok_or(StopError::NotFound)?;
-            if let Some(stop) = standing(tx, slip_id, &slip).await? {
+            if let Some(stop) = standing(tx, slip_id).await? {
                 return Ok((stop.stopped_at_ms, BTreeSet::new()));
             }
             let mut told = Told::default();
@@ -88,7 +88,7 @@ pub async fn by_member(gateway: &Gateway, member: &OrgId, slip_id: SlipId) -> Re
             let tx = &mut tx;
             let mut told = Told::default();
             match slip::lock(tx, slip_id).await? {
-                Some(slip) if slip.has(member) => match standing(tx, slip_id, &slip).await? {
+                Some(slip) if slip.has(member) => match standing(tx, slip_id).await? {
                     Some(stop) => told.notice(member, stopped(slip_id, &stop)),
                     None => {
                         stop(gateway, tx, (slip_id, &slip), Some(member), &mut told).await?;
@@ -105,9 +105,9 @@ pub async fn by_member(gateway: &Gateway, member: &OrgId, slip_id: SlipId) -> Re
 }
 
 /// The stop of a slip that counts.
-async fn standing(tx: &mut Tx, slip_id: SlipId, slip: &SlipRow) -> Result<Option<StopRow>, StoreError> {
+async fn standing(tx: &mut Tx, slip_id: SlipId) -> Result<Option<StopRow>, StoreError> {
     let mut stops = slip::stops(tx, &[slip_id]).await?;
-    Ok(stops.remove(&slip_id).filter(|stop| stop.counts_for(slip)))
+    Ok(stops.remove(&slip_id))
 }
 
 /// Stops a locked slip that was not stopped.
@@ -129,7 +129,7 @@ async fn stop(
     Ok(row.stopped_at_ms)
 }
 
-/// Keeps the word of a member about a slip that was never seen; another member's word about it stays, as it may be the party's.
+/// Keeps the word of a member about a slip that was never seen, beside those of others.
 async fn keep(
     gateway: &Gateway,
     tx: &mut Tx,
@@ -137,13 +137,16 @@ async fn keep(
     member: &OrgId,
     told: &mut Told,
 ) -> Result<(), BuryError> {
-    let row = now(gateway, Some(member));
-    let known = slip::stops(tx, &[slip_id]).await?;
-    if !known.contains_key(&slip_id) {
-        slip::stop(tx, slip_id, &row).await?;
-        told.events.push(event(gateway, slip_id, &row)?);
-    }
-    told.notice(member, stopped(slip_id, known.get(&slip_id).unwrap_or(&row)));
+    let row = match slip::said(tx, slip_id, member).await? {
+        Some(row) => row,
+        None => {
+            let row = now(gateway, Some(member));
+            slip::stop(tx, slip_id, &row).await?;
+            told.events.push(event(gateway, slip_id, &row)?);
+            row
+        }
+    };
+    told.notice(member, stopped(slip_id, &row));
     Ok(())
 }
 

@@ -64,12 +64,13 @@ CREATE TABLE slip (
 );
 CREATE INDEX slip_by_expiry ON slip (expires_at_ms);
 
--- Stopped slips, kept until slip expiry and mailbox window are over. `organisation` is the member that said so, NULL for the secret.
+-- Who said that a slip is to be stopped, kept until slip expiry and mailbox window are over: a member, or the empty word for the
+-- stop secret. A row counts when a party of the slip or the secret said it; one that does not count hides none that does.
 CREATE TABLE stop (
-  slip_id BLOB NOT NULL PRIMARY KEY,
-  organisation TEXT,
+  slip_id BLOB NOT NULL,
+  said_by TEXT NOT NULL,
   stopped_at_ms INTEGER NOT NULL,
-  by_secret INTEGER NOT NULL CHECK (by_secret IN (0, 1))
+  PRIMARY KEY (slip_id, said_by)
 );
 
 -- Signed order batches as sent (serialised OrderBatch), for the recipient to check.

@@ -35,7 +35,7 @@ pub(super) struct Held {
     pub(super) numbers: BTreeMap<(Pair, u64), TakenRow>,
     /// The slips of its envelopes as recorded.
     pub(super) slips: BTreeMap<SlipId, SlipRow>,
-    /// The stops of these slips.
+    /// Their stops that count.
     pub(super) stops: BTreeMap<SlipId, StopRow>,
     /// Questions and answers taken today.
     pub(super) forms: BTreeMap<Pair, i64>,
@@ -211,10 +211,9 @@ impl<'a> Decider<'a, '_> {
         };
         let same =
             row.sender == claimed.from && row.recipient == claimed.to && row.stop_hash == claimed.stop_hash;
-        let stop = self.held.stops.get(&claimed.id);
         if !same {
             SlipRecord::Another
-        } else if stop.is_some_and(|stop| stop.counts_for(row)) {
+        } else if self.held.stops.contains_key(&claimed.id) {
             SlipRecord::Stopped
         } else {
             SlipRecord::Standing
