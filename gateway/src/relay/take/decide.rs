@@ -173,7 +173,7 @@ impl<'a> Decider<'a, '_> {
         };
         let verified = read.as_ref().map_err(|refusal| *refusal)?;
         let head = &verified.head;
-        if head.to != row.pair.recipient || gate::is_unordered(head.kind) == ordered {
+        if head.to != row.pair.recipient || order::is_ordered(head.kind) != ordered {
             return Err(Refusal::last(Problem::Invalid));
         }
         if self.held.ids.contains_key(&line.answer_id) {
