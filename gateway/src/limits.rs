@@ -9,8 +9,6 @@ pub const ADDRESS_BYTES_MAX: usize = 255;
 pub const ISSUER_LIFE_MS: i64 = 5 * 365 * 24 * 60 * 60 * 1000;
 /// How long a registrar may admit members: a year.
 pub const REGISTRAR_LIFE_MS: i64 = 365 * 24 * 60 * 60 * 1000;
-/// Most services that one member publishes.
-pub const SERVICES_PER_MEMBER_MAX: i64 = 100;
 /// Most HTTP/2 streams of one connection: a node needs one long stream and a few short calls.
 pub const STREAMS_PER_CONNECTION_MAX: u32 = 32;
 /// Most anonymous calls (enrol, renew, stop) at work at once: each costs a few signature checks and one transaction, under
