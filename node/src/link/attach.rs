@@ -81,7 +81,7 @@ async fn open_and_run(node: &Node, dial: &Dial) -> Result<(), Ended> {
     })
     .map_err(|_| Ended::Again)?;
     let opening = tokio::time::timeout(HELLO_MAX, client.attach(ReceiverStream::new(frames))).await;
-    let opening = opening.map_err(|_| Ended::Status(kith_proto::problem::Problem::DeadlineExceeded))?;
+    let opening = opening.map_err(|_| Ended::Status(Problem::DeadlineExceeded))?;
     let mut down = opening?.into_inner();
     let greeting = greeting(&mut down).await?;
     let issuer = connect::follow_issuer(node, greeting.issuer.as_ref())?;

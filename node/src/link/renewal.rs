@@ -27,14 +27,35 @@ pub(super) const RENEW_BEFORE_MS: i64 = 7 * 24 * 60 * 60 * 1000 / 2;
 /// Longest wait for the gateway's answer.
 const ANSWER_MAX: Duration = Duration::from_secs(15);
 
+/// Before a stream: a certificate that is due is renewed. Where that fails, the one in use opens the stream for as long as it holds,
+/// and the hourly look tries again; without one there is no stream, and the link's own waits try again.
+pub(super) async fn ensure(node: &Node, dial: &Dial) -> Result<(), Ended> {
+    let left_ms = left_ms(node)?;
+    if left_ms >= RENEW_BEFORE_MS {
+        return Ok(());
+    }
+    match renew(node, dial).await {
+        Err(error) if left_ms > 0 => {
+            tracing::warn!(%error, "the certificate was not renewed; the one in use holds for now");
+            Ok(())
+        }
+        renewed => renewed,
+    }
+}
+
 /// Whether the certificate has half its life behind it.
 pub(super) fn due(node: &Node) -> Result<bool, Ended> {
+    Ok(left_ms(node)? < RENEW_BEFORE_MS)
+}
+
+/// How long the certificate holds.
+fn left_ms(node: &Node) -> Result<i64, Ended> {
     let chain_pem = node
         .folder
         .read(TLS_CERTIFICATE)?
         .ok_or(KeysError::Missing(TLS_CERTIFICATE))?;
     let identity = checked(&chain_pem, &node.membership)?;
-    Ok(identity.not_after_ms.saturating_sub(node.now_ms()) < RENEW_BEFORE_MS)
+    Ok(identity.not_after_ms.saturating_sub(node.now_ms()))
 }
 
 /// Asks for a certificate and keeps it.
