@@ -103,6 +103,18 @@ async fn a_repeat_shows_the_same_seed_which_is_never_stored_in_clear() {
 }
 
 #[tokio::test]
+async fn a_repeat_gets_the_first_answer_also_when_its_day_has_passed() {
+    let story = Story::begin(provider().await).await;
+    let person = story.person(somebody("Selam")).await;
+    let mut new = story.new_grant(person, vec![allowed(CIRCLE)]);
+    new.expires_at_ms = NOW_MS + DAY_MS;
+    let first = record(&story, &new).await.unwrap();
+    story.hand.advance(2 * DAY_MS);
+    assert_eq!(record(&story, &new).await.unwrap(), first);
+    assert_eq!(story.trail(Code::GrantGiven).await, 1);
+}
+
+#[tokio::test]
 async fn a_grant_is_shown_with_its_capture_only_when_opened() {
     let story = Story::begin(provider().await).await;
     let person = story.person(somebody("Selam")).await;
