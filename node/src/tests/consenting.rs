@@ -132,25 +132,25 @@ async fn a_grant_is_shown_with_its_capture_only_when_opened() {
     story.hand.advance(1);
     let newer = story.grant(person).await;
     let page = |after| Page { after, limit: 1 };
-    let first = grants::list(&story.node, &story.caller, &person, page(None))
+    let (first, more) = grants::list(&story.node, &story.caller, &person, page(None))
         .await
         .unwrap();
+    assert!(more);
     assert_eq!(
         (first[0].grant_id.as_slice(), first[0].capture.as_ref()),
         (newer.as_bytes().as_slice(), None)
     );
     let place = Some((first[0].given_at_ms, newer));
-    let second = grants::list(&story.node, &story.caller, &person, page(place))
+    let (second, more) = grants::list(&story.node, &story.caller, &person, page(place))
         .await
         .unwrap();
+    assert!(!more);
     assert_eq!(second[0].grant_id, grant.as_bytes());
     let place = Some((second[0].given_at_ms, grant));
-    assert!(
-        grants::list(&story.node, &story.caller, &person, page(place))
-            .await
-            .unwrap()
-            .is_empty()
-    );
+    let (third, _) = grants::list(&story.node, &story.caller, &person, page(place))
+        .await
+        .unwrap();
+    assert!(third.is_empty());
 
     assert_eq!(story.trail(Code::Listed).await, 3, "each page");
 
