@@ -76,7 +76,7 @@ pub fn is_exempt(head: &Head) -> bool {
 }
 
 /// Withdrawals and their proofs: never refused for quotas or times.
-fn ends_things(head: &Head) -> bool {
+pub fn ends_things(head: &Head) -> bool {
     matches!(
         head.kind,
         EnvelopeKind::Withdrawal | EnvelopeKind::WithdrawalProof

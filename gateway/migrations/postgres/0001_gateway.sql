@@ -52,7 +52,7 @@ CREATE TABLE pair (
 );
 CREATE INDEX pair_by_recipient ON pair (recipient);
 
--- Slips seen by the gate. Gate and stop lock the same row.
+-- Slips seen by the gate, and in how many batches. Gate and stop lock the same row.
 CREATE TABLE slip (
   slip_id BYTEA NOT NULL PRIMARY KEY,
   sender TEXT NOT NULL,
@@ -60,7 +60,7 @@ CREATE TABLE slip (
   expires_at_ms BIGINT NOT NULL,
   stop_hash BYTEA NOT NULL,
   slip_hash BYTEA NOT NULL,
-  seen_at_ms BIGINT NOT NULL
+  seen BIGINT NOT NULL
 );
 CREATE INDEX slip_by_expiry ON slip (expires_at_ms);
 

@@ -52,7 +52,7 @@ CREATE TABLE pair (
 );
 CREATE INDEX pair_by_recipient ON pair (recipient);
 
--- Slips seen by the gate. Gate and stop lock the same row.
+-- Slips seen by the gate, and in how many batches. Gate and stop lock the same row.
 CREATE TABLE slip (
   slip_id BLOB NOT NULL PRIMARY KEY,
   sender TEXT NOT NULL,
@@ -60,7 +60,7 @@ CREATE TABLE slip (
   expires_at_ms INTEGER NOT NULL,
   stop_hash BLOB NOT NULL,
   slip_hash BLOB NOT NULL,
-  seen_at_ms INTEGER NOT NULL
+  seen INTEGER NOT NULL
 );
 CREATE INDEX slip_by_expiry ON slip (expires_at_ms);
 

@@ -1,7 +1,7 @@
 //! Slips that the gate has seen, and those that are stopped. Gate and stop lock the same row of `slip`, so that whichever commits
 //! second sees the first. Holds no more of a slip than ids, hashes and its end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kith_proto::id::{OrgId, SlipId};
 use kith_service::store::{InList, Row, StoreError, Tx, WithRows, bytes, column, query};
@@ -38,23 +38,28 @@ pub struct Seen {
 }
 
 static SEE: WithRows = WithRows::new(
-    "WITH v(slip_id, sender, recipient, expires_at_ms, stop_hash, slip_hash, seen_at_ms) AS (VALUES",
-    7,
-    "INSERT INTO slip (slip_id, sender, recipient, expires_at_ms, stop_hash, slip_hash, seen_at_ms) \
-     SELECT DISTINCT v.slip_id, v.sender, v.recipient, v.expires_at_ms, v.stop_hash, v.slip_hash, v.seen_at_ms \
+    "WITH v(slip_id, sender, recipient, expires_at_ms, stop_hash, slip_hash) AS (VALUES",
+    6,
+    "INSERT INTO slip (slip_id, sender, recipient, expires_at_ms, stop_hash, slip_hash, seen) \
+     SELECT DISTINCT v.slip_id, v.sender, v.recipient, v.expires_at_ms, v.stop_hash, v.slip_hash, 1 \
      FROM v WHERE 1 = 1 ORDER BY 1 \
-     ON CONFLICT (slip_id) DO UPDATE SET seen_at_ms = excluded.seen_at_ms, expires_at_ms = CASE \
+     ON CONFLICT (slip_id) DO UPDATE SET seen = slip.seen + 1, expires_at_ms = CASE \
      WHEN excluded.expires_at_ms > slip.expires_at_ms THEN excluded.expires_at_ms ELSE slip.expires_at_ms END \
-     RETURNING slip_id, sender, recipient, stop_hash",
+     RETURNING slip_id, sender, recipient, stop_hash, seen",
 );
+
+/// The rows of some slips, by id.
+#[derive(Debug, Default)]
+pub struct SeenSlips {
+    /// What each holds.
+    pub rows: BTreeMap<SlipId, SlipRow>,
+    /// Those that were not there before.
+    pub new: BTreeSet<SlipId>,
+}
 
 /// Locks the rows of the slips in one order for everybody, making those that are missing; returns what each row holds, which
 /// is not what the envelope showed when the id is another slip's.
-pub async fn see(
-    tx: &mut Tx,
-    slips: &BTreeMap<SlipId, Seen>,
-    now_ms: i64,
-) -> Result<BTreeMap<SlipId, SlipRow>, StoreError> {
+pub async fn see(tx: &mut Tx, slips: &BTreeMap<SlipId, Seen>) -> Result<SeenSlips, StoreError> {
     let slips: Vec<(&SlipId, &Seen)> = slips.iter().collect();
     let rows = SEE
         .all(tx, &slips, |query, (id, seen)| {
@@ -65,12 +70,18 @@ pub async fn see(
                 .bind(seen.expires_at_ms)
                 .bind(seen.row.stop_hash.to_vec())
                 .bind(seen.slip_hash.to_vec())
-                .bind(now_ms)
         })
         .await?;
-    rows.iter()
-        .map(|row| Ok((SlipId::from_bytes(bytes(row, "slip", "slip_id")?), read(row)?)))
-        .collect()
+    let mut found = SeenSlips::default();
+    for row in &rows {
+        let slip_id = SlipId::from_bytes(bytes(row, "slip", "slip_id")?);
+        let seen: i64 = column(row, "slip", "seen")?;
+        if seen == 1 {
+            found.new.insert(slip_id);
+        }
+        found.rows.insert(slip_id, read(row)?);
+    }
+    Ok(found)
 }
 
 fn read(row: &Row) -> Result<SlipRow, StoreError> {
@@ -81,8 +92,7 @@ fn read(row: &Row) -> Result<SlipRow, StoreError> {
     })
 }
 
-const LOCK: &str =
-    "UPDATE slip SET seen_at_ms = seen_at_ms WHERE slip_id = $1 RETURNING sender, recipient, stop_hash";
+const LOCK: &str = "UPDATE slip SET seen = seen WHERE slip_id = $1 RETURNING sender, recipient, stop_hash";
 
 /// Locks the row of one slip; `None` when the gate never saw it.
 pub async fn lock(tx: &mut Tx, slip_id: SlipId) -> Result<Option<SlipRow>, StoreError> {
