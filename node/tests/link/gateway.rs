@@ -417,9 +417,7 @@ impl EnrolmentService for Service {
         receipt::verify(&key, &request).map_err(|error| status(error.problem()))?;
         // At `u32::MAX` it renews nobody.
         let mut renewed = self.0.renewed.lock().unwrap();
-        *renewed = renewed
-            .checked_add(1)
-            .ok_or_else(|| status(Problem::Unauthenticated))?;
+        *renewed = renewed.checked_add(1).ok_or(status(Problem::Unauthenticated))?;
         let (org, asked) = (&request.organisation, &request.certificate_request_der);
         Ok(Response::new(v1::RenewResponse {
             certificate_chain_pem: self.0.certificate(org, asked),
