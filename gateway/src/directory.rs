@@ -3,13 +3,12 @@
 
 use crate::changes;
 use crate::gateway::Gateway;
-use crate::limits::SERVICES_PER_MEMBER_MAX;
 use crate::store::counter::{self, Counter};
 use crate::store::member;
 use crate::store::service::{self, ServiceRow};
 use kith_proto::id::OrgId;
 use kith_proto::problem::Problem;
-use kith_proto::trust::{self, TrustError};
+use kith_proto::trust::{self, SERVICES_PER_MEMBER_MAX, TrustError};
 use kith_proto::v1;
 use kith_service::status::Failure;
 use kith_service::store::{StoreError, Tx};

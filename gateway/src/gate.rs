@@ -1,6 +1,7 @@
 //! The gate: which envelope is taken, which is refused for good, and which may be tried again later.
 //! [`read`] checks what one envelope proves by itself, before any transaction; [`judge`] holds it against the looked-up facts.
-//! Never read a clock or a row, never open a body, never refuse a withdrawal for anything but what is wrong with itself.
+//! Never read a clock or a row, never open a body, never refuse a withdrawal or its proof for good because of consent, suspension
+//! or time.
 //!
 //! The first failing check names the refusal: sizes, head, network, sender, header signature, slip signature ([`read`]); then slip
 //! record, note, `permits`, times, sealing key, forms of the day, mailbox ([`judge`]). What is final comes before what is not.
@@ -64,14 +65,6 @@ impl Refusal {
     }
 }
 
-/// Whether a kind stands outside the pair order.
-pub const fn is_unordered(kind: EnvelopeKind) -> bool {
-    matches!(
-        kind,
-        EnvelopeKind::Withdrawal | EnvelopeKind::WithdrawalProof | EnvelopeKind::Blob
-    )
-}
-
 /// Whether an event is a lifecycle code without words, as far as a head shows it.
 fn is_bare(head: &Head) -> bool {
     head.kind == EnvelopeKind::Event && !head.categories.contains(Category::Progress)
@@ -83,7 +76,7 @@ pub fn is_exempt(head: &Head) -> bool {
 }
 
 /// Withdrawals and their proofs: never refused for quotas or times.
-fn ends_things(head: &Head) -> bool {
+pub fn ends_things(head: &Head) -> bool {
     matches!(
         head.kind,
         EnvelopeKind::Withdrawal | EnvelopeKind::WithdrawalProof

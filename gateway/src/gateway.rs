@@ -2,6 +2,7 @@
 //! No global stands beside it; time, randomness and the listener are handed in.
 
 use crate::audit::{Code, Event};
+use crate::budget::Budgets;
 use crate::changes;
 use crate::grpc;
 use crate::issuing::{self, ServerTlsError};
@@ -130,6 +131,8 @@ pub struct Gateway {
     pub members: Members,
     /// The open streams and the doors behind them.
     pub relay: Relay,
+    /// What each member has left behind for nothing.
+    pub budgets: Budgets,
 }
 
 impl Gateway {
@@ -155,6 +158,7 @@ impl Gateway {
             clock,
             rng,
             members: Members::default(),
+            budgets: Budgets::default(),
         });
         gateway.claim_store().await?;
         changes::refresh(&gateway).await?;

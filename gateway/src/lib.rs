@@ -16,6 +16,7 @@
 //! | [`relay`] | the stream of a node |
 //! | [`gate`] | which envelope is taken |
 //! | [`stop`] | stopping a slip |
+//! | [`budget`] | what a member may leave behind for nothing |
 //! | [`window`] | dropping what waited too long |
 //! | [`audit`] | the closed list of audit events |
 //! | [`limits`] | every limit, with its reason |
@@ -23,6 +24,7 @@
 //! | [`cli`] | the commands |
 
 pub mod audit;
+pub mod budget;
 pub mod changes;
 pub mod cli;
 pub mod directory;

@@ -9,8 +9,6 @@ pub const ADDRESS_BYTES_MAX: usize = 255;
 pub const ISSUER_LIFE_MS: i64 = 5 * 365 * 24 * 60 * 60 * 1000;
 /// How long a registrar may admit members: a year.
 pub const REGISTRAR_LIFE_MS: i64 = 365 * 24 * 60 * 60 * 1000;
-/// Most services that one member publishes.
-pub const SERVICES_PER_MEMBER_MAX: i64 = 100;
 /// Most HTTP/2 streams of one connection: a node needs one long stream and a few short calls.
 pub const STREAMS_PER_CONNECTION_MAX: u32 = 32;
 /// Most anonymous calls (enrol, renew, stop) at work at once: each costs a few signature checks and one transaction, under
@@ -48,8 +46,18 @@ pub const SUBMISSIONS_IN_FLIGHT_MAX: usize = 1024;
 pub const SUBMISSION_ENVELOPES_MAX: usize = 64;
 /// Most bytes of envelopes in one submission of more than one.
 pub const SUBMISSION_BYTES_MAX: usize = 1 << 20;
-/// Most open streams: one a member, and as many again while broken ones are found out.
+/// Most open streams, those without a hello yet included: one a member, and as many again while broken ones are found out.
 pub const STREAMS_MAX: usize = 2 * MEMBERS_MAX;
+/// Most open streams of one member: the one at work, and those that broke or have not said hello yet. Only a hundred members together
+/// can take all places.
+pub const STREAMS_PER_MEMBER_MAX: usize = 8;
+/// Rows that one member may leave in an hour and that serve nobody: of lines refused or withheld (outcome, tombstone, audit event), of
+/// lines for somebody who is no member, of slips shown by lines that were not taken, of lines repeated in an order batch that is kept,
+/// of stops of slips where it is no party, of renewals. A node checks before it sends, and leaves a few a day; a hostile one leaves
+/// some 3 MiB an hour until its operator is asked or it is suspended.
+pub const IDLE_ROWS_PER_HOUR_MAX: usize = 2_000;
+/// Rows above it that only withdrawals, their proofs and stops may use.
+pub const IDLE_ROWS_RESERVE: usize = 2_000;
 /// Frames that one stream may send in a second; above it the gateway reads no further until the second is over. Twenty times
 /// what a node at full load sends.
 pub const FRAMES_PER_SECOND: u32 = 5_000;

@@ -61,6 +61,9 @@ pub enum MembershipError {
     /// The member changed meanwhile: ask again.
     #[error("the member changed meanwhile")]
     Moved,
+    /// The member has left too much for nothing in this hour: ask again in the next.
+    #[error("the member has nothing left of this hour")]
+    Budget,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -82,7 +85,7 @@ impl MembershipError {
             Self::ClockOff => Problem::ClockOff,
             Self::NotAMember => Problem::NotAMember,
             Self::Store(error) => error.problem(),
-            Self::Moved | Self::Random(_) => Problem::Unavailable,
+            Self::Moved | Self::Budget | Self::Random(_) => Problem::Unavailable,
         }
     }
 

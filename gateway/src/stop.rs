@@ -12,6 +12,7 @@ use kith_service::status::Failure;
 use kith_service::store::{StoreError, Tx};
 
 use crate::audit::{Code, Event};
+use crate::budget::Purpose;
 use crate::gateway::Gateway;
 use crate::relay::bury::{BuryError, Told, bury};
 use crate::store::mailbox;
@@ -24,6 +25,9 @@ pub enum StopError {
     /// No slip has this id and this secret; which of the two is wrong is not said.
     #[error("no slip is stopped by this secret")]
     NotFound,
+    /// The member has left too much for nothing in this hour: say it again in the next.
+    #[error("the member has nothing left of this hour")]
+    Budget,
     /// The rows could not be written, or the gateway could not sign: try again.
     #[error(transparent)]
     Bury(#[from] BuryError),
@@ -34,6 +38,7 @@ impl StopError {
     pub fn problem(&self) -> Problem {
         match self {
             Self::NotFound => Problem::NotFound,
+            Self::Budget => Problem::Unavailable,
             Self::Bury(error) => error.problem(),
         }
     }
@@ -57,7 +62,7 @@ pub async fn by_secret(gateway: &Gateway, slip_id: SlipId, secret: &[u8; 32]) ->
             let slip = slip
                 .filter(|slip| slip.stop_hash == opened)
                 .ok_or(StopError::NotFound)?;
-            if let Some(stop) = standing(tx, slip_id, &slip).await? {
+            if let Some(stop) = standing(tx, slip_id).await? {
                 return Ok((stop.stopped_at_ms, BTreeSet::new()));
             }
             let mut told = Told::default();
@@ -79,35 +84,58 @@ pub async fn by_secret(gateway: &Gateway, slip_id: SlipId, secret: &[u8; 32]) ->
     }
 }
 
-/// Stops a slip for a member that is a party to it, and tells it so, also when it was stopped before. Of a slip that no envelope
-/// has shown yet the member's word is kept: it counts once the slip shows that the member is a party.
-pub async fn by_member(gateway: &Gateway, member: &OrgId, slip_id: SlipId) -> Result<(), StopError> {
-    let woken = gateway
+/// What became of a member's word about a slip.
+enum Said {
+    /// The slip is stopped by it: both parties are told with a notice.
+    Stopped,
+    /// It was kept, for when the slip is seen.
+    Kept(StopRow),
+    /// Nothing is written: it was said before, or a stranger says it.
+    Before(StopRow),
+}
+
+/// Stops a slip for a member that is a party to it. Of a slip that no envelope has shown yet the member's word is kept: it counts
+/// once the slip shows that the member is a party. Returns what the caller answers at once where no notice tells the member; a
+/// repeat leaves nothing, and is answered as often as it comes.
+pub async fn by_member(
+    gateway: &Gateway,
+    member: &OrgId,
+    slip_id: SlipId,
+) -> Result<Option<v1::SlipStopped>, StopError> {
+    let (said, woken) = gateway
         .store
         .tx("stop by member", |mut tx| async move {
             let tx = &mut tx;
             let mut told = Told::default();
-            match slip::lock(tx, slip_id).await? {
-                Some(slip) if slip.has(member) => match standing(tx, slip_id, &slip).await? {
-                    Some(stop) => told.notice(member, stopped(slip_id, &stop)),
+            let said = match slip::lock(tx, slip_id).await? {
+                Some(slip) if slip.has(member) => match standing(tx, slip_id).await? {
+                    Some(stop) => Said::Before(stop),
                     None => {
                         stop(gateway, tx, (slip_id, &slip), Some(member), &mut told).await?;
+                        Said::Stopped
                     }
                 },
-                Some(_) => told.notice(member, stopped(slip_id, &now(gateway, Some(member)))),
+                Some(_) => Said::Before(now(gateway, Some(member))),
                 None => keep(gateway, tx, slip_id, member, &mut told).await?,
-            }
-            Ok::<_, StopError>(told.write(tx).await?)
+            };
+            Ok::<_, StopError>((said, told.write(tx).await?))
         })
         .await?;
     gateway.relay.wake_all(&woken);
-    Ok(())
+    Ok(match said {
+        Said::Stopped => None,
+        Said::Before(row) => Some(stopped(slip_id, &row)),
+        Said::Kept(row) => {
+            gateway.budgets.spend(member, 1, row.stopped_at_ms);
+            Some(stopped(slip_id, &row))
+        }
+    })
 }
 
 /// The stop of a slip that counts.
-async fn standing(tx: &mut Tx, slip_id: SlipId, slip: &SlipRow) -> Result<Option<StopRow>, StoreError> {
+async fn standing(tx: &mut Tx, slip_id: SlipId) -> Result<Option<StopRow>, StoreError> {
     let mut stops = slip::stops(tx, &[slip_id]).await?;
-    Ok(stops.remove(&slip_id).filter(|stop| stop.counts_for(slip)))
+    Ok(stops.remove(&slip_id))
 }
 
 /// Stops a locked slip that was not stopped.
@@ -124,27 +152,32 @@ async fn stop(
     let waiting = mailbox::of_slip(tx, slip_id).await?;
     bury(gateway, tx, &waiting, Problem::ConsentWithdrawn, told).await?;
     for party in [&slip.sender, &slip.recipient] {
-        told.notice(party, stopped(slip_id, &row));
+        told.notice(party, Frame::Stopped(stopped(slip_id, &row)));
     }
     Ok(row.stopped_at_ms)
 }
 
-/// Keeps the word of a member about a slip that was never seen; another member's word about it stays, as it may be the party's.
+/// Keeps the word of a member about a slip that was never seen, beside those of others.
 async fn keep(
     gateway: &Gateway,
     tx: &mut Tx,
     slip_id: SlipId,
     member: &OrgId,
     told: &mut Told,
-) -> Result<(), BuryError> {
-    let row = now(gateway, Some(member));
-    let known = slip::stops(tx, &[slip_id]).await?;
-    if !known.contains_key(&slip_id) {
-        slip::stop(tx, slip_id, &row).await?;
-        told.events.push(event(gateway, slip_id, &row)?);
+) -> Result<Said, StopError> {
+    if let Some(row) = slip::said(tx, slip_id, member).await? {
+        return Ok(Said::Before(row));
     }
-    told.notice(member, stopped(slip_id, known.get(&slip_id).unwrap_or(&row)));
-    Ok(())
+    let row = now(gateway, Some(member));
+    let wait_ms = gateway
+        .budgets
+        .wait_ms(member, Purpose::Ending, row.stopped_at_ms);
+    if wait_ms.is_some() {
+        return Err(StopError::Budget);
+    }
+    slip::stop(tx, slip_id, &row).await?;
+    told.events.push(event(gateway, slip_id, &row)?);
+    Ok(Said::Kept(row))
 }
 
 fn now(gateway: &Gateway, member: Option<&OrgId>) -> StopRow {
@@ -154,12 +187,12 @@ fn now(gateway: &Gateway, member: Option<&OrgId>) -> StopRow {
     }
 }
 
-fn stopped(slip_id: SlipId, stop: &StopRow) -> Frame {
-    Frame::Stopped(v1::SlipStopped {
+fn stopped(slip_id: SlipId, stop: &StopRow) -> v1::SlipStopped {
+    v1::SlipStopped {
         slip_id: slip_id.as_bytes().to_vec(),
         stopped_at_ms: stop.stopped_at_ms,
         by_secret: stop.organisation.is_none(),
-    })
+    }
 }
 
 fn event(gateway: &Gateway, slip_id: SlipId, stop: &StopRow) -> Result<Event, BuryError> {

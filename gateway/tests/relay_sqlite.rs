@@ -8,6 +8,9 @@ mod delivering;
 #[path = "relay/enduring.rs"]
 mod enduring;
 #[cfg(test)]
+#[path = "relay/hostile.rs"]
+mod hostile;
+#[cfg(test)]
 #[path = "relay/network.rs"]
 mod network;
 #[cfg(test)]

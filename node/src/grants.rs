@@ -164,10 +164,15 @@ pub async fn record(
     new: &NewGrant,
 ) -> Result<v1::RecordGrantResponse, GrantError> {
     let now_ms = node.now_ms();
-    let expires_at_ms = check(node, new, now_ms)?;
     let asked = Asked::new("record_grant", new.request_id, &request(new));
-    let person = persons::find(node, caller, &new.person_id).await?;
-    let own = persons::holding_keys(node, person.holding_id).await?;
+    // A repeat is not judged anew: the day that was named may have passed since.
+    if let Some(mut first) = first_answer(node, &asked).await? {
+        let (_, own) = person_with_keys(node, caller, new).await?;
+        first.stop_seed = stop_seed(node, &own, &first.grant_id).await?;
+        return Ok(first);
+    }
+    let expires_at_ms = check(node, new, now_ms)?;
+    let (person, own) = person_with_keys(node, caller, new).await?;
     let made = make(node, new, (&person, &own), (now_ms, expires_at_ms))?;
     let events = events(caller, &made, now_ms);
     // The seed is never among the stored answers: a repeat reads it from where it is sealed.
@@ -200,6 +205,22 @@ pub async fn record(
     let mut answer = node.store.tx("record grant", write).await?;
     answer.stop_seed = stop_seed(node, &own, &answer.grant_id).await?;
     Ok(answer)
+}
+
+/// What this request was answered, if it came before.
+async fn first_answer(node: &Node, asked: &Asked) -> Result<Option<v1::RecordGrantResponse>, GrantError> {
+    let look = |mut tx: Tx| async move { requests::first_answer(&mut tx, asked).await };
+    Ok(node.store.read("look at grant", look).await?)
+}
+
+async fn person_with_keys(
+    node: &Node,
+    caller: &Caller,
+    new: &NewGrant,
+) -> Result<(Person, HoldingKeys), GrantError> {
+    let person = persons::find(node, caller, &new.person_id).await?;
+    let own = persons::holding_keys(node, person.holding_id).await?;
+    Ok((person, own))
 }
 
 /// What one grant becomes.

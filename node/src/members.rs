@@ -11,7 +11,7 @@ use kith_proto::id::{NetworkName, OrgId};
 use kith_proto::permits::MemberState;
 use kith_proto::problem::Problem;
 use kith_proto::sign::PublicKey;
-use kith_proto::trust::{self, Binding, TrustError};
+use kith_proto::trust::{self, Binding, SERVICES_PER_MEMBER_MAX, TrustError};
 use kith_proto::v1;
 use kith_service::store::{Store, StoreError};
 
@@ -23,8 +23,6 @@ mod tests;
 
 /// Most members of one network, as at the gateway; a listing beyond it is not taken.
 pub const MEMBERS_MAX: usize = 500;
-/// Most services kept of one member.
-pub const SERVICES_MAX: usize = 50;
 
 /// One member with its verified chain.
 #[derive(Clone, Debug)]
@@ -163,7 +161,7 @@ impl Members {
             None if all.len() >= MEMBERS_MAX => return Err(MemberError::TooMany),
             _ => {}
         }
-        let services = wire.services.iter().take(SERVICES_MAX);
+        let services = wire.services.iter().take(SERVICES_PER_MEMBER_MAX);
         let services = services
             .filter_map(|signed| trust::verify_service(signed, &member, now_ms).ok())
             .collect();

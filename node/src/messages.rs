@@ -2,7 +2,7 @@
 //! Called by `SendMessage`. What arrives is written by `receive`.
 //! Never sends without live consent, never seals inside a transaction.
 
-use kith_proto::id::{MessageId, ThreadId};
+use kith_proto::id::{EnvelopeId, MessageId, ThreadId};
 use kith_proto::permits::CategorySet;
 use kith_proto::v1::{self, body::Body};
 use kith_proto::words::EnvelopeKind;
@@ -12,7 +12,7 @@ use prost::Message as _;
 use crate::audit;
 use crate::content::Section;
 use crate::moves::look::{Seen, look};
-use crate::moves::told::{self, Told};
+use crate::moves::told::{self, EnvelopeHead, Told};
 use crate::moves::{ATTEMPTS_MAX, MoveError, Written, check_words};
 use crate::node::Node;
 use crate::requests::{self, Asked};
@@ -111,7 +111,11 @@ fn prepare(node: &Node, new: &Asking, seen: &Seen, message_id: MessageId) -> Res
         at_ms: now_ms,
     };
     let text = message.encode_to_vec();
-    let head = (EnvelopeKind::Message, CategorySet::EMPTY);
+    let head = EnvelopeHead {
+        envelope_id: EnvelopeId::from_bytes(node.rng.bytes()?),
+        kind: EnvelopeKind::Message,
+        categories: CategorySet::EMPTY,
+    };
     told::seal(node, seen, head, Body::Message(message), Some((kept, &text)))
 }
 

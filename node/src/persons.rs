@@ -248,22 +248,27 @@ pub async fn get(node: &Node, caller: &Caller, person_id: &PersonId) -> Result<v
     })
 }
 
-/// Lists names that begin with `name`, by name, after a place; the list is in the trail with its count.
+/// Lists names that begin with `name`, by name, after a place, at most so many; says whether there are more. The list is in the trail
+/// with the count of what is shown.
 pub async fn list(
     node: &Node,
     caller: &Caller,
     name: &str,
     page: (Option<&After>, usize),
-) -> Result<Vec<Line>, PersonError> {
+) -> Result<(Vec<Line>, bool), PersonError> {
     let owner = if caller.sees_all() {
         None
     } else {
         Some(caller.token_id)
     };
-    let lines = node.names.find(name, owner, page);
+    let (after, size) = page;
+    // One more than is shown says whether the list goes on.
+    let mut lines = node.names.find(name, owner, (after, size.saturating_add(1)));
+    let more = lines.len() > size;
+    lines.truncate(size);
     let event = audit::listed(&caller.token_id, "person", lines.len(), node.now_ms());
     audit::note(&node.store, &node.rng, event).await?;
-    Ok(lines)
+    Ok((lines, more))
 }
 
 /// The person, if this caller may see them.

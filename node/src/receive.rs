@@ -163,7 +163,7 @@ pub async fn receive(node: &Node, arrivals: Vec<Arrival>) -> Result<Received, Re
         match next {
             None => return Ok(received),
             Some(letter) if alone => {
-                if received.waits_for(&letter) {
+                if received.may_write(&letter) {
                     let peer = letter.arrival.peer.clone();
                     match proposal::receive(node, letter).await {
                         Ok(receipt) => received.receipts.push(receipt),
@@ -178,7 +178,7 @@ pub async fn receive(node: &Node, arrivals: Vec<Arrival>) -> Result<Received, Re
 
 impl Received {
     /// Whether a letter can be written: nothing before it in its pair's order was given up.
-    fn waits_for(&self, letter: &Letter) -> bool {
+    fn may_write(&self, letter: &Letter) -> bool {
         letter.arrival.position.is_none() || !self.stuck.contains(&letter.arrival.peer)
     }
 
@@ -195,7 +195,7 @@ impl Received {
 
 /// Writes letters together, or each alone when they were refused for what one of them holds.
 async fn write(node: &Node, mut letters: Vec<Letter>, received: &mut Received) -> Result<(), ReceiveError> {
-    letters.retain(|letter| received.waits_for(letter));
+    letters.retain(|letter| received.may_write(letter));
     let Err((rest, error)) = write_together(node, letters, received).await else {
         return Ok(());
     };
@@ -203,7 +203,7 @@ async fn write(node: &Node, mut letters: Vec<Letter>, received: &mut Received) -
         return Err(error);
     }
     for letter in rest {
-        if received.waits_for(&letter) {
+        if received.may_write(&letter) {
             let peer = letter.arrival.peer.clone();
             if let Err((_, error)) = write_together(node, vec![letter], received).await {
                 received.give_up(peer, error)?;

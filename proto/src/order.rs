@@ -12,9 +12,19 @@ use crate::problem::Problem;
 use crate::receipt::Layout;
 use crate::sign::{Context, PublicKey, Signature, SigningFailed, SigningKey};
 use crate::v1;
+use crate::words::EnvelopeKind;
 
 #[cfg(test)]
 mod tests;
+
+/// Whether envelopes of a kind have a place in the order of their pair: all but a withdrawal and its proof, which nothing holds up,
+/// and an attachment's chunk, which holds nothing up.
+pub const fn is_ordered(kind: EnvelopeKind) -> bool {
+    !matches!(
+        kind,
+        EnvelopeKind::Withdrawal | EnvelopeKind::WithdrawalProof | EnvelopeKind::Blob
+    )
+}
 
 /// Most lines in one batch.
 pub const ORDER_LINES_MAX: usize = 256;

@@ -24,7 +24,8 @@ use issue::display_name;
 pub use issue::{
     InviteTerms, NewKeys, first_binding, issue_invite, issue_issuer, issue_registrar, next_binding, rekey,
 };
-pub use service::{LANGUAGE_BYTES_MAX, LANGUAGES_MAX, SERVICE_TEXT_BYTES_MAX, issue_service, verify_service};
+pub use service::{LANGUAGE_BYTES_MAX, LANGUAGES_MAX, SERVICE_TEXT_BYTES_MAX, SERVICES_PER_MEMBER_MAX};
+pub use service::{issue_service, verify_service};
 pub use token::{InviteToken, TOKEN_PREFIX, TOKEN_TEXT_BYTES_MAX, TokenError};
 
 /// How long an invite may be used: 24 hours.

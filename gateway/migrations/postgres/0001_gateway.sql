@@ -52,7 +52,7 @@ CREATE TABLE pair (
 );
 CREATE INDEX pair_by_recipient ON pair (recipient);
 
--- Slips seen by the gate. Gate and stop lock the same row.
+-- Slips seen by the gate, and in how many batches. Gate and stop lock the same row.
 CREATE TABLE slip (
   slip_id BYTEA NOT NULL PRIMARY KEY,
   sender TEXT NOT NULL,
@@ -60,16 +60,17 @@ CREATE TABLE slip (
   expires_at_ms BIGINT NOT NULL,
   stop_hash BYTEA NOT NULL,
   slip_hash BYTEA NOT NULL,
-  seen_at_ms BIGINT NOT NULL
+  seen BIGINT NOT NULL
 );
 CREATE INDEX slip_by_expiry ON slip (expires_at_ms);
 
--- Stopped slips, kept until slip expiry and mailbox window are over. `organisation` is the member that said so, NULL for the secret.
+-- Who said that a slip is to be stopped, kept until slip expiry and mailbox window are over: a member, or the empty word for the
+-- stop secret. A row counts when a party of the slip or the secret said it; one that does not count hides none that does.
 CREATE TABLE stop (
-  slip_id BYTEA NOT NULL PRIMARY KEY,
-  organisation TEXT,
+  slip_id BYTEA NOT NULL,
+  said_by TEXT NOT NULL,
   stopped_at_ms BIGINT NOT NULL,
-  by_secret BIGINT NOT NULL CHECK (by_secret IN (0, 1))
+  PRIMARY KEY (slip_id, said_by)
 );
 
 -- Signed order batches as sent (serialised OrderBatch), for the recipient to check.

@@ -2,12 +2,11 @@
 
 use super::MembershipError;
 use crate::gateway::Gateway;
-use crate::limits::{
-    MEMBERS_PAGE_BYTES_MAX, MEMBERS_PAGE_DEFAULT, MEMBERS_PAGE_MAX, SERVICES_PER_MEMBER_MAX,
-};
+use crate::limits::{MEMBERS_PAGE_BYTES_MAX, MEMBERS_PAGE_DEFAULT, MEMBERS_PAGE_MAX};
 use crate::members::Standing;
 use crate::store::counter::{self, Counter};
 use crate::store::{member, service};
+use kith_proto::trust::SERVICES_PER_MEMBER_MAX;
 use kith_proto::v1;
 use kith_service::store::{StoreError, Tx};
 use prost::Message as _;

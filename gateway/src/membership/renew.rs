@@ -3,6 +3,7 @@
 
 use super::MembershipError;
 use crate::audit::{Code, Event};
+use crate::budget::Purpose;
 use crate::gateway::Gateway;
 use crate::issuing;
 use crate::limits::RENEWAL_SKEW_MS;
@@ -27,6 +28,10 @@ pub async fn renew(
     if request.made_at_ms.abs_diff(now_ms) > RENEWAL_SKEW_MS.unsigned_abs() {
         return Err(MembershipError::ClockOff);
     }
+    let wait_ms = gateway.budgets.wait_ms(&org, Purpose::Ordinary, now_ms);
+    if wait_ms.is_some() {
+        return Err(MembershipError::Budget);
+    }
     let tls_key_hash = issuing::tls_key_hash(&request.certificate_request_der)?;
     let certificate =
         issuing::member_certificate(&gateway.keys, &org, &request.certificate_request_der, now_ms)?;
@@ -41,6 +46,7 @@ pub async fn renew(
             |mut tx| async move { audit::insert(&mut tx, events).await },
         )
         .await?;
+    gateway.budgets.spend(&org, 1, now_ms);
     Ok(v1::RenewResponse {
         certificate_chain_pem: certificate,
         gateway_time_ms: now_ms,

@@ -20,7 +20,11 @@ use super::pace::Pace;
 use super::settle::{Received, Settling};
 use super::streams::Open;
 use super::submit::{self, Submission};
+use super::take::Answer;
+use super::take::decide::later;
 use super::{Out, RelayError, answer};
+use crate::budget::Purpose;
+use crate::gate::Refusal;
 use crate::gateway::Gateway;
 use crate::limits::{
     DOOR_WAITING_MAX, HELLO_MS_MAX, HELLO_PAIRS_MAX, SUBMISSIONS_IN_FLIGHT_MAX, TAKE_LINES_MAX,
@@ -38,8 +42,9 @@ pub async fn serve<S>(gateway: &Gateway, peer: &Identity, mut frames: S, out: &O
 where
     S: Stream<Item = Result<v1::AttachRequest, Status>> + Send + Unpin,
 {
+    let place = gateway.relay.streams.enter(&peer.org)?;
     let hello = first(&mut frames).await?;
-    let place = gateway.relay.streams.open(&peer.org)?;
+    place.take_over();
     let open = place.open.clone();
     // Before the hello, after which the node counts on being told of changed members.
     let courier = Courier::new(gateway, peer, &open, out);
@@ -51,13 +56,14 @@ where
         gateway,
         peer,
         in_flight: &in_flight,
+        out,
         submissions,
         settlings,
     };
     let work = async {
         tokio::try_join!(
             reader.run(frames),
-            take(gateway, submitted, out, &in_flight),
+            take(gateway, &peer.org, submitted, (out, &in_flight)),
             settle(gateway, settled, &open),
         )
     };
@@ -144,6 +150,7 @@ struct Reader<'a> {
     gateway: &'a Gateway,
     peer: &'a Identity,
     in_flight: &'a AtomicUsize,
+    out: &'a Out,
     submissions: mpsc::Sender<Submission>,
     settlings: mpsc::Sender<Settling>,
 }
@@ -219,9 +226,11 @@ impl Reader<'_> {
         receipt::verify(&self.key()?, notice).map_err(RelayError::Receipt)?;
         let slip_id = SlipId::try_from(notice.slip_id.as_slice());
         let slip_id = slip_id.map_err(|_| RelayError::Frame(Problem::Invalid))?;
-        stop::by_member(self.gateway, &self.peer.org, slip_id)
-            .await
-            .map_err(RelayError::Stop)
+        let said = stop::by_member(self.gateway, &self.peer.org, slip_id).await;
+        match said.map_err(RelayError::Stop)? {
+            Some(stopped) => self.out.frame(Frame::Stopped(stopped)).await,
+            None => Ok(()),
+        }
     }
 
     fn member(&self) -> Result<Arc<KnownMember>, RelayError> {
@@ -243,9 +252,9 @@ impl Reader<'_> {
 /// Hands what has been read to the take door, all at once while the last call was under way, and answers.
 async fn take(
     gateway: &Gateway,
+    member: &OrgId,
     mut submitted: mpsc::Receiver<Submission>,
-    out: &Out,
-    in_flight: &AtomicUsize,
+    (out, in_flight): (&Out, &AtomicUsize),
 ) -> Result<(), RelayError> {
     while let Some(first) = submitted.recv().await {
         let mut lines = first.lines.len();
@@ -256,17 +265,23 @@ async fn take(
             lines += next.lines.len();
             rows.push(next);
         }
+        let held_back = hold_back(gateway, member, &mut rows);
         let recipients: Vec<OrgId> = rows.iter().map(|row| row.pair.recipient.clone()).collect();
-        let mut answers = Vec::with_capacity(lines);
+        let (mut answers, mut idle_rows) = (Vec::with_capacity(lines), 0);
         let mut broken = None;
         for answer in gateway.relay.take.submit_all(rows).await {
             match answer {
-                Ok(of_one) => answers.extend(of_one),
+                Ok(of_one) => {
+                    answers.extend(of_one.lines);
+                    idle_rows += of_one.idle_rows;
+                }
                 Err(error) => broken = broken.or(Some(error)),
             }
         }
         gateway.relay.wake_all(&recipients);
         let now_ms = gateway.clock.now_ms();
+        gateway.budgets.spend(member, idle_rows, now_ms);
+        answers.extend(held_back);
         // Before the answers leave: a node sends on as soon as it has read one, which may be before the last of them is out.
         in_flight.fetch_sub(answers.len(), Ordering::Relaxed);
         let frames = answer::frames(&gateway.keys.signing, answers, now_ms).map_err(RelayError::Receipt)?;
@@ -278,6 +293,26 @@ async fn take(
         }
     }
     Ok(())
+}
+
+/// Takes out what the member's budget does not allow now, and answers that it may come again; no row is left of it.
+fn hold_back(gateway: &Gateway, member: &OrgId, rows: &mut Vec<Submission>) -> Vec<Answer> {
+    let now_ms = gateway.clock.now_ms();
+    let mut answers = Vec::new();
+    rows.retain(|row| {
+        let purpose = if row.ends_things() {
+            Purpose::Ending
+        } else {
+            Purpose::Ordinary
+        };
+        let wait_ms = gateway.budgets.wait_ms(member, purpose, now_ms);
+        if let Some(wait_ms) = wait_ms {
+            let refusal = Refusal::later(Problem::Unavailable, wait_ms);
+            answers.extend(row.lines.iter().map(|line| later(line, refusal)));
+        }
+        wait_ms.is_none()
+    });
+    answers
 }
 
 /// Hands receipts to the settle door, all at once while the last call was under way.

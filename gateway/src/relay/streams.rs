@@ -1,5 +1,5 @@
 //! The open streams: at most one a member, the newest; woken when something waits for their member.
-//! Filled by [`mod@super::attach`]; woken by whoever commits something for a member. Keeps nothing that must survive the process.
+//! Those that have not said hello yet are counted too. Filled by [`mod@super::attach`]; woken by whoever commits something for a member. Keeps nothing that must survive the process.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,15 +10,15 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::RelayError;
-use crate::limits::STREAMS_MAX;
+use crate::limits::{STREAMS_MAX, STREAMS_PER_MEMBER_MAX};
 
 /// All open streams.
 #[derive(Debug, Default)]
 pub struct Streams {
     open: Mutex<BTreeMap<OrgId, Arc<Open>>>,
     opened: AtomicU64,
-    /// Streams at work, the replaced ones included.
-    count: Mutex<usize>,
+    /// How many streams of each member are at work, the replaced ones and those without a hello included.
+    count: Mutex<BTreeMap<OrgId, usize>>,
 }
 
 /// One open stream.
@@ -31,7 +31,7 @@ pub struct Open {
     in_flight: Mutex<BTreeMap<[u8; 16], bool>>,
 }
 
-/// A stream's place among the open ones; given up when dropped.
+/// A stream's place among those of all members; given up when dropped.
 #[derive(Debug)]
 pub struct Place<'a> {
     streams: &'a Streams,
@@ -41,14 +41,16 @@ pub struct Place<'a> {
 }
 
 impl Streams {
-    /// Opens a member's stream and ends the one before.
-    pub fn open(&self, member: &OrgId) -> Result<Place<'_>, RelayError> {
+    /// Counts a member's stream in; it is none of the open ones before [`Place::take_over`].
+    pub fn enter(&self, member: &OrgId) -> Result<Place<'_>, RelayError> {
         {
-            let mut count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
-            if *count >= STREAMS_MAX {
+            let mut count = self.count();
+            // At most as many entries as members.
+            let of_member = count.get(member).copied().unwrap_or_default();
+            if of_member >= STREAMS_PER_MEMBER_MAX || count.values().sum::<usize>() >= STREAMS_MAX {
                 return Err(RelayError::Busy);
             }
-            *count += 1;
+            count.insert(member.clone(), of_member + 1);
         }
         let open = Arc::new(Open {
             id: self.opened.fetch_add(1, Ordering::Relaxed),
@@ -56,9 +58,6 @@ impl Streams {
             replaced: CancellationToken::new(),
             in_flight: Mutex::default(),
         });
-        if let Some(before) = self.lock().insert(member.clone(), open.clone()) {
-            before.replaced.cancel();
-        }
         Ok(Place {
             streams: self,
             member: member.clone(),
@@ -79,6 +78,20 @@ impl Streams {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<OrgId, Arc<Open>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn count(&self) -> MutexGuard<'_, BTreeMap<OrgId, usize>> {
+        self.count.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Place<'_> {
+    /// Makes the stream its member's open one and ends the one before.
+    pub fn take_over(&self) {
+        let before = self.streams.lock().insert(self.member.clone(), self.open.clone());
+        if let Some(before) = before {
+            before.replaced.cancel();
+        }
+    }
 }
 
 impl Drop for Place<'_> {
@@ -87,8 +100,11 @@ impl Drop for Place<'_> {
         if open.get(&self.member).is_some_and(|held| held.id == self.open.id) {
             open.remove(&self.member);
         }
-        let mut count = self.streams.count.lock().unwrap_or_else(PoisonError::into_inner);
-        *count = count.saturating_sub(1);
+        let mut count = self.streams.count();
+        match count.get_mut(&self.member) {
+            Some(of_member) if *of_member > 1 => *of_member -= 1,
+            _ => drop(count.remove(&self.member)),
+        }
     }
 }
 

@@ -31,6 +31,18 @@ pub struct Submission {
     pub lines: Vec<Line>,
 }
 
+impl Submission {
+    /// Whether it is of withdrawals and their proofs alone.
+    pub fn ends_things(&self) -> bool {
+        self.lines.iter().all(|line| match &line.what {
+            What::Envelope {
+                read: Ok(verified), ..
+            } => gate::ends_things(&verified.head),
+            What::Envelope { .. } | What::Withheld => false,
+        })
+    }
+}
+
 /// An order batch whose signature was checked.
 #[derive(Clone, Debug)]
 pub struct Order {

@@ -17,7 +17,7 @@ use kith_proto::words::EnvelopeKind;
 use kith_service::store::{Batch, BatchAnswers, Store, StoreError, Tx};
 use prost::Message as _;
 
-mod decide;
+pub(super) mod decide;
 
 use self::decide::{Decided, Held, Stored};
 use super::submit::{Line, Submission, What};
@@ -85,7 +85,16 @@ impl TakeError {
 }
 
 /// The door's handle.
-pub type TakeDoor = Batch<Submission, Vec<Answer>, TakeError>;
+pub type TakeDoor = Batch<Submission, Answers, TakeError>;
+
+/// What becomes of one submission.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Answers {
+    /// One a line, in their order.
+    pub lines: Vec<Answer>,
+    /// How many rows it left that serve nobody, see [`crate::budget`].
+    pub idle_rows: usize,
+}
 
 /// Opens the door; its writer ends with the gateway.
 pub fn open(store: &Store, gateway: Weak<Gateway>) -> TakeDoor {
@@ -100,7 +109,7 @@ pub fn open(store: &Store, gateway: Weak<Gateway>) -> TakeDoor {
     })
 }
 
-async fn take(gateway: &Gateway, tx: &mut Tx, rows: &[Submission]) -> BatchAnswers<Vec<Answer>, TakeError> {
+async fn take(gateway: &Gateway, tx: &mut Tx, rows: &[Submission]) -> BatchAnswers<Answers, TakeError> {
     let now_ms = gateway.clock.now_ms();
     let held = look_up(tx, rows, now_ms).await?;
     let decided = decide::decide(gateway, rows, held, now_ms);
@@ -131,7 +140,7 @@ async fn look_up(tx: &mut Tx, rows: &[Submission], now_ms: i64) -> Result<Held, 
     let ids: BTreeSet<[u8; 16]> = lines(rows).map(|line| line.answer_id).collect();
     let ids: Vec<[u8; 16]> = ids.into_iter().collect();
     let mut held = Held {
-        slips: slip::see(tx, &slips, now_ms).await?,
+        slips: slip::see(tx, &slips).await?,
         stops: slip::stops(tx, &slip_ids).await?,
         pairs: pair::lock(tx, &pairs).await?,
         waiting: pair::waiting(tx, &recipients).await?,

@@ -26,7 +26,7 @@ pub struct Posted {
     pub envelope_id: [u8; 16],
     /// Its hash.
     pub envelope_hash: [u8; 32],
-    /// The word of its kind; `withheld` or `refused` for a tombstone whose kind is unknown.
+    /// The word of its kind; `unknown` for the tombstone of a line whose envelope was withheld or refused.
     pub kind: &'static str,
     /// Its slip.
     pub slip_id: Option<SlipId>,
@@ -177,11 +177,11 @@ pub struct Waiting {
 
 // The sum runs over the narrow index and `bytes` only; bodies are read once the rows are chosen.
 const CHUNK: &str = "SELECT m.position, m.sender, m.envelope_id, m.number, m.exempt, m.batch_id, m.taken_at_ms, \
-     m.expires_at_ms, m.envelope, m.tombstone, s.stopped_at_ms FROM (SELECT position, CAST(SUM(bytes) OVER \
-     (ORDER BY position) AS BIGINT) - bytes AS before FROM mailbox WHERE recipient = $1 AND position > $2 \
-     ORDER BY position LIMIT $3) w JOIN mailbox m ON m.position = w.position \
-     LEFT JOIN stop s ON s.slip_id = m.slip_id AND (s.by_secret = 1 OR s.organisation = m.sender OR \
-     s.organisation = m.recipient) WHERE w.before < $4";
+     m.expires_at_ms, m.envelope, m.tombstone, (SELECT MIN(s.stopped_at_ms) FROM stop s WHERE s.slip_id = m.slip_id \
+     AND (s.said_by = '' OR s.said_by = m.sender OR s.said_by = m.recipient)) AS stopped_at_ms \
+     FROM (SELECT position, CAST(SUM(bytes) OVER (ORDER BY position) AS BIGINT) - bytes AS before FROM mailbox \
+     WHERE recipient = $1 AND position > $2 ORDER BY position LIMIT $3) w \
+     JOIN mailbox m ON m.position = w.position WHERE w.before < $4";
 
 /// What waits for a recipient after a position: at most `rows_max` rows, and no further row once `bytes_max` are reached.
 pub async fn chunk(

@@ -56,19 +56,21 @@ const OF_ORG: &str = "SELECT service_id, organisation, statement, made_at_ms, pu
     FROM service WHERE organisation = $1 ORDER BY service_id LIMIT $2";
 
 /// Returns at most `limit` services of a member.
-pub async fn of_org(tx: &mut Tx, org: &OrgId, limit: i64) -> Result<Vec<ServiceRow>, StoreError> {
-    let rows = tx
-        .all(query(OF_ORG).bind(org.as_str().to_owned()).bind(limit))
-        .await?;
+pub async fn of_org(tx: &mut Tx, org: &OrgId, limit: usize) -> Result<Vec<ServiceRow>, StoreError> {
+    let select = query(OF_ORG)
+        .bind(org.as_str().to_owned())
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX));
+    let rows = tx.all(select).await?;
     rows.into_iter().map(ServiceRow::try_from).collect()
 }
 
 const COUNT_OF_ORG: &str = "SELECT COUNT(*) AS services FROM service WHERE organisation = $1";
 
 /// Counts the services of a member.
-pub async fn count_of_org(tx: &mut Tx, org: &OrgId) -> Result<i64, StoreError> {
+pub async fn count_of_org(tx: &mut Tx, org: &OrgId) -> Result<usize, StoreError> {
     let row = tx.one(query(COUNT_OF_ORG).bind(org.as_str().to_owned())).await?;
-    row.map_or(Ok(0), |row| column(&row, TABLE, "services"))
+    let count: i64 = row.map_or(Ok(0), |row| column(&row, TABLE, "services"))?;
+    Ok(usize::try_from(count).unwrap_or(usize::MAX))
 }
 
 const PUT: &str = "INSERT INTO service (service_id, organisation, statement, made_at_ms, published_at_ms, changed) \

@@ -3,7 +3,7 @@
 use super::DATABASE;
 use crate::fixture::{HOUR, Network, Node, T0, list};
 use kith_proto::problem::Problem;
-use kith_proto::trust::{self, verify_chain};
+use kith_proto::trust::{self, SERVICES_PER_MEMBER_MAX, verify_chain};
 use kith_proto::v1;
 use kith_proto::v1::relay_service_client::RelayServiceClient;
 use kith_service::status::failure_of;
@@ -120,6 +120,30 @@ async fn a_service_is_listed_replaced_by_a_newer_one_and_never_by_an_older() {
     assert_eq!(publish_service(&mut relay, newer.clone()).await, Ok(T0 + HOUR));
     assert_eq!(publish_service(&mut relay, first).await, Err(Problem::Conflict));
     assert_eq!(list(&mut relay).await.unwrap().members[0].services, [newer]);
+    network.stop().await;
+}
+
+#[tokio::test]
+async fn a_member_lists_as_many_services_as_nodes_read_and_none_more() {
+    let network = Network::start(DATABASE).await;
+    let node = network.join("womens-circle").await;
+    let mut relay = node.relay(&network).await;
+    let numbered = |n: u8| {
+        let service = v1::Service {
+            service_id: vec![n; 16],
+            ..service(&node, T0)
+        };
+        trust::issue_service(&node.signing, &service).unwrap()
+    };
+    for n in 0..SERVICES_PER_MEMBER_MAX {
+        let published = publish_service(&mut relay, numbered(n as u8)).await;
+        assert_eq!(published, Ok(T0), "{n}");
+    }
+    let further = publish_service(&mut relay, numbered(u8::MAX)).await;
+    assert_eq!(further, Err(Problem::TooLarge));
+    let listed = list(&mut relay).await.unwrap();
+    assert_eq!(listed.members[0].services.len(), SERVICES_PER_MEMBER_MAX);
+    assert_eq!(SERVICES_PER_MEMBER_MAX, 50);
     network.stop().await;
 }
 

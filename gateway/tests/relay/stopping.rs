@@ -153,6 +153,46 @@ async fn a_stop_before_the_slip_was_seen_counts_for_its_parties() {
 }
 
 #[tokio::test]
+async fn a_strangers_earlier_word_hides_no_partys_stop() {
+    let (network, mut gp, peers, slip, mut line) = pair().await;
+    let mosque = network.node("hope-mosque", 3).await;
+    let mut stranger = mosque.attach().await;
+    let mut other = peers.attach().await;
+    for said in [true, false] {
+        // Each party once: what a stranger has said before stands beside it, in whichever order the ids sort.
+        let unseen = gp.slip(&peers);
+        stranger.send(Up::Stop(mosque.stop_notice(&unseen))).await;
+        stranger.notices(1).await;
+        if said {
+            line.send(Up::Stop(gp.stop_notice(&unseen))).await;
+            line.notices(1).await;
+        } else {
+            other.send(Up::Stop(peers.stop_notice(&unseen))).await;
+            other.notices(1).await;
+        }
+        let first = gp.submission(&peers, vec![gp.envelope(&peers, Referral, &unseen)]);
+        assert_eq!(line.submit(&first).await, [refused(Problem::ConsentWithdrawn)]);
+    }
+
+    stranger.send(Up::Stop(mosque.stop_notice(&slip))).await;
+    stranger.notices(1).await;
+    let taken = gp.submission(&peers, vec![gp.envelope(&peers, Referral, &slip)]);
+    assert_eq!(line.submit(&taken).await, [TAKEN]);
+    let secret = &slip.secret;
+    let stopped_at = stop::by_secret(&network.gateway, slip.slip.id, secret).await;
+    assert_eq!(stopped_at, Ok(START_MS));
+    let late = gp.submission(&peers, vec![gp.envelope(&peers, Referral, &slip)]);
+    line.notices(2).await;
+    assert_eq!(line.submit(&late).await, [refused(Problem::ConsentWithdrawn)]);
+    let said = "SELECT COUNT(*) AS n FROM stop";
+    assert_eq!(
+        network.count(said).await,
+        6,
+        "nobody's word takes another's place"
+    );
+}
+
+#[tokio::test]
 async fn whoever_holds_the_secret_stops_the_slip_at_once() {
     let (network, mut gp, peers, slip, mut line) = pair().await;
     let submission = gp.submission(&peers, vec![gp.envelope(&peers, Referral, &slip)]);

@@ -1,6 +1,8 @@
 //! A new epoch: living holdings are wrapped again under a new key, and the old key is destroyed, so that old write-ahead
 //! logs and dumps open nothing that was erased since.
 //! Called daily by the timers; safe to be interrupted anywhere and begun again.
+//! The trail's line is written before the old key goes, so that a crash between the two leaves a rotation that is finished, and
+//! written, once more.
 //! Never destroys a key before every living holding is off it, those that were prepared before and written since included:
 //! see [`NewestEpoch`](crate::store::holding::NewestEpoch).
 
@@ -61,12 +63,11 @@ pub async fn rotate_epoch(node: &Node) -> Result<u64, RotationError> {
         wrapped += done;
         tokio::task::yield_now().await;
     }
-    content.end_epochs_before()?;
-    let at_ms = node.now_ms();
-    let event = Event::new(Code::KeyRotated, at_ms)
+    let event = Event::new(Code::KeyRotated, node.now_ms())
         .word("key", "epoch")
         .number("epoch", newest);
     audit::note(&node.store, &node.rng, event).await?;
+    content.end_epochs_before()?;
     Ok(wrapped)
 }
 

@@ -69,30 +69,35 @@ pub async fn get(node: &Node, caller: &Caller, grant_id: &GrantId) -> Result<v1:
     Ok(shown)
 }
 
-/// Lists a person's grants, newest first, without their captures; the list is in the trail with its count.
+/// Lists a person's grants, newest first, without their captures; says whether there are more. The list is in the trail with the
+/// count of what is shown.
 pub async fn list(
     node: &Node,
     caller: &Caller,
     person_id: &PersonId,
     page: Page,
-) -> Result<Vec<v1::Grant>, GrantError> {
+) -> Result<(Vec<v1::Grant>, bool), GrantError> {
+    let size = i64::from(page.limit);
     let before = page
         .after
         .map_or((i64::MAX, [0; 16]), |(at_ms, id)| (at_ms, *id.as_bytes()));
     let read = |mut tx: Tx| async move {
         let tx = &mut tx;
         persons::visible(tx, caller, person_id).await?;
-        let grants = store::grant::of_person(tx, person_id, before, i64::from(page.limit)).await?;
+        // One more than is shown says whether there is a next page.
+        let mut grants = store::grant::of_person(tx, person_id, before, size + 1).await?;
+        let more = grants.len() as i64 > size;
+        grants.truncate(usize::try_from(size).unwrap_or(usize::MAX));
         let ids: Vec<GrantId> = grants.iter().map(|grant| grant.grant_id).collect();
-        Ok::<_, GrantError>((grants, Held::read(tx, &ids).await?))
+        Ok::<_, GrantError>((grants, more, Held::read(tx, &ids).await?))
     };
-    let (grants, held) = node.store.read("list grants", read).await?;
+    let (grants, more, held) = node.store.read("list grants", read).await?;
     let now_ms = node.now_ms();
     let shown = grants.iter().map(|grant| held.shown(node, grant, now_ms));
     let shown: Vec<v1::Grant> = shown.collect::<Result<_, GrantError>>()?;
     let event = audit::listed(&caller.token_id, "grant", shown.len(), now_ms);
     audit::note(&node.store, &node.rng, event).await?;
-    Ok(shown)
+    Ok((shown, more))
 }
 
 /// The slips of some grants, and what is held under each.

@@ -216,14 +216,9 @@ async fn list(
     let after = fields.page_key(("page_token", &asked.page_token), List::Grants, place);
     let wanted = || Some((person_id?, size?, after?));
     let (person_id, size, after) = fields.finish(wanted())?;
-    let page = Page {
-        after,
-        limit: size + 1,
-    };
+    let page = Page { after, limit: size };
     let found = grants::list(&edge.node, caller, &person_id, page).await;
-    let mut grants = found.map_err(|error| refused(error.failure(), &error))?;
-    let more = grants.len() > size as usize;
-    grants.truncate(size as usize);
+    let (grants, more) = found.map_err(|error| refused(error.failure(), &error))?;
     let last = grants.last().filter(|_| more);
     Ok(v1::ListGrantsResponse {
         next_page_token: last.map_or(String::new(), page_token),

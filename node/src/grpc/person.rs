@@ -142,10 +142,8 @@ async fn list(
     let after = fields.page_key(("page_token", &asked.page_token), List::Persons, place);
     let wanted = || Some((name?, size? as usize, after?));
     let (name, size, after) = fields.finish(wanted())?;
-    let found = persons::list(&edge.node, caller, &name, (after.as_ref(), size + 1)).await;
-    let mut lines = found.map_err(|error| refused(error.failure(), &error))?;
-    let more = lines.len() > size;
-    lines.truncate(size);
+    let found = persons::list(&edge.node, caller, &name, (after.as_ref(), size)).await;
+    let (lines, more) = found.map_err(|error| refused(error.failure(), &error))?;
     let last = lines.last().filter(|_| more);
     Ok(v1::ListPersonsResponse {
         next_page_token: last.map_or(String::new(), |line| {

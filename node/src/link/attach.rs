@@ -5,6 +5,10 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use kith_proto::envelope::ENVELOPE_BYTES_MAX;
+use kith_proto::id::OrgId;
+use kith_proto::order::Position;
+use kith_proto::problem::Problem;
 use kith_proto::trust::Issuer;
 use kith_proto::v1::attach_request::Frame as Up;
 use kith_proto::v1::attach_response::Frame as Down;
@@ -56,24 +60,22 @@ impl Session<'_> {
         self.up
             .send(request)
             .await
-            .map_err(|_| Ended::Status(kith_proto::problem::Problem::Unavailable))
+            .map_err(|_| Ended::Status(Problem::Unavailable))
     }
 }
 
 /// Runs one stream; says why it ended.
 pub(super) async fn attach(node: &Node, dial: &Dial) -> Ended {
     match open_and_run(node, dial).await {
-        Ok(()) => Ended::Status(kith_proto::problem::Problem::Unavailable),
+        Ok(()) => Ended::Status(Problem::Unavailable),
         Err(ended) => ended,
     }
 }
 
 async fn open_and_run(node: &Node, dial: &Dial) -> Result<(), Ended> {
-    if renewal::due(node)? {
-        renewal::renew(node, dial).await?;
-    }
+    renewal::ensure(node, dial).await?;
     let channel = connect::as_member(node, dial).await?;
-    let limit = kith_proto::envelope::ENVELOPE_BYTES_MAX * 8;
+    let limit = ENVELOPE_BYTES_MAX * 8;
     let mut client = RelayServiceClient::new(channel).max_decoding_message_size(limit);
     let (up, frames) = mpsc::channel(FRAMES_UP_MAX);
     up.try_send(AttachRequest {
@@ -81,7 +83,7 @@ async fn open_and_run(node: &Node, dial: &Dial) -> Result<(), Ended> {
     })
     .map_err(|_| Ended::Again)?;
     let opening = tokio::time::timeout(HELLO_MAX, client.attach(ReceiverStream::new(frames))).await;
-    let opening = opening.map_err(|_| Ended::Status(kith_proto::problem::Problem::DeadlineExceeded))?;
+    let opening = opening.map_err(|_| Ended::Status(Problem::DeadlineExceeded))?;
     let mut down = opening?.into_inner();
     let greeting = greeting(&mut down).await?;
     let issuer = connect::follow_issuer(node, greeting.issuer.as_ref())?;
@@ -106,12 +108,11 @@ async fn hello(node: &Node) -> Result<v1::NodeHello, Ended> {
         .store
         .read::<_, StoreError, _, _>("pairs received", read)
         .await?;
-    let position =
-        |(org, position): &(kith_proto::id::OrgId, kith_proto::order::Position)| v1::PairPosition {
-            organisation: org.to_string(),
-            number: position.number(),
-            envelope_hash: position.hash().map(|hash| hash.to_vec()).unwrap_or_default(),
-        };
+    let position = |(org, position): &(OrgId, Position)| v1::PairPosition {
+        organisation: org.to_string(),
+        number: position.number(),
+        envelope_hash: position.hash().map(|hash| hash.to_vec()).unwrap_or_default(),
+    };
     Ok(v1::NodeHello {
         version: VERSION,
         node_time_ms: node.clock.now_ms(),
@@ -121,7 +122,7 @@ async fn hello(node: &Node) -> Result<v1::NodeHello, Ended> {
 
 async fn greeting(down: &mut Streaming<v1::AttachResponse>) -> Result<v1::GatewayHello, Ended> {
     let first = tokio::time::timeout(HELLO_MAX, down.message()).await;
-    let first = first.map_err(|_| Ended::Status(kith_proto::problem::Problem::DeadlineExceeded))??;
+    let first = first.map_err(|_| Ended::Status(Problem::DeadlineExceeded))??;
     match first.and_then(|response| response.frame) {
         Some(Down::Hello(hello)) => Ok(hello),
         _ => Err(Ended::Protocol("hello")),
@@ -139,12 +140,7 @@ async fn set_clock(node: &Node, greeting: &v1::GatewayHello) -> Result<(), Ended
         return Err(Ended::ClockOff);
     }
     let off = ahead_ms.saturating_abs() > CLOCK_WARN_MS;
-    state::put(
-        node,
-        state::UP,
-        off.then_some(kith_proto::problem::Problem::ClockOff),
-    )
-    .await;
+    state::put(node, state::UP, off.then_some(Problem::ClockOff)).await;
     Ok(())
 }
 

@@ -2,9 +2,13 @@
 //! that members changed, and after a key was published.
 //! Never takes over a chain that does not verify, never keeps a cursor past a member that only the time speaks against.
 
+use std::time::Duration;
+
+use kith_proto::problem::Problem;
 use kith_proto::trust::TrustError;
 use kith_proto::v1::{self, relay_service_client::RelayServiceClient};
 use kith_service::store::StoreError;
+use tonic::Request;
 use tonic::transport::Channel;
 
 use super::Ended;
@@ -14,6 +18,8 @@ use crate::store;
 
 /// Members asked for at once; a chain with its bindings has some 5 KiB.
 const PAGE: u32 = 100;
+/// Longest wait for one page, of 2 MiB at most: what the gateway gives a call.
+const PAGE_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// Reads what changed since the last time, or everything where the copy is short, and holds the listing of this organisation against its own keys.
 pub(super) async fn refresh(node: &Node, client: &mut RelayServiceClient<Channel>) -> Result<(), Ended> {
@@ -33,7 +39,7 @@ pub(super) async fn refresh(node: &Node, client: &mut RelayServiceClient<Channel
             after,
             page_size: PAGE,
         };
-        let page = client.list_members(asked).await?.into_inner();
+        let page = page(client, asked).await?;
         too_early |= keep(node, &page, too_early).await?;
         after = page.cursor;
         if !page.more {
@@ -42,6 +48,19 @@ pub(super) async fn refresh(node: &Node, client: &mut RelayServiceClient<Channel
     }
     node.members.set_short(too_early);
     own_keys(node)
+}
+
+/// Asks for one page. The deadline that goes with the request ends with the first bytes of the answer, so that the whole page has one
+/// here as well.
+async fn page(
+    client: &mut RelayServiceClient<Channel>,
+    asked: v1::ListMembersRequest,
+) -> Result<v1::ListMembersResponse, Ended> {
+    let mut request = Request::new(asked);
+    request.set_timeout(PAGE_WAIT_MAX);
+    let answer = tokio::time::timeout(PAGE_WAIT_MAX, client.list_members(request)).await;
+    let late = |_| Ended::Status(Problem::DeadlineExceeded);
+    Ok(answer.map_err(late)??.into_inner())
 }
 
 /// Verifies a page, stores what was believed together with the cursor, then shows it to the node. Says whether a member's
@@ -90,5 +109,23 @@ fn own_keys(node: &Node) -> Result<(), Ended> {
         Ok(())
     } else {
         Err(Ended::OtherKeys)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_gateway_that_never_answers_holds_no_refresh_for_ever() {
+        // Takes the connection and stays silent.
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let channel = Channel::from_shared(address).unwrap().connect_lazy();
+        let mut client = RelayServiceClient::new(channel);
+        let asked = page(&mut client, v1::ListMembersRequest::default());
+        let ended = tokio::time::timeout(PAGE_WAIT_MAX * 2, asked).await;
+        let ended = ended.expect("an end in time").unwrap_err();
+        assert_eq!(ended.problem(), Problem::DeadlineExceeded, "{ended}");
     }
 }

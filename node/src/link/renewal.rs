@@ -1,6 +1,9 @@
 //! A new certificate before the old one ends: asked for with the signing key, so that a laptop that slept for a month is
 //! not locked out. Called before every stream, and while one is open.
 //! Never makes a new TLS key: the request proves the one that is there.
+//!
+//! The trail's line comes before the file, which is in no transaction of the store: after a crash between the two the certificate is
+//! still due, and is asked for, written down and kept once more.
 
 use std::time::Duration;
 
@@ -17,7 +20,6 @@ use super::connect::{self, Gateway, TLS_CERTIFICATE, TLS_KEY};
 use crate::audit::{self, Code, Event};
 use crate::keys::{KeysError, Membership};
 use crate::node::Node;
-use crate::store::counter::Counter;
 
 /// When less than this is left, a new certificate is asked for: half the life of one, which is seven days.
 pub(super) const RENEW_BEFORE_MS: i64 = 7 * 24 * 60 * 60 * 1000 / 2;
@@ -25,14 +27,35 @@ pub(super) const RENEW_BEFORE_MS: i64 = 7 * 24 * 60 * 60 * 1000 / 2;
 /// Longest wait for the gateway's answer.
 const ANSWER_MAX: Duration = Duration::from_secs(15);
 
+/// Before a stream: a certificate that is due is renewed. Where that fails, the one in use opens the stream for as long as it holds,
+/// and the hourly look tries again; without one there is no stream, and the link's own waits try again.
+pub(super) async fn ensure(node: &Node, dial: &Dial) -> Result<(), Ended> {
+    let left_ms = left_ms(node)?;
+    if left_ms >= RENEW_BEFORE_MS {
+        return Ok(());
+    }
+    match renew(node, dial).await {
+        Err(error) if left_ms > 0 => {
+            tracing::warn!(%error, "the certificate was not renewed; the one in use holds for now");
+            Ok(())
+        }
+        renewed => renewed,
+    }
+}
+
 /// Whether the certificate has half its life behind it.
 pub(super) fn due(node: &Node) -> Result<bool, Ended> {
+    Ok(left_ms(node)? < RENEW_BEFORE_MS)
+}
+
+/// How long the certificate holds.
+fn left_ms(node: &Node) -> Result<i64, Ended> {
     let chain_pem = node
         .folder
         .read(TLS_CERTIFICATE)?
         .ok_or(KeysError::Missing(TLS_CERTIFICATE))?;
     let identity = checked(&chain_pem, &node.membership)?;
-    Ok(identity.not_after_ms.saturating_sub(node.now_ms()) < RENEW_BEFORE_MS)
+    Ok(identity.not_after_ms.saturating_sub(node.now_ms()))
 }
 
 /// Asks for a certificate and keeps it.
@@ -61,19 +84,12 @@ pub(super) async fn renew(node: &Node, dial: &Dial) -> Result<(), Ended> {
         .await?
         .into_inner();
     checked(&answer.certificate_chain_pem, &node.membership)?;
+    let event = Event::new(Code::KeyRotated, node.now_ms()).word("key", "tls");
+    audit::note(&node.store, &node.rng, event).await?;
     node.folder
         .write(TLS_CERTIFICATE, &answer.certificate_chain_pem)?;
     tracing::info!("the certificate was renewed");
-    let event = Event::new(Code::KeyRotated, node.now_ms()).word("key", "tls");
-    let events = &[event];
-    let write = |mut tx| async move {
-        let mut counter = Counter::lock(&mut tx).await?;
-        audit::insert(&mut tx, &mut counter, &node.rng, events).await?;
-        counter.save(&mut tx).await
-    };
-    node.store
-        .tx::<_, Ended, _, _>("renewed", |tx| async move { Ok(write(tx).await?) })
-        .await
+    Ok(())
 }
 
 /// Reads the leaf of a chain, which must be this member's.

@@ -26,6 +26,13 @@ pub(crate) struct Told {
     pub(crate) words: Option<Content>,
 }
 
+/// What goes into the clear head of an envelope besides its thread's members and slip.
+pub(crate) struct EnvelopeHead {
+    pub(crate) envelope_id: EnvelopeId,
+    pub(crate) kind: EnvelopeKind,
+    pub(crate) categories: CategorySet,
+}
+
 /// Prepares an event for the other side.
 pub(crate) fn event(node: &Node, seen: &Seen, event: &EventRow, words: &str) -> Result<Told, MoveError> {
     let declared: CategorySet = (!words.is_empty())
@@ -42,14 +49,20 @@ pub(crate) fn event(node: &Node, seen: &Seen, event: &EventRow, words: &str) -> 
         at_ms: event.happened_at_ms,
     };
     let kept = (!words.is_empty()).then_some((kept, words.as_bytes()));
-    seal(node, seen, (EnvelopeKind::Event, declared), body, kept)
+    // The event's own id, so that the gateway's word about the envelope is one about this event.
+    let head = EnvelopeHead {
+        envelope_id: EnvelopeId::from_bytes(*event.event_id.as_bytes()),
+        kind: EnvelopeKind::Event,
+        categories: declared,
+    };
+    seal(node, seen, head, body, kept)
 }
 
 /// Seals a body for the other side of a thread, and the text that is kept of it.
 pub(crate) fn seal(
     node: &Node,
     seen: &Seen,
-    (kind, categories): (EnvelopeKind, CategorySet),
+    head: EnvelopeHead,
     body: Body,
     kept: Option<(NewContent, &[u8])>,
 ) -> Result<Told, MoveError> {
@@ -60,13 +73,13 @@ pub(crate) fn seal(
         (Some(_), None) => return Err(ContentError::Erased.into()),
     };
     let draft = Draft {
-        envelope_id: EnvelopeId::from_bytes(node.rng.bytes()?),
+        envelope_id: head.envelope_id,
         to: &seen.thread.peer,
-        kind,
+        kind: head.kind,
         thread_id: seen.thread.thread_id,
         slip: &seen.slip.signed,
         slip_id: seen.slip.slip_id,
-        categories,
+        categories: head.categories,
         body: &v1::Body {
             body: Some(body),
             ..v1::Body::default()

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kith_proto::id::{OrgId, ThreadId};
+use kith_proto::id::{EventId, OrgId, ThreadId};
 use kith_proto::lifecycle::Delivery;
 use kith_proto::order::Position;
 use kith_proto::problem::Problem;
@@ -43,7 +43,9 @@ pub(super) async fn write(
         .collect();
     store::thread::taken(tx, &referrals).await?;
     let events = taken.iter().filter(|one| one.row.kind == EnvelopeKind::Event);
-    let events = distinct(events.map(|one| one.row.thread_id));
+    // An event goes out under its own id, see `moves::told`.
+    let event_id = |one: &Answered| EventId::from_bytes(*one.row.envelope_id.as_bytes());
+    let events: Vec<(ThreadId, EventId)> = events.map(|one| (one.row.thread_id, event_id(one))).collect();
     store::thread::confirm_events(tx, &events).await?;
     for one in taken
         .iter()

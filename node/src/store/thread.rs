@@ -2,7 +2,7 @@
 //! Called inside the transactions of receiving, settling, moves, withdrawals and timers, after the counters were locked.
 //! Never inserts a thread (see `referral`), never changes a row that moved since it was read.
 
-use kith_proto::id::{OrgId, SlipId, ThreadId};
+use kith_proto::id::{EventId, OrgId, SlipId, ThreadId};
 use kith_proto::lifecycle::{Reason, Situation};
 use kith_service::store::{InList, Insert, Row, StoreError, Tx, WithRows, column};
 
@@ -132,15 +132,20 @@ pub async fn put_events(tx: &mut Tx, events: &[EventRow]) -> Result<(), StoreErr
     put.await.map(drop)
 }
 
-static CONFIRM: InList = InList::new(
-    "UPDATE event SET provisional = 0 WHERE provisional = 1 AND number > 0 AND thread_id IN",
-    0,
-    "",
+static CONFIRM: WithRows = WithRows::new(
+    "WITH v(thread_id, event_id) AS (VALUES",
+    2,
+    "UPDATE event SET provisional = 0 FROM v WHERE event.thread_id = v.thread_id AND event.event_id = v.event_id \
+     AND event.provisional = 1 AND event.number > 0",
 );
 
-/// The gateway has taken everything this node sent about these threads so far: the events it numbered count.
-pub async fn confirm_events(tx: &mut Tx, threads: &[ThreadId]) -> Result<(), StoreError> {
-    let run = CONFIRM.run(tx, threads, |q| q, |q, id| q.bind(id.as_bytes().to_vec()));
+/// The gateway has taken the envelopes of these events: those that this node numbered count. What a sender's node made or
+/// proposed waits for its number.
+pub async fn confirm_events(tx: &mut Tx, events: &[(ThreadId, EventId)]) -> Result<(), StoreError> {
+    let run = CONFIRM.run(tx, events, |q, (thread_id, event_id)| {
+        q.bind(thread_id.as_bytes().to_vec())
+            .bind(event_id.as_bytes().to_vec())
+    });
     run.await.map(drop)
 }
 

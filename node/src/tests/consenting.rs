@@ -103,6 +103,18 @@ async fn a_repeat_shows_the_same_seed_which_is_never_stored_in_clear() {
 }
 
 #[tokio::test]
+async fn a_repeat_gets_the_first_answer_also_when_its_day_has_passed() {
+    let story = Story::begin(provider().await).await;
+    let person = story.person(somebody("Selam")).await;
+    let mut new = story.new_grant(person, vec![allowed(CIRCLE)]);
+    new.expires_at_ms = NOW_MS + DAY_MS;
+    let first = record(&story, &new).await.unwrap();
+    story.hand.advance(2 * DAY_MS);
+    assert_eq!(record(&story, &new).await.unwrap(), first);
+    assert_eq!(story.trail(Code::GrantGiven).await, 1);
+}
+
+#[tokio::test]
 async fn a_grant_is_shown_with_its_capture_only_when_opened() {
     let story = Story::begin(provider().await).await;
     let person = story.person(somebody("Selam")).await;
@@ -120,25 +132,25 @@ async fn a_grant_is_shown_with_its_capture_only_when_opened() {
     story.hand.advance(1);
     let newer = story.grant(person).await;
     let page = |after| Page { after, limit: 1 };
-    let first = grants::list(&story.node, &story.caller, &person, page(None))
+    let (first, more) = grants::list(&story.node, &story.caller, &person, page(None))
         .await
         .unwrap();
+    assert!(more);
     assert_eq!(
         (first[0].grant_id.as_slice(), first[0].capture.as_ref()),
         (newer.as_bytes().as_slice(), None)
     );
     let place = Some((first[0].given_at_ms, newer));
-    let second = grants::list(&story.node, &story.caller, &person, page(place))
+    let (second, more) = grants::list(&story.node, &story.caller, &person, page(place))
         .await
         .unwrap();
+    assert!(!more);
     assert_eq!(second[0].grant_id, grant.as_bytes());
     let place = Some((second[0].given_at_ms, grant));
-    assert!(
-        grants::list(&story.node, &story.caller, &person, page(place))
-            .await
-            .unwrap()
-            .is_empty()
-    );
+    let (third, _) = grants::list(&story.node, &story.caller, &person, page(place))
+        .await
+        .unwrap();
+    assert!(third.is_empty());
 
     assert_eq!(story.trail(Code::Listed).await, 3, "each page");
 

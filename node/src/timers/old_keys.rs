@@ -1,5 +1,8 @@
 //! The end of sealing keys that were replaced, once no envelope to them can be waiting any more.
 //! Called by the daily timer. Never destroys the newest, nor one that the verified chain does not show as replaced.
+//!
+//! The folder is in no transaction of the store, so the trail comes first: after a crash between the two the key is still there, and
+//! the next day writes and destroys it again. No key goes without its line.
 
 use kith_proto::envelope::{PREVIOUS_KEY_KEPT_MS, sealing_key_id};
 use kith_proto::trust::Member;
@@ -22,12 +25,11 @@ pub(super) async fn destroy(node: &Node, now_ms: i64) -> Result<u64, TimerError>
     if ended.is_empty() {
         return Ok(0);
     }
-    node.keys.destroy_sealing_keys(&node.folder, &ended)?;
-    // widens: a handful.
-    let count = ended.len() as u64;
     let event = Event::new(Code::KeyDestroyed, now_ms).word("key", "sealing");
     audit::note(&node.store, &node.rng, event).await?;
-    Ok(count)
+    node.keys.destroy_sealing_keys(&node.folder, &ended)?;
+    // widens: a handful.
+    Ok(ended.len() as u64)
 }
 
 /// When the chain's next sealing key began to count; none while this one is the chain's last, or not in it.

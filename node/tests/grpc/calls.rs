@@ -5,6 +5,7 @@ use kith_node::tokens::Role;
 use kith_proto::problem::Problem;
 use kith_proto::v1;
 use kith_service::status::problem_of;
+use kith_service::store::{Row, StoreError, Tx, column, query};
 use prost::Message as _;
 use std::collections::BTreeSet;
 use tonic::Code;
@@ -241,4 +242,46 @@ async fn a_sent_referral_is_opened_by_code_and_moved_by_its_sender() {
         "only the recipient accepts"
     );
     desk.close().await;
+}
+
+/// The counts that the trail has of lists, oldest first.
+async fn listed(desk: &Desk) -> Vec<i64> {
+    let read = |mut tx: Tx| async move {
+        let listed = query("SELECT preimage FROM audit_event WHERE code = 'listed' ORDER BY seq");
+        let rows = tx.all(listed).await?;
+        let preimage = |row: &Row| column::<Vec<u8>>(row, "audit_event", "preimage");
+        rows.iter().map(preimage).collect::<Result<Vec<_>, StoreError>>()
+    };
+    let preimages = desk.node.store.read("listed", read).await.unwrap();
+    let count = |preimage: &Vec<u8>| i64::from_be_bytes(*preimage.last_chunk::<8>().unwrap());
+    preimages.iter().map(count).collect()
+}
+
+#[tokio::test]
+async fn the_trail_counts_the_lines_that_were_shown_and_none_more() {
+    let desk = Desk::open().await;
+    let person = desk.person(Role::Referrer, "Selam").await;
+    desk.person(Role::Referrer, "Hiwet").await;
+    for _ in 0..2 {
+        desk.grant(Role::Referrer, &person).await;
+    }
+    let asked = v1::ListPersonsRequest {
+        page_size: 1,
+        ..Default::default()
+    };
+    let shown = desk.persons().list_persons(desk.by(Role::Referrer, asked)).await;
+    let shown = shown.unwrap().into_inner();
+    assert_eq!(
+        (shown.persons.len(), shown.next_page_token.is_empty()),
+        (1, false)
+    );
+    let asked = v1::ListGrantsRequest {
+        person_id: person,
+        page_size: 1,
+        ..Default::default()
+    };
+    let shown = desk.consent().list_grants(desk.by(Role::Referrer, asked)).await;
+    let shown = shown.unwrap().into_inner();
+    assert_eq!((shown.grants.len(), shown.next_page_token.is_empty()), (1, false));
+    assert_eq!(listed(&desk).await, [1, 1]);
 }

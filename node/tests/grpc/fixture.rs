@@ -38,7 +38,7 @@ pub(crate) const PEER: &str = "tigrinya-circle";
 pub(crate) struct Desk {
     pub(crate) channel: Channel,
     pub(crate) address: String,
-    _node: Arc<Node>,
+    pub(crate) node: Arc<Node>,
     pub(crate) shutdown: Shutdown,
     served: JoinHandle<()>,
     tokens: BTreeMap<Role, String>,
@@ -166,7 +166,7 @@ impl Desk {
         Self {
             channel,
             address: bound.to_string(),
-            _node: node,
+            node,
             shutdown,
             served,
             tokens: made,

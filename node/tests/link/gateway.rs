@@ -415,12 +415,12 @@ impl EnrolmentService for Service {
         let member = trust::verify_chain(&chain, &self.0.root.public(), &self.0.network, now_ms).unwrap();
         let key = member.key_at(now_ms).unwrap().signing_key;
         receipt::verify(&key, &request).map_err(|error| status(error.problem()))?;
-        *self.0.renewed.lock().unwrap() += 1;
-        let certificate = self
-            .0
-            .certificate(&request.organisation, &request.certificate_request_der);
+        // At `u32::MAX` it renews nobody.
+        let mut renewed = self.0.renewed.lock().unwrap();
+        *renewed = renewed.checked_add(1).ok_or(status(Problem::Unauthenticated))?;
+        let (org, asked) = (&request.organisation, &request.certificate_request_der);
         Ok(Response::new(v1::RenewResponse {
-            certificate_chain_pem: certificate,
+            certificate_chain_pem: self.0.certificate(org, asked),
             gateway_time_ms: now_ms,
         }))
     }

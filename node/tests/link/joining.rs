@@ -105,6 +105,25 @@ async fn a_certificate_is_renewed_at_half_its_life_and_after_a_month_asleep() {
 }
 
 #[tokio::test]
+async fn a_renewal_that_is_refused_for_good_leaves_the_link_up_while_the_certificate_holds() {
+    let mut story = Story::begin().await;
+    story.gateway.greeted(vec![]).await.break_off().await;
+    *story.gateway.inner.renewed.lock().unwrap() = u32::MAX;
+    story.time.advance(4 * DAY_MS);
+    let mut story = story.restart().await;
+    let stream = story.gateway.greeted(vec![]).await;
+    story.host.link_is("up").await;
+    // Once it has ended there is no stream, until the gateway renews again: no person has to do anything at the node.
+    stream.break_off().await;
+    story.time.advance(4 * DAY_MS);
+    let mut story = story.restart().await;
+    story.host.link_is("down").await;
+    *story.gateway.inner.renewed.lock().unwrap() = 0;
+    let _stream = story.gateway.greeted(vec![]).await;
+    story.host.link_is("up").await;
+}
+
+#[tokio::test]
 async fn keys_that_this_node_did_not_make_stop_it() {
     let mut story = Story::begin().await;
     let stream = story.gateway.greeted(vec![]).await;

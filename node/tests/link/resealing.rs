@@ -210,7 +210,7 @@ async fn a_referral_that_can_never_be_sealed_again_makes_room_for_the_next() {
 
 impl Story {
     /// Changes the store behind the node's back.
-    async fn run(&self, text: &'static str) {
+    pub(crate) async fn run(&self, text: &'static str) {
         let write = |mut tx: kith_service::store::Tx| async move { tx.run(query(text)).await };
         let store = &self.host.node.store;
         store.tx::<_, StoreError, _, _>("test", write).await.unwrap();

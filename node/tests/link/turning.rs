@@ -126,3 +126,61 @@ async fn a_key_that_cannot_be_published_ends_no_stream() {
     }
     story.host.link_is("up").await;
 }
+
+#[tokio::test]
+async fn no_key_is_made_without_its_line_in_the_trail() {
+    let mut story = Story::begin().await;
+    story.gateway.greeted(vec![]).await.break_off().await;
+    // The line of the renewed certificate takes the one place that there is.
+    story
+        .run("CREATE UNIQUE INDEX one ON audit_event (code) WHERE code = 'key_rotated'")
+        .await;
+    let peer = story.peer("riverside-gp");
+    let (mut story, mut stream) = story.asleep(SEALING_KEY_LIFE_MS / DAY_MS).await;
+    for _ in 0..5 {
+        stream
+            .deliver(vec![peer.next(&[peer.referral(&peer.slip())])])
+            .await;
+        assert_eq!(stream.receipts().await.problems, [0]);
+    }
+    assert_eq!(story.host.node.keys.sealing_keys().len(), 1);
+    story.run("DROP INDEX one").await;
+    stream.break_off().await;
+    let _stream = story.gateway.greeted(vec![]).await;
+    story.bindings(2).await;
+    assert_eq!(story.host.number(ROTATED).await, 2, "written before it was made");
+}
+
+#[tokio::test]
+async fn no_key_is_destroyed_without_its_line_in_the_trail() {
+    const DESTROYED: &str = "SELECT COUNT(*) FROM audit_event WHERE code = 'key_destroyed'";
+    let mut story = Story::begin().await;
+    story.gateway.greeted(vec![]).await.break_off().await;
+    let (story, _stream) = story.asleep(SEALING_KEY_LIFE_MS / DAY_MS).await;
+    story.bindings(2).await;
+    while story.host.number(ROTATED).await < 2 {
+        tokio::task::yield_now().await;
+    }
+    story.host.link_is("up").await;
+    let node = &story.host.node;
+    let over_ms = T0 + SEALING_KEY_LIFE_MS + PREVIOUS_KEY_KEPT_MS;
+    timers::tick(node, over_ms).await.unwrap();
+    story
+        .run(
+            "INSERT INTO audit_event (seq, event_id, at_ms, code, salt, preimage) \
+             SELECT -1, event_id, at_ms, 'key_destroyed', salt, preimage FROM audit_event WHERE seq = 1",
+        )
+        .await;
+    story
+        .run("CREATE UNIQUE INDEX one ON audit_event (code) WHERE code = 'key_destroyed'")
+        .await;
+    timers::tick(node, over_ms + DAY_MS).await.unwrap_err();
+    assert_eq!(node.keys.sealing_keys().len(), 2, "no line, no deed");
+    story.run("DROP INDEX one").await;
+    let ticked = timers::tick(node, over_ms + DAY_MS).await.unwrap();
+    assert_eq!(
+        (ticked.sealing_keys_destroyed, node.keys.sealing_keys().len()),
+        (1, 1)
+    );
+    assert_eq!(story.host.number(DESTROYED).await, 2);
+}

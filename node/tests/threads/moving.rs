@@ -3,6 +3,8 @@
 
 use kith_node::moves::{MoveError, move_referral};
 use kith_node::requests::Asked;
+use kith_node::settle::{Answered, OutboxRow, Settlement};
+use kith_node::store;
 use kith_node::threads::Side;
 use kith_proto::lifecycle::{self, Authority, Consent, Move, Outcome, Party, Reason, State, authority};
 use kith_proto::problem::Problem;
@@ -51,6 +53,43 @@ async fn a_referral_is_acknowledged_accepted_and_completed_at_both_nodes() {
     assert_eq!(
         (pair.gp.count(EVENTS).await, pair.circle.count(EVENTS).await),
         (5, 5)
+    );
+}
+
+#[tokio::test]
+async fn a_recipients_event_counts_once_the_gateway_took_its_own_envelope() {
+    let pair = open().await;
+    let (thread_id, _) = pair.received(false).await;
+    for mv in [Move::Acknowledge, Move::Accept, Move::Start] {
+        pair.circle.make(thread_id, mv).await.unwrap();
+    }
+    const PROVISIONAL: &str = "SELECT COUNT(*) AS n FROM event WHERE provisional = 1";
+    const ACCEPTED: &str = "SELECT COUNT(*) AS n FROM event WHERE provisional = 0 AND move = 'accept'";
+    assert_eq!(pair.circle.count(PROVISIONAL).await, 3);
+    let read = |mut tx: Tx| async move { store::outgoing::pending(&mut tx, 0, 3).await };
+    let rows = pair
+        .circle
+        .node
+        .store
+        .read::<_, StoreError, _, _>("pending", read);
+    let rows = rows.await.unwrap();
+    let answered = |row: &OutboxRow| {
+        Settlement::Answered(Answered {
+            row: row.clone(),
+            number: Some(2),
+            problem: None,
+            at_ms: pair.circle.node.now_ms(),
+        })
+    };
+    let taken = pair.circle.node.settle_door.submit(answered(&rows[1]));
+    taken.await.unwrap();
+    assert_eq!(
+        (
+            pair.circle.count(PROVISIONAL).await,
+            pair.circle.count(ACCEPTED).await
+        ),
+        (2, 1),
+        "the events before and after it wait for their own"
     );
 }
 

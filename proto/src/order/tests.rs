@@ -157,3 +157,11 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn withdrawals_their_proofs_and_attachments_stand_outside_the_order() {
+    for kind in EnvelopeKind::ALL {
+        let outside = ["withdrawal", "withdrawal_proof", "blob"].contains(&kind.as_str());
+        assert_eq!(is_ordered(*kind), !outside, "{kind}");
+    }
+}

@@ -8,6 +8,9 @@ use crate::sign::{Context, SigningKey};
 use crate::v1;
 use crate::words::{Category, Purpose};
 
+/// Most services of one member: a large organisation's teams and groups. The gateway refuses a further one and lists no more; a node
+/// passes over what a listing has beyond it.
+pub const SERVICES_PER_MEMBER_MAX: usize = 50;
 /// Longest place or schedule of a service, in bytes.
 pub const SERVICE_TEXT_BYTES_MAX: usize = 500;
 /// Longest language tag, in bytes; BCP 47 asks for room for 35.

@@ -13,7 +13,7 @@ use kith_proto::problem::Problem;
 use kith_proto::words::EnvelopeKind;
 use kith_proto::{receipt, v1};
 
-use super::{Answer, TakeError};
+use super::{Answer, Answers, TakeError};
 use crate::gate::{self, Facts, Refusal, SlipRecord};
 use crate::gateway::Gateway;
 use crate::limits::BEHIND_RETRY_MS;
@@ -21,7 +21,7 @@ use crate::members::{KnownMember, MemberMap};
 use crate::relay::answer;
 use crate::relay::submit::{Line, Submission, What};
 use crate::store::pair::{Moved, Pair, PairRow};
-use crate::store::slip::{SlipRow, StopRow};
+use crate::store::slip::{SeenSlips, StopRow};
 use crate::store::taken::TakenRow;
 
 /// What was looked up for a batch.
@@ -34,8 +34,8 @@ pub(super) struct Held {
     /// Outcomes by number, of the lines that came before.
     pub(super) numbers: BTreeMap<(Pair, u64), TakenRow>,
     /// The slips of its envelopes as recorded.
-    pub(super) slips: BTreeMap<SlipId, SlipRow>,
-    /// The stops of these slips.
+    pub(super) slips: SeenSlips,
+    /// Their stops that count.
     pub(super) stops: BTreeMap<SlipId, StopRow>,
     /// Questions and answers taken today.
     pub(super) forms: BTreeMap<Pair, i64>,
@@ -61,8 +61,8 @@ pub(super) struct Stored<'a> {
 /// What a batch comes to.
 #[derive(Debug, Default)]
 pub(super) struct Decided<'a> {
-    /// For each submission its answers, one a line, or why its stream ends.
-    pub(super) answers: Vec<Result<Vec<Answer>, TakeError>>,
+    /// For each submission its answers, or why its stream ends.
+    pub(super) answers: Vec<Result<Answers, TakeError>>,
     /// New outcomes, in the order of their positions.
     pub(super) stored: Vec<Stored<'a>>,
     /// How far its pairs moved.
@@ -83,14 +83,20 @@ pub(super) fn decide<'a>(
         members: gateway.members.all(),
         now_ms,
         held,
+        idle_rows: 0,
         out: Decided::default(),
     };
     for (index, row) in rows.iter().enumerate() {
+        decider.idle_rows = 0;
         let answers = match decider.submission(index, row) {
             Err(error @ TakeError::Library) => return Err(error),
             answers => answers,
         };
-        decider.out.answers.push(answers);
+        let idle_rows = decider.idle_rows;
+        decider
+            .out
+            .answers
+            .push(answers.map(|lines| Answers { lines, idle_rows }));
     }
     Ok(decider.out)
 }
@@ -100,6 +106,8 @@ struct Decider<'a, 'g> {
     members: Arc<MemberMap>,
     now_ms: i64,
     held: Held,
+    /// Rows of the submission at hand that serve nobody.
+    idle_rows: usize,
     out: Decided<'a>,
 }
 
@@ -114,15 +122,25 @@ impl<'a> Decider<'a, '_> {
             Ok(_) | Err(OrderError::Gap { .. }) => {}
             Err(error) => return Err(TakeError::Order(error)),
         }
+        let stored = self.out.stored.len();
+        let mut repeats = 0;
         // Repeats come first, so a fork is found before anything of the submission has been decided.
         let answers = row.lines.iter().map(|line| match line.number {
-            Some(number) if number <= last.number() => self.repeat(&row.pair, number, line),
+            Some(number) if number <= last.number() => {
+                repeats += 1;
+                self.repeat(&row.pair, number, line)
+            }
             Some(number) if Some(number) == self.position(&row.pair).number().checked_add(1) => {
                 self.next(index, row, line)
             }
-            _ => Ok(later(line, Refusal::later(Problem::Unavailable, BEHIND_RETRY_MS))),
+            _ => Ok(self.later(row, line, Refusal::later(Problem::Unavailable, BEHIND_RETRY_MS))),
         });
-        answers.collect()
+        let answers = answers.collect::<Result<Vec<Answer>, TakeError>>()?;
+        if self.out.stored.len() > stored {
+            // The batch is kept whole.
+            self.idle_rows += repeats;
+        }
+        Ok(answers)
     }
 
     fn position(&self, pair: &Pair) -> Position {
@@ -147,7 +165,7 @@ impl<'a> Decider<'a, '_> {
         match self.verdict(row, line, true) {
             Ok(head) => Ok(self.take(index, row, line, head)),
             Err(refusal) if refusal.is_final() => self.refuse(index, row, line, refusal),
-            Err(refusal) => Ok(later(line, refusal)),
+            Err(refusal) => Ok(self.later(row, line, refusal)),
         }
     }
 
@@ -163,7 +181,7 @@ impl<'a> Decider<'a, '_> {
         match self.verdict(row, line, false) {
             Ok(head) => Ok(self.take(index, row, line, head)),
             Err(refusal) if refusal.is_final() => self.refuse(index, row, line, refusal),
-            Err(refusal) => Ok(later(line, refusal)),
+            Err(refusal) => Ok(self.later(row, line, refusal)),
         }
     }
 
@@ -173,7 +191,7 @@ impl<'a> Decider<'a, '_> {
         };
         let verified = read.as_ref().map_err(|refusal| *refusal)?;
         let head = &verified.head;
-        if head.to != row.pair.recipient || gate::is_unordered(head.kind) == ordered {
+        if head.to != row.pair.recipient || order::is_ordered(head.kind) != ordered {
             return Err(Refusal::last(Problem::Invalid));
         }
         if self.held.ids.contains_key(&line.answer_id) {
@@ -206,15 +224,14 @@ impl<'a> Decider<'a, '_> {
         let Ground::Slip { claimed, .. } = &verified.head.ground else {
             return SlipRecord::Standing;
         };
-        let Some(row) = self.held.slips.get(&claimed.id) else {
+        let Some(row) = self.held.slips.rows.get(&claimed.id) else {
             return SlipRecord::Another;
         };
         let same =
             row.sender == claimed.from && row.recipient == claimed.to && row.stop_hash == claimed.stop_hash;
-        let stop = self.held.stops.get(&claimed.id);
         if !same {
             SlipRecord::Another
-        } else if stop.is_some_and(|stop| stop.counts_for(row)) {
+        } else if self.held.stops.contains_key(&claimed.id) {
             SlipRecord::Stopped
         } else {
             SlipRecord::Standing
@@ -227,6 +244,9 @@ impl<'a> Decider<'a, '_> {
             What::Withheld => 0,
         };
         self.advance(row, line, bytes);
+        if let Ground::Slip { claimed, .. } = &head.head.ground {
+            self.held.slips.new.remove(&claimed.id);
+        }
         *self.held.waiting.entry(row.pair.recipient.clone()).or_default() += bytes;
         if matches!(head.head.kind, EnvelopeKind::Question | EnvelopeKind::Answer) {
             *self.held.forms.entry(row.pair.clone()).or_default() += 1;
@@ -252,6 +272,7 @@ impl<'a> Decider<'a, '_> {
         refusal: Refusal,
     ) -> Result<Answer, TakeError> {
         let refused = self.sign_refused(line, refusal)?;
+        self.idle_rows += 1;
         // A used or unknown id keeps its own outcome; this one goes under a stand-in.
         let free = !self.held.ids.contains_key(&line.answer_id);
         let row_id = if free {
@@ -322,6 +343,19 @@ impl<'a> Decider<'a, '_> {
         }
     }
 
+    /// Leaves a line to come again; what stays of it is the row of a slip that nobody has shown before, and of a pair with nobody.
+    fn later(&mut self, row: &Submission, line: &Line, refusal: Refusal) -> Answer {
+        if let What::Envelope {
+            read: Ok(verified), ..
+        } = &line.what
+            && let Ground::Slip { claimed, .. } = &verified.head.ground
+        {
+            self.idle_rows += usize::from(self.held.slips.new.remove(&claimed.id));
+        }
+        self.idle_rows += usize::from(!self.members.contains_key(&row.pair.recipient));
+        later(line, refusal)
+    }
+
     fn advance(&mut self, row: &Submission, line: &Line, bytes: i64) {
         let position = match line.number {
             Some(number) => Position::at(number, line.hash),
@@ -361,7 +395,8 @@ fn again(row: &TakenRow) -> Answer {
     }
 }
 
-fn later(line: &Line, refusal: Refusal) -> Answer {
+/// The answer to a line that may come again.
+pub(crate) fn later(line: &Line, refusal: Refusal) -> Answer {
     Answer::Later {
         envelope_id: line.answer_id,
         envelope_hash: line.hash,
