@@ -115,8 +115,7 @@ impl Draft<'_> {
 impl Outgoing {
     /// Whether it has a place in the order of its pair; a withdrawal, its proof and an attachment stand outside.
     pub const fn is_ordered(&self) -> bool {
-        use EnvelopeKind as Kind;
-        !matches!(self.kind, Kind::Withdrawal | Kind::WithdrawalProof | Kind::Blob)
+        kith_proto::order::is_ordered(self.kind)
     }
 }
 

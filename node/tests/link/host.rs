@@ -21,7 +21,6 @@ use kith_service::rng::Rng;
 use kith_service::shutdown::Shutdown;
 use kith_service::store::{Query, StoreError, query};
 use kith_service::tls::dial::Dial;
-use sqlx::Row as _;
 
 use crate::gateway::{Gateway, PATIENCE, T0};
 use crate::peer::{Peer, random};
@@ -229,11 +228,7 @@ impl Host {
     }
 
     /// One number from the store, with values.
-    pub(crate) async fn number_of(
-        &self,
-        text: &'static str,
-        bind: impl Fn(Query<'static>) -> Query<'static>,
-    ) -> i64 {
+    pub(crate) async fn number_of(&self, text: &'static str, bind: impl Fn(Query) -> Query) -> i64 {
         let bind = &bind;
         let read = |mut tx: kith_service::store::Tx| async move { tx.one(bind(query(text))).await };
         let row = self
@@ -242,7 +237,7 @@ impl Host {
             .read::<_, StoreError, _, _>("test", read)
             .await
             .unwrap();
-        row.unwrap().get::<i64, _>(0)
+        row.unwrap().nth::<i64>(0).unwrap()
     }
 
     /// The first column of every row, as text, in the order of the statement.
@@ -255,7 +250,7 @@ impl Host {
             .await
             .unwrap();
         rows.iter()
-            .map(|row| row.get::<Option<String>, _>(0).unwrap_or_default())
+            .map(|row| row.nth::<Option<String>>(0).unwrap().unwrap_or_default())
             .collect()
     }
 

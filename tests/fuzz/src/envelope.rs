@@ -144,9 +144,9 @@ pub(crate) fn whole(data: &[u8]) {
         }
         *field = bytes.into();
         assert!(verify(&other, known).is_err(), "part {part} is signed");
-        assert_eq!(
-            open(&verified, &other, &SEALING),
-            Err(EnvelopeError::BadSignature)
+        assert!(
+            envelope_hash(&other) != verified.hash,
+            "part {part} is in the hash"
         );
     }
     if let Err(error) = open(&verified, &SEALING) {

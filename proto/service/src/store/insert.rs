@@ -6,8 +6,8 @@ use std::ops::Range;
 
 use super::error::StoreError;
 use super::open::Dialect;
-use super::text::{SIZES, Texts, push_list, push_rows, push_tail};
 use super::query::{Query, Row};
+use super::text::{SIZES, Texts, push_list, push_rows, push_tail};
 use super::tx::Tx;
 
 /// `INSERT INTO … VALUES (…), (…) …` for any number of rows.
@@ -170,12 +170,7 @@ impl WithRows {
         Ok(found)
     }
 
-    fn query<R>(
-        &'static self,
-        dialect: Dialect,
-        part: &[R],
-        bind: impl Fn(Query, &R) -> Query,
-    ) -> Query {
+    fn query<R>(&'static self, dialect: Dialect, part: &[R], bind: impl Fn(Query, &R) -> Query) -> Query {
         let count = part.len().next_power_of_two();
         let query = self.texts.query(dialect, count, |text, n| {
             push_rows(text, self.head, 1, self.columns, n);
