@@ -6,7 +6,7 @@ use crate::audit::Event;
 use kith_service::store::{Insert, Row, StoreError, Tx, bytes, column, query};
 
 static INSERT: Insert = Insert::into(
-    "INSERT INTO audit_event (event_id, seq, at_ms, code, salt, preimage) VALUES",
+    "INSERT INTO audit_event (event_id, seq, at_ms, code, salt, preimage)",
     6,
     "",
 );

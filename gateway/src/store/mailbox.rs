@@ -63,7 +63,7 @@ impl Content {
 
 static POST: Insert = Insert::into(
     "INSERT INTO mailbox (position, recipient, sender, number, envelope_id, envelope_hash, kind, slip_id, exempt, \
-     batch_id, taken_at_ms, expires_at_ms, bytes, envelope, tombstone) VALUES",
+     batch_id, taken_at_ms, expires_at_ms, bytes, envelope, tombstone)",
     15,
     "",
 );
@@ -108,7 +108,7 @@ pub struct BatchRow {
 }
 
 static KEEP: Insert = Insert::into(
-    "INSERT INTO order_batch (batch_id, sender, recipient, taken_at_ms, batch) VALUES",
+    "INSERT INTO order_batch (batch_id, sender, recipient, taken_at_ms, batch)",
     5,
     "",
 );

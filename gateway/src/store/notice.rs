@@ -22,7 +22,7 @@ static NUMBER: WithRows = WithRows::new(
      ON CONFLICT (organisation) DO UPDATE SET number = notice_counter.number + excluded.number \
      RETURNING organisation, number",
 );
-static INSERT: Insert = Insert::into("INSERT INTO notice (organisation, number, frame) VALUES", 3, "");
+static INSERT: Insert = Insert::into("INSERT INTO notice (organisation, number, frame)", 3, "");
 
 /// Keeps the frames for their nodes, in the order given. Holds each node's counter until the commit.
 pub async fn insert(tx: &mut Tx, frames: BTreeMap<OrgId, Vec<Frame>>) -> Result<(), StoreError> {

@@ -31,7 +31,7 @@ pub struct TakenRow {
 }
 
 static INSERT: Insert = Insert::into(
-    "INSERT INTO taken (envelope_id, envelope_hash, sender, recipient, number, taken_at_ms, problem, refused) VALUES",
+    "INSERT INTO taken (envelope_id, envelope_hash, sender, recipient, number, taken_at_ms, problem, refused)",
     8,
     "",
 );
@@ -186,7 +186,7 @@ pub async fn forms(tx: &mut Tx, senders: &[&OrgId], day: i64) -> Result<BTreeMap
 }
 
 static COUNT: Insert = Insert::into(
-    "INSERT INTO question_day (sender, recipient, day, count) VALUES",
+    "INSERT INTO question_day (sender, recipient, day, count)",
     4,
     "ON CONFLICT (sender, recipient, day) DO UPDATE SET count = question_day.count + excluded.count",
 );

@@ -6,7 +6,7 @@ use kith_service::store::{Insert, StoreError, Tx};
 use crate::audit::Event;
 
 static INSERT: Insert = Insert::into(
-    "INSERT INTO audit_event (seq, event_id, at_ms, code, salt, preimage) VALUES",
+    "INSERT INTO audit_event (seq, event_id, at_ms, code, salt, preimage)",
     6,
     "",
 );

@@ -12,7 +12,7 @@ use crate::content::{ContentError, HoldingKeys, Place, Section};
 const TABLE: &str = "content";
 
 static INSERT: Insert = Insert::into(
-    "INSERT INTO content (owner_id, content_id, holding_id, section, kind, sealed, at_ms) VALUES",
+    "INSERT INTO content (owner_id, content_id, holding_id, section, kind, sealed, at_ms)",
     7,
     "",
 );

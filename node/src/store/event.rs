@@ -8,7 +8,7 @@ use crate::threads::EventRow;
 
 static INSERT: Insert = Insert::into(
     "INSERT INTO event (thread_id, event_id, epoch, number, move, state, reason, party, late, provisional, \
-     happened_at_ms, deadline_ms, words_id) VALUES",
+     happened_at_ms, deadline_ms, words_id)",
     13,
     "",
 );

@@ -11,7 +11,7 @@ use super::{id, id_or_null, word};
 const TABLE: &str = "holding";
 
 static INSERT: Insert = Insert::into(
-    "INSERT INTO holding (holding_id, kind, slip_id, epoch, wrapped_key, category_keys) VALUES",
+    "INSERT INTO holding (holding_id, kind, slip_id, epoch, wrapped_key, category_keys)",
     6,
     "",
 );

@@ -24,7 +24,7 @@ pub async fn all(tx: &mut Tx) -> Result<Vec<v1::Member>, StoreError> {
 }
 
 static PUT: Insert = Insert::into(
-    "INSERT INTO member (organisation, member, suspended, checked_at_ms) VALUES",
+    "INSERT INTO member (organisation, member, suspended, checked_at_ms)",
     4,
     "ON CONFLICT (organisation) DO UPDATE SET member = excluded.member, suspended = excluded.suspended, \
      checked_at_ms = excluded.checked_at_ms",

@@ -8,7 +8,7 @@ use super::id;
 use crate::threads::Side;
 
 static INSERT: Insert = Insert::into(
-    "INSERT INTO message (thread_id, message_id, side, at_ms) VALUES",
+    "INSERT INTO message (thread_id, message_id, side, at_ms)",
     4,
     "ON CONFLICT (thread_id, message_id) DO NOTHING",
 );

@@ -8,12 +8,11 @@ use crate::outbox::Outgoing;
 
 static INSERT: Insert = Insert::into(
     "INSERT INTO outbox (seq, peer, kind, thread_id, slip_id, holding_id, envelope_id, envelope_hash, ordered, state, \
-     expires_at_ms, at_ms) VALUES",
+     expires_at_ms, at_ms)",
     12,
     "",
 );
-static INSERT_ENVELOPE: Insert =
-    Insert::into("INSERT INTO outbox_envelope (seq, envelope, body) VALUES", 3, "");
+static INSERT_ENVELOPE: Insert = Insert::into("INSERT INTO outbox_envelope (seq, envelope, body)", 3, "");
 
 /// Inserts queued envelopes with their places.
 pub async fn insert(tx: &mut Tx, rows: &[(i64, &Outgoing)]) -> Result<(), StoreError> {

@@ -30,13 +30,13 @@ pub async fn received(tx: &mut Tx) -> Result<Vec<(OrgId, Position)>, StoreError>
 }
 
 static PUT_SENT: Insert = Insert::into(
-    "INSERT INTO pair_sent (peer, number, envelope_hash) VALUES",
+    "INSERT INTO pair_sent (peer, number, envelope_hash)",
     3,
     "ON CONFLICT (peer) DO UPDATE SET number = excluded.number, envelope_hash = excluded.envelope_hash \
      WHERE pair_sent.number < excluded.number",
 );
 static PUT_RECEIVED: Insert = Insert::into(
-    "INSERT INTO pair_received (peer, number, envelope_hash) VALUES",
+    "INSERT INTO pair_received (peer, number, envelope_hash)",
     3,
     "ON CONFLICT (peer) DO UPDATE SET number = excluded.number, envelope_hash = excluded.envelope_hash \
      WHERE pair_received.number < excluded.number",

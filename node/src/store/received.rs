@@ -60,7 +60,7 @@ pub async fn known(tx: &mut Tx, ids: &[EnvelopeId]) -> Result<Vec<Known>, StoreE
 }
 
 static INSERT: Insert = Insert::into(
-    "INSERT INTO received (envelope_id, envelope_hash, peer, problem, at_ms) VALUES",
+    "INSERT INTO received (envelope_id, envelope_hash, peer, problem, at_ms)",
     5,
     "",
 );

@@ -12,7 +12,7 @@ use crate::threads::Thread;
 static INSERT: Insert = Insert::into(
     "INSERT INTO referral (thread_id, side, peer, person_id, slip_id, owner_token, purpose, state, came_from, \
      expired_from, consent, delivery, problem, epoch, number, answer_by_ms, deadline_ms, created_at_ms, updated_at_ms, \
-     changed, arrival, envelope_id) VALUES",
+     changed, arrival, envelope_id)",
     22,
     "",
 );

@@ -11,7 +11,7 @@ use super::id;
 const TABLE: &str = "request";
 
 static INSERT: Insert = Insert::into(
-    "INSERT INTO request (request_id, call, body_hash, answer, at_ms) VALUES",
+    "INSERT INTO request (request_id, call, body_hash, answer, at_ms)",
     5,
     "",
 );

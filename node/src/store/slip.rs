@@ -12,7 +12,7 @@ const TABLE: &str = "slip";
 
 static INSERT: Insert = Insert::into(
     "INSERT INTO slip (slip_id, grant_id, side, peer, slip, signature, holding_id, person_salt, issued_at_ms, \
-     expires_at_ms, state, stop_state) VALUES",
+     expires_at_ms, state, stop_state)",
     12,
     "",
 );

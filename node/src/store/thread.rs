@@ -103,7 +103,7 @@ pub async fn taken(tx: &mut Tx, threads: &[(ThreadId, i64)]) -> Result<(), Store
 
 static PUT_EVENTS: Insert = Insert::into(
     "INSERT INTO event (thread_id, event_id, epoch, number, move, state, reason, party, late, provisional, \
-     happened_at_ms, deadline_ms, words_id) VALUES",
+     happened_at_ms, deadline_ms, words_id)",
     13,
     "ON CONFLICT (thread_id, event_id) DO UPDATE SET epoch = excluded.epoch, number = excluded.number, \
      state = excluded.state, reason = excluded.reason, party = excluded.party, late = excluded.late, \

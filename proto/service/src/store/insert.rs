@@ -2,15 +2,14 @@
 //! Called inside transactions, above all by the batch doors. Each is a `static` beside the function that uses it.
 //! Never binds more values than one statement may carry; their texts are made in `text`.
 
-use std::ops::Range;
-
 use super::error::StoreError;
 use super::open::Dialect;
 use super::query::{Query, Row};
-use super::text::{SIZES, Texts, push_list, push_rows, push_tail};
+use super::text::{SIZES, Texts, push_insert, push_list, push_rows, push_tail};
 use super::tx::Tx;
 
-/// `INSERT INTO … VALUES (…), (…) …` for any number of rows.
+/// `INSERT INTO t (a, b) VALUES (…), (…) …` for any number of rows. A list is filled up to a power of two with rows of NULL,
+/// which are left out by their first column, so that one text serves many counts.
 pub struct Insert {
     head: &'static str,
     columns: usize,
@@ -35,7 +34,7 @@ pub struct WithRows {
 }
 
 impl Insert {
-    /// `head` is `"INSERT INTO t (a, b, c) VALUES"`, `columns` its number of columns, `tail` what follows the rows:
+    /// `head` is `"INSERT INTO t (a, b, c)"`, `columns` its number of columns, `tail` what follows the rows:
     /// `"ON CONFLICT (a) DO NOTHING"`, `"RETURNING a"` or nothing.
     pub const fn into(head: &'static str, columns: usize, tail: &'static str) -> Self {
         Self {
@@ -47,8 +46,7 @@ impl Insert {
     }
 
     /// Inserts `rows` in their order and says how many were inserted (conflicts passed over do not count). `bind` binds
-    /// the values of one row, in the order of the columns. A count of n rows takes one statement per binary digit
-    /// of n, and one more for each further 512 rows.
+    /// the values of one row, in the order of the columns; the first is never NULL. One statement for each 512 rows.
     pub async fn rows<R>(
         &'static self,
         tx: &mut Tx,
@@ -56,13 +54,14 @@ impl Insert {
         bind: impl Fn(Query, &R) -> Query,
     ) -> Result<u64, StoreError> {
         let mut done = 0;
-        for range in chunks(rows.len(), size_max(tx, 0, self.columns)) {
-            let query = self.texts.query(tx.dialect(), range.len(), |text, n| {
-                push_rows(text, self.head, 1, self.columns, n);
+        for part in rows.chunks(size_max(tx, 0, self.columns)) {
+            let count = part.len().next_power_of_two();
+            let query = self.texts.query(tx.dialect(), count, |text, n| {
+                push_insert(text, self.head, self.columns, n);
                 push_tail(text, self.tail);
             });
-            let query = rows.get(range).unwrap_or_default().iter().fold(query, &bind);
-            done += tx.run(query).await?;
+            let query = part.iter().fold(query, &bind);
+            done += tx.run(query.fill_with_null(self.columns, count)).await?;
         }
         Ok(done)
     }
@@ -187,39 +186,7 @@ fn size_max(tx: &Tx, fixed: usize, columns: usize) -> usize {
     (1 << (SIZES - 1)).min(1 << fitting.ilog2())
 }
 
-/// Splits `0..count` into ranges whose lengths are powers of two, the longest first and none over `size_max`.
-fn chunks(count: usize, size_max: usize) -> impl Iterator<Item = Range<usize>> {
-    let mut start = 0;
-    std::iter::from_fn(move || {
-        let left = count - start;
-        let size = size_max.min(1 << left.checked_ilog2()?);
-        start += size;
-        Some(start - size..start)
-    })
-}
-
 /// The rows of `part`, then the last one again until there are `count`.
 fn filled<R>(part: &[R], count: usize) -> impl Iterator<Item = &R> {
     part.iter().chain(part.last().into_iter().cycle()).take(count)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rows_are_split_into_powers_of_two_without_gap_or_overlap() {
-        let split = |count, max| chunks(count, max).map(|r| r.len()).collect::<Vec<_>>();
-        assert_eq!(split(0, 512), Vec::<usize>::new());
-        assert_eq!(split(1, 512), [1]);
-        assert_eq!(split(300, 512), [256, 32, 8, 4]);
-        assert_eq!(split(1_300, 512), [512, 512, 256, 16, 4]);
-        assert_eq!(split(5, 2), [2, 2, 1]);
-        let mut next = 0;
-        for range in chunks(777, 64) {
-            assert_eq!(range.start, next);
-            next = range.end;
-        }
-        assert_eq!(next, 777);
-    }
 }

@@ -56,6 +56,18 @@ impl Query {
         self
     }
 
+    /// Binds NULL for `rows` rows in all, each value of the type that it has `columns` before.
+    pub(crate) fn fill_with_null(mut self, columns: usize, rows: usize) -> Self {
+        while self.values.len() < columns * rows {
+            let before = self.values.len().checked_sub(columns);
+            let Some(like) = before.and_then(|place| self.values.get(place)) else {
+                break;
+            };
+            self.values.push(like.null());
+        }
+        self
+    }
+
     pub(crate) async fn run(self, connection: Connection<'_>) -> Result<u64, sqlx::Error> {
         match connection {
             Connection::Sqlite(connection) => {
@@ -94,6 +106,17 @@ impl Query {
                 let rows = query.fetch_all(connection).await?;
                 Ok(rows.into_iter().map(Row::Any).collect())
             }
+        }
+    }
+}
+
+impl Value {
+    const fn null(&self) -> Self {
+        match self {
+            Self::Integer(_) => Self::Integer(None),
+            Self::Word(_) => Self::Word(None),
+            Self::Text(_) => Self::Text(None),
+            Self::Bytes(_) => Self::Bytes(None),
         }
     }
 }

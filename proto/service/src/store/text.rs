@@ -80,6 +80,13 @@ pub(crate) fn push_rows(text: &mut String, head: &str, first: usize, columns: us
     }
 }
 
+/// `head SELECT * FROM (VALUES ($1,$2), ($3,$4)) AS v WHERE column1 IS NOT NULL`: the rows but for those that fill up.
+pub(crate) fn push_insert(text: &mut String, head: &str, columns: usize, rows: usize) {
+    text.push_str(head);
+    push_rows(text, " SELECT * FROM (VALUES", 1, columns, rows);
+    text.push_str(") AS v WHERE column1 IS NOT NULL");
+}
+
 /// `before ($1,$2,$3)`, counted from `first`.
 pub(crate) fn push_list(text: &mut String, before: &str, first: usize, count: usize) {
     text.push_str(before);
@@ -106,11 +113,12 @@ mod tests {
     #[test]
     fn texts_hold_placeholders_only() {
         let mut text = String::new();
-        push_rows(&mut text, "INSERT INTO t (a, b) VALUES", 1, 2, 2);
+        push_insert(&mut text, "INSERT INTO t (a, b)", 2, 2);
         push_tail(&mut text, "ON CONFLICT DO NOTHING");
         assert_eq!(
             text,
-            "INSERT INTO t (a, b) VALUES ($1,$2), ($3,$4) ON CONFLICT DO NOTHING"
+            "INSERT INTO t (a, b) SELECT * FROM (VALUES ($1,$2), ($3,$4)) AS v WHERE column1 IS NOT NULL \
+             ON CONFLICT DO NOTHING"
         );
         let mut text = String::new();
         push_list(&mut text, "DELETE FROM t WHERE a = $1 AND b IN", 2, 3);

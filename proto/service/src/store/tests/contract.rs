@@ -158,11 +158,7 @@ async fn no_value_is_in_an_error() {
 
 #[tokio::test]
 async fn more_rows_than_one_statement_holds_are_inserted_found_and_changed() {
-    static INSERT: Insert = Insert::into(
-        "INSERT INTO thing (id, n) VALUES",
-        2,
-        "ON CONFLICT (id) DO NOTHING",
-    );
+    static INSERT: Insert = Insert::into("INSERT INTO thing (id, n)", 2, "ON CONFLICT (id) DO NOTHING");
     static FIND: InList = InList::new("SELECT id, n FROM thing WHERE n >= $1 AND id IN", 1, "");
     static SET: WithRows = WithRows::new(
         "WITH v(id, n) AS (VALUES",
@@ -251,7 +247,7 @@ async fn eight_writers_lose_no_increment() {
 
 #[tokio::test]
 async fn a_batch_answers_each_row_after_one_commit() {
-    static INSERT: Insert = Insert::into("INSERT INTO thing (id, n) VALUES", 2, "");
+    static INSERT: Insert = Insert::into("INSERT INTO thing (id, n)", 2, "");
     let (store, _fresh) = opened().await;
     let runs = Arc::new(AtomicU32::new(0));
     let seen = runs.clone();
@@ -286,7 +282,7 @@ async fn a_batch_answers_each_row_after_one_commit() {
 
 #[tokio::test]
 async fn one_callers_bad_row_does_not_refuse_anothers() {
-    static INSERT: Insert = Insert::into("INSERT INTO thing (id, n) VALUES", 2, "");
+    static INSERT: Insert = Insert::into("INSERT INTO thing (id, n)", 2, "");
     let (store, _fresh) = opened().await;
     put(&store, &[1], 1).await.unwrap();
     let door = store.batch("put", 256, |mut tx, rows: Rows<u8>| async move {

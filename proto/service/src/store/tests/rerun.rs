@@ -76,7 +76,7 @@ async fn a_batch_that_the_whole_store_refuses_tells_every_caller() {
 
 #[tokio::test]
 async fn a_call_larger_than_a_batch_stays_together_and_in_order() {
-    static INSERT: Insert = Insert::into("INSERT INTO thing (id, n) VALUES", 2, "");
+    static INSERT: Insert = Insert::into("INSERT INTO thing (id, n)", 2, "");
     let (store, _fresh) = opened().await;
     let sizes = Arc::new(std::sync::Mutex::new(Vec::new()));
     let seen = sizes.clone();
