@@ -16,6 +16,7 @@ use tokio::sync::{Notify, watch};
 use crate::content::{Content, ContentError};
 use crate::keys::{DataFolder, FolderLock, Keys, KeysError, Membership};
 use crate::members::Members;
+use crate::outbox::Fresh;
 use crate::persons::Names;
 use crate::receive::ReceiveDoor;
 use crate::referrals::{self, SendDoor};
@@ -71,6 +72,8 @@ pub struct Node {
     pub settle_door: SettleDoor,
     /// The number of the last change, for watchers; raised with [`Node::tell_change`] after a commit.
     pub changes: watch::Sender<i64>,
+    /// Envelopes that were just committed.
+    pub fresh: Fresh,
     /// Wakes the link when the outbox has grown or a stop waits.
     pub outbox_ready: Notify,
     /// When the gateway last greeted in this run, by its clock; 0 until then.
@@ -162,6 +165,7 @@ impl Node {
             content,
             names,
             changes: watch::Sender::new(last_change),
+            fresh: Fresh::default(),
             outbox_ready: Notify::new(),
             last_hello_ms: AtomicI64::new(0),
             folder: config.folder,

@@ -2,6 +2,7 @@
 //! Called by sending, moves, messages, withdrawals and proofs; the link takes them from the store.
 //! Never seals inside a transaction, never sends.
 
+mod fresh;
 mod own;
 mod rebuilt;
 
@@ -20,6 +21,7 @@ use crate::node::Node;
 use crate::store;
 use crate::store::counter::Counter;
 
+pub use fresh::Fresh;
 pub use rebuilt::{Standing, standing};
 
 /// What an envelope is to be made of.
@@ -62,8 +64,8 @@ pub struct Outgoing {
     pub slip_id: SlipId,
     /// The holding whose `record` key seals `body`; none where this node's own key does.
     pub holding_id: Option<HoldingId>,
-    /// The serialised envelope.
-    pub envelope: Vec<u8>,
+    /// The envelope.
+    pub envelope: v1::Envelope,
     /// The serialised body, sealed at rest, for sealing again; `None` for a body that its rows can rebuild.
     pub body: Option<Vec<u8>>,
     /// When it is dropped if not delivered.
@@ -175,7 +177,7 @@ pub fn seal(node: &Node, draft: &Draft<'_>, keys: Option<&HoldingKeys>) -> Resul
         thread_id: draft.thread_id,
         slip_id: draft.slip_id,
         holding_id: keys.map(HoldingKeys::holding_id),
-        envelope: sealed.envelope().encode_to_vec(),
+        envelope: sealed.into_envelope(),
         body,
         expires_at_ms,
         at_ms: draft.at_ms,
@@ -227,10 +229,15 @@ pub fn open_body(
     v1::Body::decode(bytes.as_slice()).map_err(|_| EnvelopeError::Malformed("body").into())
 }
 
-/// Queues sealed envelopes in their order; wake [`Node::outbox_ready`] after the commit.
-pub async fn queue(tx: &mut Tx, counter: &mut Counter, outgoing: &[&Outgoing]) -> Result<(), StoreError> {
+/// Queues sealed envelopes in their order and gives their places; wake [`Node::outbox_ready`] after the commit.
+pub async fn queue(
+    tx: &mut Tx,
+    counter: &mut Counter,
+    outgoing: &[&Outgoing],
+) -> Result<Vec<i64>, StoreError> {
     let rows: Vec<(i64, &Outgoing)> = outgoing.iter().map(|out| (counter.next_outbox(), *out)).collect();
-    store::outbox::insert(tx, &rows).await
+    store::outbox::insert(tx, &rows).await?;
+    Ok(rows.into_iter().map(|(seq, _)| seq).collect())
 }
 
 /// A body lies in its envelope's row.

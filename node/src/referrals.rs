@@ -194,10 +194,12 @@ pub(crate) async fn hand_in(
     prepared: Vec<Result<Prepared, SendError>>,
 ) -> Vec<Result<Sent, SendError>> {
     let mut rows = Vec::with_capacity(prepared.len());
+    let mut envelopes = Vec::with_capacity(prepared.len());
     let mut answers: Vec<Option<Result<Sent, SendError>>> = Vec::with_capacity(prepared.len());
     for prepared in prepared {
         answers.push(match prepared {
             Ok(Prepared::New(row)) => {
+                envelopes.push(row.envelope());
                 rows.push(*row);
                 None
             }
@@ -205,12 +207,17 @@ pub(crate) async fn hand_in(
             Err(error) => Some(Err(error)),
         });
     }
-    let mut written = node.send_door.submit_all(rows).await.into_iter();
+    let written = node.send_door.submit_all(rows).await;
+    let mut written = written.into_iter().zip(envelopes);
     let mut last_change = 0;
     let finish = |answer: Option<Result<Sent, SendError>>| match answer {
         Some(answer) => answer,
         None => {
-            let done = written.next().unwrap_or(Err(SendError::NotFound))?;
+            let (done, envelope) = written.next().ok_or(SendError::NotFound)?;
+            let done = done?;
+            if done.outbox > 0 {
+                node.fresh.put(done.outbox, envelope);
+            }
             last_change = last_change.max(done.changed);
             Ok(done.sent)
         }

@@ -89,6 +89,7 @@ impl<'a> Outbound<'a> {
         if pairs.stop_unlisted(&listed) > 0 {
             tracing::error!("the gateway has lost what this node sent; pairs are stopped");
         }
+        session.node.fresh.clear();
         Ok(Self {
             session,
             settlements,
@@ -235,27 +236,16 @@ impl<'a> Outbound<'a> {
         if leaving.is_empty() {
             return Ok(());
         }
-        let seqs: Vec<i64> = leaving
-            .iter()
-            .filter(|l| !l.row.withheld)
-            .map(|l| l.row.seq)
-            .collect();
-        let seqs = &seqs;
-        let read = |mut tx| async move { store::outgoing::envelopes(&mut tx, seqs).await };
-        let found = self
-            .session
-            .node
-            .store
-            .look::<_, StoreError, _, _>("envelopes", read)
-            .await?;
+        let fresh = &self.session.node.fresh;
         let mut envelopes = BTreeMap::new();
-        for (seq, bytes) in found {
-            let corrupt = StoreError::Corrupt {
-                table: "outbox_envelope",
-                column: "envelope",
-            };
-            envelopes.insert(seq, Envelope::decode(Bytes::from(bytes)).map_err(|_| corrupt)?);
+        let mut seqs = Vec::new();
+        for seq in leaving.iter().filter(|l| !l.row.withheld).map(|l| l.row.seq) {
+            match fresh.take(seq) {
+                Some(envelope) => drop(envelopes.insert(seq, envelope)),
+                None => seqs.push(seq),
+            }
         }
+        self.read_envelopes(&seqs, &mut envelopes).await?;
         let mut by_pair: BTreeMap<OrgId, Vec<Leaving>> = BTreeMap::new();
         for one in leaving {
             if one.number.is_some() {
@@ -273,6 +263,26 @@ impl<'a> Outbound<'a> {
                 let submission = self.ordered(&org, group, &mut envelopes)?;
                 self.session.send(Frame::Submission(submission)).await?;
             }
+        }
+        Ok(())
+    }
+
+    async fn read_envelopes(
+        &self,
+        seqs: &[i64],
+        envelopes: &mut BTreeMap<i64, Envelope>,
+    ) -> Result<(), StoreError> {
+        if seqs.is_empty() {
+            return Ok(());
+        }
+        let read = |mut tx| async move { store::outgoing::envelopes(&mut tx, seqs).await };
+        let store = &self.session.node.store;
+        for (seq, bytes) in store.look::<_, StoreError, _, _>("envelopes", read).await? {
+            let corrupt = StoreError::Corrupt {
+                table: "outbox_envelope",
+                column: "envelope",
+            };
+            envelopes.insert(seq, Envelope::decode(Bytes::from(bytes)).map_err(|_| corrupt)?);
         }
         Ok(())
     }

@@ -96,7 +96,7 @@ impl Told {
         if let Some(words) = &self.words {
             store::content::insert(tx, std::slice::from_ref(words)).await?;
         }
-        outbox::queue(tx, counter, &[&self.outgoing]).await
+        outbox::queue(tx, counter, &[&self.outgoing]).await.map(drop)
     }
 
     /// The trail's line of the envelope.

@@ -32,6 +32,8 @@ pub struct Done {
     pub(super) sent: Sent,
     /// Its place in the order of changes; 0 for a repeat.
     pub(super) changed: i64,
+    /// Its envelope's place in the outbox; 0 for a repeat.
+    pub(super) outbox: i64,
 }
 
 /// Opens the door; its writer lives as long as the handle.
@@ -55,7 +57,11 @@ async fn write(tx: &mut Tx, rows: &[Row], rng: &Rng) -> BatchAnswers<Done, SendE
     for row in rows {
         let answer = decide(row, &first, &standing);
         answers.push(match answer {
-            Ok(Some(sent)) => Ok(Done { sent, changed: 0 }),
+            Ok(Some(sent)) => Ok(Done {
+                sent,
+                changed: 0,
+                outbox: 0,
+            }),
             Ok(None) => {
                 let changed = counter.next_change();
                 fresh.push((
@@ -70,12 +76,17 @@ async fn write(tx: &mut Tx, rows: &[Row], rng: &Rng) -> BatchAnswers<Done, SendE
                 Ok(Done {
                     sent: row.sent,
                     changed,
+                    outbox: 0,
                 })
             }
             Err(error) => Err(error),
         });
     }
-    insert(tx, &mut counter, &fresh, rng).await?;
+    let places = insert(tx, &mut counter, &fresh, rng).await?;
+    let new = answers.iter_mut().flatten().filter(|done| done.changed > 0);
+    for (done, place) in new.zip(places) {
+        done.outbox = place;
+    }
     counter.save(tx).await?;
     Ok(answers)
 }
@@ -98,14 +109,15 @@ fn decide(
     }
 }
 
+/// Writes new referrals; gives the places of their envelopes in the outbox, in the same order.
 async fn insert(
     tx: &mut Tx,
     counter: &mut Counter,
     fresh: &[(&Row, Numbered<'_>)],
     rng: &Rng,
-) -> Result<(), StoreError> {
+) -> Result<Vec<i64>, StoreError> {
     let Some((row, _)) = fresh.first() else {
-        return Ok(());
+        return Ok(Vec::new());
     };
     let at_ms = row.thread.created_at_ms;
     let threads: Vec<Numbered<'_>> = fresh.iter().map(|(_, numbered)| *numbered).collect();
@@ -114,14 +126,15 @@ async fn insert(
     let content: Vec<&store::content::Content> = fresh.iter().flat_map(|(row, _)| &row.content).collect();
     store::content::insert_all(tx, &content, |row| row).await?;
     let outgoing: Vec<&Outgoing> = fresh.iter().map(|(row, _)| &row.outgoing).collect();
-    outbox::queue(tx, counter, &outgoing).await?;
+    let places = outbox::queue(tx, counter, &outgoing).await?;
     let answers: Vec<Answered> = fresh
         .iter()
         .map(|(row, _)| row.asked.answered(&answer_of(&row.sent)))
         .collect();
     store::request::insert(tx, &answers, at_ms).await?;
     let events: Vec<Event> = fresh.iter().map(|(row, _)| row.audit.clone()).collect();
-    audit::insert(tx, counter, rng, &events).await
+    audit::insert(tx, counter, rng, &events).await?;
+    Ok(places)
 }
 
 /// The stored answer. It holds no code: that is computed from the thread's id.

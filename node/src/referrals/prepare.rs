@@ -48,6 +48,13 @@ pub struct Row {
     pub(super) narrowed_by: Option<WithdrawalId>,
 }
 
+impl Row {
+    /// Its envelope, cheaply.
+    pub(super) fn envelope(&self) -> v1::Envelope {
+        self.outgoing.envelope.clone()
+    }
+}
+
 /// What one referral stands on.
 struct Stand<'a> {
     new: &'a NewReferral,

@@ -3,6 +3,7 @@
 //! Never sends anything: an envelope leaves after the commit.
 
 use kith_service::store::{Insert, StoreError, Tx};
+use prost::Message as _;
 
 use crate::outbox::Outgoing;
 
@@ -32,7 +33,9 @@ pub async fn insert(tx: &mut Tx, rows: &[(i64, &Outgoing)]) -> Result<(), StoreE
     });
     inserted.await?;
     let inserted = INSERT_ENVELOPE.rows(tx, rows, |q, (seq, out)| {
-        q.bind(*seq).bind(out.envelope.clone()).bind(out.body.clone())
+        q.bind(*seq)
+            .bind(out.envelope.encode_to_vec())
+            .bind(out.body.clone())
     });
     inserted.await.map(drop)
 }
