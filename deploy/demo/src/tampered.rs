@@ -23,7 +23,6 @@ use kith_service::rng::Rng;
 use kith_service::store::StoreError;
 use kith_service::tls::dial::{self, Dial};
 use kith_service::tls::{KeyedChain, client_config};
-use prost::Message as _;
 use std::path::Path;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -103,7 +102,7 @@ impl<'a> Tampered<'a> {
             &[outgoing.hash],
         )?;
         let submission = v1::Submission {
-            envelopes: vec![v1::Envelope::decode(outgoing.envelope.as_slice())?],
+            envelopes: vec![outgoing.envelope.clone()],
             order: Some(order),
         };
         let (up, mut down) = self.attach(last).await?;

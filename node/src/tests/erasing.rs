@@ -231,15 +231,25 @@ async fn a_new_epoch_ends_the_old_key_and_nothing_is_lost() {
         .content
         .unwrap(&holding_of(&story, ids[1]).await)
         .unwrap();
-    let bodies = story.bytes("SELECT body AS b FROM outbox_envelope").await;
-    let envelopes = story.bytes("SELECT envelope_id AS b FROM outbox").await;
-    let id = kith_proto::id::EnvelopeId::try_from(envelopes[0].as_slice()).unwrap();
-    let body = outbox::open_body(&story.node, Some(&keys), id, &bodies[0]).unwrap();
-    assert_eq!(body.person_id, person.as_bytes());
-    let other = kith_proto::id::EnvelopeId::from_bytes([0; 16]);
+    let threads = story.bytes("SELECT thread_id AS b FROM referral").await;
+    let thread = kith_proto::id::ThreadId::try_from(threads[0].as_slice()).unwrap();
+    let read = |mut tx| async move { outbox::standing(&mut tx, thread).await };
+    let standing = story
+        .node
+        .store
+        .read::<_, kith_service::store::StoreError, _, _>("standing", read)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(standing.body(&keys).unwrap().person_id, person.as_bytes());
+    let other = story
+        .node
+        .content
+        .unwrap(&holding_of(&story, ids[0]).await)
+        .unwrap();
     assert!(
-        outbox::open_body(&story.node, Some(&keys), other, &bodies[0]).is_err(),
-        "a body opens in its own row only"
+        standing.body(&other).is_err(),
+        "a body opens with its own keys only"
     );
 }
 

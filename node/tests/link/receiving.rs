@@ -132,7 +132,7 @@ async fn an_envelope_for_somebody_else_is_refused() {
 }
 
 #[tokio::test]
-async fn a_forged_signature_is_refused() {
+async fn an_envelope_of_another_member_in_a_pairs_order_is_refused() {
     refused(Problem::Invalid, |story, peer| {
         let other = Peer::new(
             &story.gateway,
@@ -141,7 +141,6 @@ async fn a_forged_signature_is_refused() {
             &story.host.sealing_key(),
         );
         let mut head = other.head(EnvelopeKind::Referral, &peer.slip().signed, random());
-        head.from = peer.org.to_string();
         head.categories = vec![Category::Need.number()];
         other.seal(
             head,

@@ -315,6 +315,20 @@ async fn a_message_is_kept_once_and_an_id_twice_harms_nothing() {
 }
 
 #[tokio::test]
+async fn a_withdrawal_with_a_flipped_signature_ends_nothing() {
+    let mut inbox = Inbox::begin().await;
+    let mut forged = inbox.withdrawal(&[]);
+    let mut signature = forged.signature.to_vec();
+    signature[9] ^= 1;
+    forged.signature = signature.into();
+    inbox.stream.deliver(vec![loose(forged)]).await;
+    let problems = inbox.stream.receipts().await.problems;
+    assert_eq!(problems, [Problem::Invalid.number()]);
+    let host = &inbox.story.host;
+    assert_eq!(host.words("SELECT consent FROM referral").await, ["live"]);
+}
+
+#[tokio::test]
 async fn a_withdrawal_destroys_the_keys_and_is_proved() {
     let mut inbox = Inbox::begin().await;
     let withdrawal = loose(inbox.withdrawal(&[]));
