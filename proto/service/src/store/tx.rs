@@ -240,7 +240,7 @@ impl Open {
         }
         match &mut self.held {
             Some(Held::Own(lent)) => lent.connection().map(Connection::Sqlite),
-            Some(Held::Pooled(transaction)) => Ok(Connection::Any(&mut **transaction)),
+            Some(Held::Pooled(transaction)) => Ok(Connection::Any(transaction)),
             None => Err(StoreError::unavailable("ended")),
         }
     }
