@@ -133,8 +133,8 @@ impl std::fmt::Debug for Outgoing {
 
 /// Seals an envelope to the key that its recipient has in force. With `keys` of the slip's holding the body is kept for
 /// sealing again when the recipient's key has changed meanwhile; a referral's is not, as its content stands beside it (see
-/// [`Standing`]). What always flows must outlive every holding, so that its
-/// body, which is ids and codes only, is kept under this node's own sealing key.
+/// [`Standing`]). What always flows must outlive every holding, so that its body,
+/// which is ids and codes only, is kept under this node's own sealing key.
 pub fn seal(node: &Node, draft: &Draft<'_>, keys: Option<&HoldingKeys>) -> Result<Outgoing, OutboxError> {
     let to = node
         .members

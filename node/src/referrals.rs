@@ -213,10 +213,10 @@ pub(crate) async fn hand_in(
     let finish = |answer: Option<Result<Sent, SendError>>| match answer {
         Some(answer) => answer,
         None => {
-            let (done, envelope) = written.next().ok_or(SendError::NotFound)?;
+            let (done, (hash, envelope)) = written.next().ok_or(SendError::NotFound)?;
             let done = done?;
             if done.outbox > 0 {
-                node.fresh.put(done.outbox, envelope);
+                node.fresh.put(done.outbox, hash, envelope);
             }
             last_change = last_change.max(done.changed);
             Ok(done.sent)

@@ -239,10 +239,10 @@ impl<'a> Outbound<'a> {
         let fresh = &self.session.node.fresh;
         let mut envelopes = BTreeMap::new();
         let mut seqs = Vec::new();
-        for seq in leaving.iter().filter(|l| !l.row.withheld).map(|l| l.row.seq) {
-            match fresh.take(seq) {
-                Some(envelope) => drop(envelopes.insert(seq, envelope)),
-                None => seqs.push(seq),
+        for row in leaving.iter().map(|l| &l.row).filter(|row| !row.withheld) {
+            match fresh.take(row.seq, &row.envelope_hash) {
+                Some(envelope) => drop(envelopes.insert(row.seq, envelope)),
+                None => seqs.push(row.seq),
             }
         }
         self.read_envelopes(&seqs, &mut envelopes).await?;
@@ -272,17 +272,17 @@ impl<'a> Outbound<'a> {
         seqs: &[i64],
         envelopes: &mut BTreeMap<i64, Envelope>,
     ) -> Result<(), StoreError> {
-        if seqs.is_empty() {
-            return Ok(());
-        }
-        let read = |mut tx| async move { store::outgoing::envelopes(&mut tx, seqs).await };
         let store = &self.session.node.store;
-        for (seq, bytes) in store.look::<_, StoreError, _, _>("envelopes", read).await? {
-            let corrupt = StoreError::Corrupt {
-                table: "outbox_envelope",
-                column: "envelope",
-            };
-            envelopes.insert(seq, Envelope::decode(Bytes::from(bytes)).map_err(|_| corrupt)?);
+        // Kinds outside the order may all be due at once, in any number; a look is one statement.
+        for some in seqs.chunks(READ_ROWS_MAX) {
+            let read = |mut tx| async move { store::outgoing::envelopes(&mut tx, some).await };
+            for (seq, bytes) in store.look::<_, StoreError, _, _>("envelopes", read).await? {
+                let corrupt = StoreError::Corrupt {
+                    table: "outbox_envelope",
+                    column: "envelope",
+                };
+                envelopes.insert(seq, Envelope::decode(Bytes::from(bytes)).map_err(|_| corrupt)?);
+            }
         }
         Ok(())
     }

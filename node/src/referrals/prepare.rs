@@ -49,9 +49,9 @@ pub struct Row {
 }
 
 impl Row {
-    /// Its envelope, cheaply.
-    pub(super) fn envelope(&self) -> v1::Envelope {
-        self.outgoing.envelope.clone()
+    /// Its envelope, cheaply, and its hash.
+    pub(super) fn envelope(&self) -> ([u8; 32], v1::Envelope) {
+        (self.outgoing.hash, self.outgoing.envelope.clone())
     }
 }
 
