@@ -7,8 +7,8 @@ use kith_proto::v1::{self, attach_request::Frame as Up, attach_response::Frame};
 use kith_proto::words::EnvelopeKind::{Event, Referral, Withdrawal};
 use kith_service::store::{StoreError, query};
 
-use crate::network::{DAY_MS, Network, START_MS};
-use crate::node::{Answered, HeldSlip, Line, Node, alone, later};
+use crate::network::{DAY_MS, Network, START_MS, pair};
+use crate::node::{Answered, alone, later};
 use crate::place;
 
 const TAKEN: Answered = Answered::Taken { at_ms: START_MS };
@@ -34,16 +34,6 @@ async fn a_reader_that_goes_away_leaves_nothing_open() {
             .run("UPDATE counter SET value = value WHERE name = 'audit'")
             .await;
     }
-}
-
-/// A GP and a peer group, a slip between them, and the GP attached.
-async fn pair() -> (Network, Node, Node, HeldSlip, Line) {
-    let network = Network::start(place().await).await;
-    let gp = network.node("riverside-gp", 1).await;
-    let peers = network.node("tigrinya-circle", 2).await;
-    let slip = gp.slip(&peers);
-    let line = gp.attach().await;
-    (network, gp, peers, slip, line)
 }
 
 #[tokio::test]

@@ -9,24 +9,14 @@ use kith_proto::words::EnvelopeKind::{Referral, Withdrawal};
 use kith_proto::{envelope, receipt};
 use kith_service::tls::issue::{certificate_request, generate_key_pem};
 
-use crate::network::{Network, START_MS};
+use crate::network::{START_MS, pair};
 use crate::node::{Answered, HeldSlip, Line, Node, alone, later, refused};
-use crate::place;
 
 const HOUR_MS: i64 = 60 * 60 * 1000;
 const TAKEN: Answered = Answered::Taken { at_ms: START_MS };
 const ROWS: &str = "SELECT (SELECT COUNT(*) FROM taken) + (SELECT COUNT(*) FROM mailbox) + (SELECT COUNT(*) FROM slip) \
                     + (SELECT COUNT(*) FROM pair) + (SELECT COUNT(*) FROM order_batch) + (SELECT COUNT(*) FROM audit_event) \
                     + (SELECT COUNT(*) FROM notice) + (SELECT COUNT(*) FROM stop) AS n";
-
-async fn pair() -> (Network, Node, Node, HeldSlip, Line) {
-    let network = Network::start(place().await).await;
-    let gp = network.node("riverside-gp", 1).await;
-    let peers = network.node("tigrinya-circle", 2).await;
-    let slip = gp.slip(&peers);
-    let line = gp.attach().await;
-    (network, gp, peers, slip, line)
-}
 
 async fn say_stop(line: &mut Line, node: &Node, slip: &HeldSlip) {
     line.send(Up::Stop(node.stop_notice(slip))).await;

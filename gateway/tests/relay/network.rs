@@ -27,7 +27,7 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tonic::transport::Channel;
 
-use crate::node::Node;
+use crate::node::{HeldSlip, Line, Node};
 
 /// 2026-01-01.
 pub(crate) const START_MS: i64 = 1_767_225_600_000;
@@ -212,4 +212,14 @@ impl Drop for Network {
         self.gateway.relay.close();
         self.shutdown.request();
     }
+}
+
+/// A GP and a peer group, a slip between them, and the GP attached.
+pub(crate) async fn pair() -> (Network, Node, Node, HeldSlip, Line) {
+    let network = Network::start(crate::place().await).await;
+    let gp = network.node("riverside-gp", 1).await;
+    let peers = network.node("tigrinya-circle", 2).await;
+    let slip = gp.slip(&peers);
+    let line = gp.attach().await;
+    (network, gp, peers, slip, line)
 }

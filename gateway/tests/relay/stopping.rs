@@ -9,20 +9,10 @@ use kith_proto::receipt;
 use kith_proto::v1::{attach_request::Frame as Up, attach_response::Frame};
 use kith_proto::words::EnvelopeKind::{Blob, Event, Referral, Withdrawal};
 
-use crate::network::{Network, START_MS};
-use crate::node::{Answered, HeldSlip, Line, Node, alone, named, refused};
-use crate::place;
+use crate::network::{START_MS, pair};
+use crate::node::{Answered, HeldSlip, alone, named, refused};
 
 const TAKEN: Answered = Answered::Taken { at_ms: START_MS };
-
-async fn pair() -> (Network, Node, Node, HeldSlip, Line) {
-    let network = Network::start(place().await).await;
-    let gp = network.node("riverside-gp", 1).await;
-    let peers = network.node("tigrinya-circle", 2).await;
-    let slip = gp.slip(&peers);
-    let line = gp.attach().await;
-    (network, gp, peers, slip, line)
-}
 
 fn stopped(frame: &Frame, slip: &HeldSlip, by_secret: bool) -> bool {
     match frame {

@@ -7,21 +7,10 @@ use kith_proto::seal::SealingKey;
 use kith_proto::v1::{self, attach_request::Frame as Up};
 use kith_proto::words::EnvelopeKind::{Blob, Referral, Withdrawal};
 
-use crate::network::{DAY_MS, Network, START_MS};
-use crate::node::{Answered, Got, HeldSlip, Line, Node, alone, later, named, refused};
-use crate::place;
+use crate::network::{DAY_MS, START_MS, pair};
+use crate::node::{Answered, Got, HeldSlip, Node, alone, later, named, refused};
 
 const TAKEN: Answered = Answered::Taken { at_ms: START_MS };
-
-/// A GP and a peer group, a slip between them, and the GP attached.
-async fn pair() -> (Network, Node, Node, HeldSlip, Line) {
-    let network = Network::start(place().await).await;
-    let gp = network.node("riverside-gp", 1).await;
-    let peers = network.node("tigrinya-circle", 2).await;
-    let slip = gp.slip(&peers);
-    let line = gp.attach().await;
-    (network, gp, peers, slip, line)
-}
 
 fn referrals(gp: &Node, to: &Node, slip: &HeldSlip, count: usize) -> Vec<v1::Envelope> {
     (0..count).map(|_| gp.envelope(to, Referral, slip)).collect()
@@ -355,6 +344,34 @@ async fn for_nobody_and_for_a_strangers_slip_there_is_a_refusal() {
     let stolen = gp.envelope(&mosque, Referral, &stolen);
     let stolen = gp.submission(&mosque, vec![stolen]);
     assert_eq!(line.submit(&stolen).await, [refused(Problem::Invalid)]);
+}
+
+/// Whoever joins later, or whom a replica does not know yet, finds the order of the pair whole.
+#[tokio::test]
+async fn a_member_that_joins_after_a_line_for_it_was_refused_gets_the_tombstone_and_what_follows() {
+    let (network, mut gp, _peers, _slip, mut line) = pair().await;
+    let early = Node::new(
+        "hope-mosque".parse().unwrap(),
+        key(3),
+        sealing(3),
+        gp_channel(&gp),
+        network.gateway_key,
+    );
+    let slip = gp.slip(&early);
+    let lost = referrals(&gp, &early, &slip, 1);
+    let lost = gp.submission(&early, lost);
+    assert_eq!(line.submit(&lost).await, [refused(Problem::NotAMember)]);
+    let mosque = network.node("hope-mosque", 3).await;
+    let slip = gp.slip(&mosque);
+    let next = referrals(&gp, &mosque, &slip, 1);
+    let next = gp.submission(&mosque, next);
+    assert_eq!(line.submit(&next).await, [TAKEN]);
+    let got = mosque.attach().await.delivered(2).await;
+    assert_eq!(
+        (got[0].number, got[0].tombstone),
+        (Some(1), Some(Problem::NotAMember))
+    );
+    assert_eq!((got[1].number, got[1].tombstone), (Some(2), None));
 }
 
 fn key(seed: u8) -> kith_proto::sign::SigningKey {

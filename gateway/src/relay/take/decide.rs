@@ -290,8 +290,6 @@ impl<'a> Decider<'a, '_> {
             refused: Some(refused.clone()),
             ..self.outcome(row, line, row_id)
         };
-        // What waits for nobody is not kept: the recipient is no member.
-        let tombstone = tombstone.filter(|_| self.members.contains_key(&row.pair.recipient));
         self.store(Stored {
             submission: index,
             line,
