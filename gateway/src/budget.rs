@@ -1,7 +1,7 @@
 //! What a member may leave at the gateway for nothing: rows that nobody is served by, such as those of refused lines or of stops of
 //! slips that nobody has seen. Each member has so many in an hour; what would leave more waits for the next hour.
 //! Spent by the relay, by stops and by renewals. Kept in memory: a gateway that starts anew, or runs beside another, counts anew.
-//! Never refuses anything for good, never holds back what is taken.
+//! Never refuses anything for good. Once an hour is spent, all that is no withdrawal, proof or stop of that member waits for the next.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

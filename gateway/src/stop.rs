@@ -165,10 +165,11 @@ async fn keep(
     member: &OrgId,
     told: &mut Told,
 ) -> Result<Said, StopError> {
-    if let Some(row) = slip::said(tx, slip_id, member).await? {
+    let row = now(gateway, Some(member));
+    if slip::said(tx, slip_id, member).await?.is_some() {
+        // With the time of now, as a stranger is answered: nobody learns from a repeat whether the slip has been seen.
         return Ok(Said::Before(row));
     }
-    let row = now(gateway, Some(member));
     let wait_ms = gateway
         .budgets
         .wait_ms(member, Purpose::Ending, row.stopped_at_ms);
