@@ -49,24 +49,30 @@ pub(super) fn look(
     taken_at_ms: i64,
     directory: Directory,
 ) -> Result<Looked, Ended> {
+    let (sender, position) = place.unzip();
+    let arrival = |from: &OrgId, envelope_id, what| {
+        Looked::Arrival(Box::new(Arrival {
+            peer: sender.unwrap_or(from).clone(),
+            position,
+            envelope_id,
+            envelope_hash: hashed.hash(),
+            what,
+        }))
+    };
+    let problem = match open(node, sender, hashed, taken_at_ms) {
+        Ok(opened) => {
+            let (from, id) = (opened.head.from.clone(), opened.head.envelope_id);
+            return Ok(arrival(&from, id, What::Opened(Box::new(opened))));
+        }
+        Err(Unopened::OldDirectory(_)) if directory == Directory::MayBeOld => return Ok(Looked::Refresh),
+        Err(Unopened::OldDirectory(problem) | Unopened::Refused(problem)) => problem,
+        Err(Unopened::Later) => return Err(Ended::Again),
+    };
     let Ok(head) = Head::parse(&hashed.envelope().head) else {
         tracing::error!("an envelope whose head cannot be read was delivered");
         return Ok(Looked::Unreadable);
     };
-    let (sender, position) = place.unzip();
-    let what = match open(node, sender, hashed, taken_at_ms) {
-        Ok(opened) => What::Opened(Box::new(opened)),
-        Err(Unopened::OldDirectory(_)) if directory == Directory::MayBeOld => return Ok(Looked::Refresh),
-        Err(Unopened::OldDirectory(problem) | Unopened::Refused(problem)) => What::Refused(problem),
-        Err(Unopened::Later) => return Err(Ended::Again),
-    };
-    Ok(Looked::Arrival(Box::new(Arrival {
-        peer: sender.unwrap_or(&head.from).clone(),
-        position,
-        envelope_id: head.envelope_id,
-        envelope_hash: hashed.hash(),
-        what,
-    })))
+    Ok(arrival(&head.from, head.envelope_id, What::Refused(problem)))
 }
 
 /// Sender, addressee, slip, consent, then the seal; the first that fails names the problem. `sender` signed the line that

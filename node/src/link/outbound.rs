@@ -126,6 +126,10 @@ impl<'a> Outbound<'a> {
     }
 
     fn until_due(&self) -> Duration {
+        if self.pairs.room() == 0 {
+            // An answer makes room first.
+            return LOOK;
+        }
         let now_ms = self.session.node.clock.now_ms();
         let wait_ms = self
             .pairs
@@ -172,7 +176,7 @@ impl<'a> Outbound<'a> {
         for (org, after) in self.pairs.due(now_ms) {
             self.take_up(&org, after).await?;
         }
-        let due = self.pairs.due_loose(now_ms);
+        let due = self.pairs.due_loose(now_ms, READ_ROWS_MAX);
         if !due.is_empty() {
             let due = &due;
             let read = |mut tx| async move { store::outgoing::by_seq(&mut tx, due).await };
@@ -180,7 +184,7 @@ impl<'a> Outbound<'a> {
                 .session
                 .node
                 .store
-                .read::<_, StoreError, _, _>("outbox again", read)
+                .look::<_, StoreError, _, _>("outbox again", read)
                 .await?;
             let leaving = rows.into_iter().filter_map(|row| self.pairs.take(row)).collect();
             self.submit(leaving).await?;
@@ -267,22 +271,23 @@ impl<'a> Outbound<'a> {
         Ok(())
     }
 
+    /// Reads envelopes, at most [`READ_ROWS_MAX`].
     async fn read_envelopes(
         &self,
         seqs: &[i64],
         envelopes: &mut BTreeMap<i64, Envelope>,
     ) -> Result<(), StoreError> {
+        if seqs.is_empty() {
+            return Ok(());
+        }
         let store = &self.session.node.store;
-        // Kinds outside the order may all be due at once, in any number; a look is one statement.
-        for some in seqs.chunks(READ_ROWS_MAX) {
-            let read = |mut tx| async move { store::outgoing::envelopes(&mut tx, some).await };
-            for (seq, bytes) in store.look::<_, StoreError, _, _>("envelopes", read).await? {
-                let corrupt = StoreError::Corrupt {
-                    table: "outbox_envelope",
-                    column: "envelope",
-                };
-                envelopes.insert(seq, Envelope::decode(Bytes::from(bytes)).map_err(|_| corrupt)?);
-            }
+        let read = |mut tx| async move { store::outgoing::envelopes(&mut tx, seqs).await };
+        for (seq, bytes) in store.look::<_, StoreError, _, _>("envelopes", read).await? {
+            let corrupt = StoreError::Corrupt {
+                table: "outbox_envelope",
+                column: "envelope",
+            };
+            envelopes.insert(seq, Envelope::decode(Bytes::from(bytes)).map_err(|_| corrupt)?);
         }
         Ok(())
     }

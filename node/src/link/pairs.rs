@@ -320,14 +320,15 @@ impl Pairs {
             .collect()
     }
 
-    /// The rows outside the order that are to be tried again now.
-    pub(super) fn due_loose(&mut self, now_ms: i64) -> Vec<i64> {
+    /// The rows outside the order that are to be tried again now: at most so many, and no more than there is room for.
+    pub(super) fn due_loose(&mut self, now_ms: i64, rows_max: usize) -> Vec<i64> {
         let due = |l: &Loose| l.again_at_ms.is_some_and(|at_ms| at_ms <= now_ms);
         let ids: Vec<EnvelopeId> = self
             .loose
             .iter()
             .filter(|(_, l)| due(l))
             .map(|(id, _)| *id)
+            .take(self.room().min(rows_max))
             .collect();
         ids.iter()
             .filter_map(|id| self.loose.remove(id))

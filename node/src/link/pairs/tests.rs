@@ -193,11 +193,41 @@ fn rows_outside_the_order_wait_for_themselves() {
         },
     );
     assert_eq!(
-        (pairs.due_loose(1_499), pairs.next_due_ms()),
+        (pairs.due_loose(1_499, 9), pairs.next_due_ms()),
         (vec![], Some(1_500))
     );
-    assert_eq!(pairs.due_loose(1_500), [1]);
+    assert_eq!(pairs.due_loose(1_500, 9), [1]);
     assert!(pairs.take(loose).is_some());
     assert_eq!(settled(&say(&mut pairs, 1, Word::Taken(9))), [(1, None)]);
     assert_eq!(pairs.room(), 2);
+}
+
+/// One read of the store takes so many, and the stream lets so many: the rest is due at the next look.
+#[test]
+fn of_many_that_are_due_as_many_are_taken_as_fit() {
+    let mut pairs = Pairs::new(Vec::new(), 20);
+    let loose = |seq: i64| OutboxRow {
+        ordered: false,
+        kind: EnvelopeKind::Withdrawal,
+        ..row(seq, "hope-street")
+    };
+    for seq in 1..=20 {
+        pairs.take(loose(seq)).unwrap();
+        pairs.hold(&loose(seq), 1_000);
+    }
+    assert_eq!(pairs.room(), 20);
+    let mut all = pairs.due_loose(1_000, 8);
+    assert_eq!(all.len(), 8);
+    for seq in &all {
+        pairs.take(loose(*seq)).unwrap();
+    }
+    for seq in 31..=40 {
+        pairs.take(row(seq, "hope-street")).unwrap();
+    }
+    let next = pairs.due_loose(1_000, 8);
+    assert_eq!((next.len(), pairs.next_due_ms()), (2, Some(1_000)));
+    all.extend(next);
+    all.sort_unstable();
+    all.dedup();
+    assert_eq!(all.len(), 10, "none is given twice");
 }
