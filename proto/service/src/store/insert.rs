@@ -61,6 +61,11 @@ impl Insert {
                 push_tail(text, self.tail);
             });
             let query = part.iter().fold(query, &bind);
+            if !query.has_keyed_rows(self.columns, part.len()) {
+                return Err(StoreError::failed(
+                    "a row to insert has no key, or not its columns",
+                ));
+            }
             done += tx.run(query.fill_with_null(self.columns, count)).await?;
         }
         Ok(done)

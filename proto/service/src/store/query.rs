@@ -56,6 +56,16 @@ impl Query {
         self
     }
 
+    /// Whether the values are so many whole rows, each with something in its first column.
+    pub(crate) fn has_keyed_rows(&self, columns: usize, rows: usize) -> bool {
+        self.values.len() == columns * rows
+            && self
+                .values
+                .iter()
+                .step_by(columns.max(1))
+                .all(|key| !key.is_null())
+    }
+
     /// Binds NULL for `rows` rows in all, each value of the type that it has `columns` before.
     pub(crate) fn fill_with_null(mut self, columns: usize, rows: usize) -> Self {
         while self.values.len() < columns * rows {
@@ -111,6 +121,13 @@ impl Query {
 }
 
 impl Value {
+    const fn is_null(&self) -> bool {
+        matches!(
+            self,
+            Self::Integer(None) | Self::Word(None) | Self::Text(None) | Self::Bytes(None)
+        )
+    }
+
     const fn null(&self) -> Self {
         match self {
             Self::Integer(_) => Self::Integer(None),

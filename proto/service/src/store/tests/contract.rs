@@ -217,6 +217,33 @@ async fn more_rows_than_one_statement_holds_are_inserted_found_and_changed() {
 }
 
 #[tokio::test]
+async fn a_row_without_a_key_or_with_too_few_values_is_refused_not_left_out() {
+    static INSERT: Insert = Insert::into("INSERT INTO thing (id, n)", 2, "");
+    let (store, _fresh) = opened().await;
+    let put = async |key: Option<Vec<u8>>, whole: bool| -> Result<u64, StoreError> {
+        let rows = [Some(vec![1]), key];
+        let write = store.tx("put", |mut tx| {
+            let rows = rows.clone();
+            async move {
+                let bound = INSERT.rows(&mut tx, &rows, |q, key| {
+                    let q = q.bind(key.clone());
+                    if whole { q.bind(1_i64) } else { q }
+                });
+                bound.await
+            }
+        });
+        write.await
+    };
+    assert!(matches!(put(None, true).await, Err(StoreError::Failed(_))));
+    assert!(matches!(
+        put(Some(vec![2]), false).await,
+        Err(StoreError::Failed(_))
+    ));
+    assert_eq!(count(&store).await, 0);
+    assert_eq!(put(Some(vec![2]), true).await, Ok(2));
+}
+
+#[tokio::test]
 async fn eight_writers_lose_no_increment() {
     let (store, _fresh) = opened().await;
     put(&store, b"a", 0).await.unwrap();
