@@ -22,6 +22,9 @@ enum Source {
 /// Bytes drawn from the system at once: a referral needs a dozen small pieces, and each draw costs the generator as much as
 /// a thousand bytes do.
 const DRAWN_AT_ONCE: usize = 1024;
+/// The longest piece that is small: ids, nonces, salts. Keys and what seals are longer and come straight from the system, so that
+/// a copy of this process's memory holds none that is still to be used.
+const SMALL_MAX: usize = 31;
 
 /// Bytes that nobody has had yet, at the end; what was given out is wiped.
 struct Drawn {
@@ -31,7 +34,7 @@ struct Drawn {
 
 impl Drawn {
     fn give(&mut self, out: &mut [u8]) -> Result<(), RandomFailed> {
-        if out.len() > DRAWN_AT_ONCE {
+        if out.len() > SMALL_MAX {
             return aws_lc_rs::rand::fill(out).map_err(|_| RandomFailed);
         }
         if self.given + out.len() > DRAWN_AT_ONCE {
@@ -141,10 +144,14 @@ mod tests {
             panic!()
         };
         let mut drawn = drawn.lock().unwrap();
-        let mut out = [0; 700];
+        let mut out = [0; SMALL_MAX];
+        for _ in 0..DRAWN_AT_ONCE / SMALL_MAX {
+            drawn.give(&mut out).unwrap();
+            assert_eq!(drawn.bytes[..drawn.given], [0; DRAWN_AT_ONCE][..drawn.given]);
+        }
         drawn.give(&mut out).unwrap();
-        assert_eq!(drawn.bytes[..700], [0; 700]);
-        drawn.give(&mut out).unwrap();
-        assert_eq!(drawn.given, 700);
+        assert_eq!(drawn.given, SMALL_MAX, "drawn anew");
+        drawn.give(&mut [0; 32]).unwrap();
+        assert_eq!(drawn.given, SMALL_MAX, "a key is no small piece");
     }
 }
