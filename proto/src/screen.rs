@@ -17,6 +17,8 @@ pub const TEXT_BYTES_MAX: usize = 8 * 1024;
 
 /// Most tokens that one number may be spread over (16 digits and a word).
 const WINDOW_TOKENS: usize = 18;
+/// The longest number without letters that is looked for near a context word: visa control numbers have 14 digits.
+const DIGITS_MAX: usize = 14;
 /// Most bytes of the tokens that one number may be spread over: 16 digits and a short word.
 const WINDOW_BYTES: usize = 24;
 /// How far before a number its context word may stand, in tokens.
@@ -397,7 +399,8 @@ fn plain_shape(run: &[Token<'_>], text: &str) -> Option<FoundKind> {
 fn vague_shape(run: &[Token<'_>], text: &str, near: impl FnOnce() -> Option<FoundKind>) -> Option<FoundKind> {
     let length = text.chars().count();
     let digits: usize = run.iter().map(Token::digits).sum();
-    if !(7..=10).contains(&length) || digits == 0 {
+    let longest = if digits == length { DIGITS_MAX } else { 10 };
+    if !(7..=longest).contains(&length) || digits == 0 {
         return None;
     }
     let near = near()?;

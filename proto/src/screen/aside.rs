@@ -42,14 +42,21 @@ fn insurance_run(rest: &[Token<'_>]) -> Option<usize> {
     })
 }
 
-/// Telephone: `+` or `00` and 10 to 15 digits, or `0` and 10 or 11 in all.
+/// Telephone: `+` or `00` and 10 to 15 digits, or `0` and 10 or 11 in all, or `44` and 10 more. `001` is North America, where a
+/// number has ten digits, so that 13 stand there.
 fn phone_run(rest: &[Token<'_>]) -> Option<usize> {
     let first = rest.first()?;
     let abroad = first.gap == '+' || first.text.starts_with("00");
-    if !(abroad || first.text.starts_with('0') || (first.gap == '(' && first.text == "44")) {
+    let bare_44 = first.text.starts_with("44") && joined(rest, 1, 12).is_some() && first.all_digits();
+    if !(abroad || bare_44 || first.text.starts_with('0') || (first.gap == '(' && first.text == "44")) {
         return None;
     }
-    let max = if abroad || first.text == "44" { 15 } else { 11 };
+    let max = match first.text {
+        "44" => 15,
+        _ if abroad => 15,
+        _ if bare_44 => 12,
+        _ => 11,
+    };
     let (mut total, mut best) = (0, None);
     for (i, token) in rest.iter().enumerate().take(WINDOW_TOKENS) {
         let together = i == 0 || token.glued() || token.gap == '(';
@@ -59,7 +66,8 @@ fn phone_run(rest: &[Token<'_>]) -> Option<usize> {
         }
         best = (total >= 10).then_some(i + 1).or(best);
     }
-    best
+    let in_one = best == Some(1) && first.gap != '+';
+    best.filter(|_| !(in_one && first.text.starts_with("001") && first.text.len() != 13))
 }
 
 /// NHS: ten digits in one token or 3-3-4, the last a modulo-11 check.

@@ -21,6 +21,7 @@ const REFUSED: [(FoundKind, &str); 6] = [
     (
         FoundKind::Visa,
         "visa 012345678 | visa number: 12345678 | vignette no 123 456 789 | 87654321 is her visa | віза 12345678 | \
+         Visa 001234567890 | visa 123456789012 | 12345678901234 is her visa number | visa 1234 567 89012 | \
          تأشيرة رقم ١٢٣٤٥٦٧٨",
     ),
     (
@@ -36,6 +37,7 @@ const REFUSED: [(FoundKind, &str); 6] = [
 
 const PASSED: &str = "NHS 943 476 5919 | 9434765919 | visa help, NHS 943 476 5919 | 943-476-5919 | 07700 900123 | 07700900123 | \
     +44 20 7946 0958 | +44 (0)20 7946 0958 | 0044 20 7946 0958 | (020) 7946 0958 | passport office 0300 222 0000 | \
+    visa office 0012025550123 | visa query, call 447700900123 | visa 00447700900123 | passport help 002917123456 | \
     passport query: +44 20 7946 0958 | Room B12 07700 900123 | E16 07700 900123 | 07700 900123 07700 900456 | K7M2-9QXD-44 | \
     visa worry, see K7M2-9QXD-44 | k7m29qxd44 | passport talk K7M2 9QXD 44 | SW1A 1AA | LA1 4YW | lives at E16 2AB, visa | 12/03/2027 | \
     passport expires 12/03/2027 | visa ends 2027-03-12 | born 14.05.1990 | on a 1/12/2024 | Class B 1/12/2024 | 10:30 to 12:30 | \
