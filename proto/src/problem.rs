@@ -152,7 +152,7 @@ impl Problem {
                 "This organisation is suspended from the network for now. Choose another, or ask the network's operator."
             }
             Self::WrongState => {
-                "This referral has moved on since you opened it, so nothing was changed. Open it again to see what can be done now."
+                "This step is not open to you where the referral now stands, so nothing was changed. Open it again to see what can be done."
             }
             Self::RoleNotAllowed => {
                 "Your role does not allow this. Ask your coordinator or admin to do it, or to change your role."

@@ -11,7 +11,9 @@ use kith_proto::words::{Category, Purpose};
 use kith_service::clock::Clock;
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::net::TcpListener;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 /// The roles a token is made for.
@@ -335,8 +337,11 @@ impl Network {
                 })
                 .collect(),
         };
-        std::fs::write(self.folder.join("demo.json"), serde_json::to_vec_pretty(&listed)?)?;
-        Ok(())
+        // It holds tokens: for this user alone.
+        let mut options = std::fs::OpenOptions::new();
+        let options = options.write(true).create(true).truncate(true).mode(0o600);
+        let mut file = options.open(self.folder.join("demo.json"))?;
+        Ok(file.write_all(&serde_json::to_vec_pretty(&listed)?)?)
     }
 
     /// Stops every process.
