@@ -8,6 +8,7 @@ use kith_proto::part::{FIELD_VALUE_BYTES_MAX, PARTS_BYTES_MAX, PARTS_MAX, field_
 use kith_proto::permits::CategorySet;
 use kith_proto::problem::Problem;
 use kith_proto::screen::screen;
+use kith_proto::text::is_of_a_text;
 use kith_proto::v1;
 use kith_proto::words::Category;
 
@@ -93,11 +94,11 @@ pub fn text_fault(text: &str, bytes_max: usize) -> Option<(Problem, &'static str
     if text.len() > bytes_max {
         return Some((Problem::TooLarge, "This is too long; shorten it."));
     }
-    if text
-        .chars()
-        .any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t'))
-    {
-        return Some((Problem::Invalid, "There is a character in this that is not text."));
+    if !text.chars().all(is_of_a_text) {
+        return Some((
+            Problem::Invalid,
+            "There is a hidden character in this that is no text or turns the writing round. Type it instead of pasting it.",
+        ));
     }
     screen(text)
         .err()
@@ -220,10 +221,12 @@ mod tests {
             value(" "),
             [(Problem::Invalid, "parts[0].fields[0].value".into())]
         );
-        assert_eq!(
-            value("a\u{0}b"),
-            [(Problem::Invalid, "parts[0].fields[0].value".into())]
-        );
+        for hidden in ["a\u{0}b", "a\u{1b}[2J", "a\u{202e}b", "\u{2066}a\u{2069}"] {
+            assert_eq!(
+                value(hidden),
+                [(Problem::Invalid, "parts[0].fields[0].value".into())]
+            );
+        }
         let unknown = part(Category::Need, &[("passport", "x")]);
         assert_eq!(
             faults(vec![unknown]),
@@ -261,7 +264,13 @@ mod tests {
                 Category::Identity,
                 &[("preferred_name", "سلام"), ("birth_date", "1990")],
             ),
-            part(Category::Contact, &[("safe_phone", "07700 900123")]),
+            part(
+                Category::Contact,
+                &[
+                    ("safe_phone", "07700 900123"),
+                    ("do_not", "\u{200f}می\u{200c}خواهم\n"),
+                ],
+            ),
         ];
         let parsed = Parts::parse(parts.clone()).unwrap();
         assert_eq!(parsed.as_slice(), parts);

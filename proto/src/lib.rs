@@ -10,6 +10,7 @@
 //! | [`lifecycle`] | which move a party may make from which state |
 //! | [`permits`] | which envelope consent allows |
 //! | [`screen`] | which free text is refused |
+//! | [`text`] | which characters no text has |
 //! | [`part`] | what fields a part may have |
 //! | [`problem`] | the closed list of problem codes |
 //! | [`human_code`] | the code a person can read out |
@@ -36,6 +37,7 @@ pub mod screen;
 pub mod seal;
 pub mod sign;
 pub mod slip;
+pub mod text;
 pub mod trust;
 #[cfg(test)]
 mod wire;

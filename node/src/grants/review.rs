@@ -5,6 +5,7 @@
 use data_encoding::HEXLOWER;
 use kith_proto::id::NetworkName;
 use kith_proto::problem::Problem;
+use kith_proto::text::is_of_a_name;
 use kith_proto::v1;
 use kith_service::clock::Clock;
 use kith_service::rng::Rng;
@@ -95,7 +96,7 @@ pub async fn review(
         return Err(ReviewError::OtherText);
     }
     let reviewer = new.reviewer.trim().to_owned();
-    if reviewer.is_empty() || reviewer.len() > REVIEWER_BYTES_MAX || reviewer.chars().any(char::is_control) {
+    if reviewer.is_empty() || reviewer.len() > REVIEWER_BYTES_MAX || !reviewer.chars().all(is_of_a_name) {
         return Err(ReviewError::Reviewer);
     }
     let review = Review {

@@ -5,6 +5,7 @@ use kith_proto::id::{EventId, MessageId, SlipId, WithdrawalId};
 use kith_proto::lifecycle::{Move, Reason, State};
 use kith_proto::part::{FIELD_VALUE_BYTES_MAX, PARTS_BYTES_MAX, is_field};
 use kith_proto::problem::Problem;
+use kith_proto::text::{is_of_a_name, is_of_a_text};
 use kith_proto::v1::{self, body::Body};
 use kith_proto::words::{Category, Purpose};
 
@@ -191,7 +192,8 @@ fn referral(opened: &Opened, referral: &v1::Referral) -> Result<Content, Problem
         &record.agreed_on,
         &record.interpreted_into,
     ];
-    must(texts.iter().all(|text| text.len() <= RECORD_TEXT_BYTES_MAX) && record.text_hash.len() == 32)?;
+    let short = |text: &&String| text.len() <= RECORD_TEXT_BYTES_MAX && text.chars().all(is_of_a_name);
+    must(texts.iter().all(short) && record.text_hash.len() == 32)?;
     Ok(Content::Referral {
         purpose,
         referral: referral.clone(),
@@ -280,13 +282,12 @@ fn parts(parts: &[v1::Part]) -> Result<(), Problem> {
     }
 }
 
-/// Free text within the limit that its own node held it to.
+/// Free text within what its own node held it to: so long at most, and nothing hidden in it that would deceive a reader here.
 fn fits(text: &str) -> Result<(), Problem> {
     if text.len() > FIELD_VALUE_BYTES_MAX {
-        Err(Problem::TooLarge)
-    } else {
-        Ok(())
+        return Err(Problem::TooLarge);
     }
+    must(text.chars().all(is_of_a_text))
 }
 
 fn must(holds: bool) -> Result<(), Problem> {

@@ -9,6 +9,7 @@ use super::{
 use crate::id::{InviteId, NetworkName, OrgId};
 use crate::seal::SealingPublicKey;
 use crate::sign::{Context, PublicKey, SigningKey, sha256};
+use crate::text::is_of_a_name;
 use crate::v1;
 use crate::words::OrganisationKind;
 use prost::Message;
@@ -189,12 +190,12 @@ pub(super) fn sign<M: Message>(
     })
 }
 
-/// Takes a display name without control characters or white space around it.
+/// Takes a display name without white space around it, and without [characters that no name has](is_of_a_name).
 pub(super) fn display_name(name: String) -> Result<String, TrustError> {
     if name.len() > NAME_BYTES_MAX {
         return Err(TrustError::TooLarge);
     }
-    let plain = !name.is_empty() && name.trim() == name && !name.chars().any(char::is_control);
+    let plain = !name.is_empty() && name.trim() == name && name.chars().all(is_of_a_name);
     if plain {
         Ok(name)
     } else {

@@ -5,6 +5,7 @@
 use super::issue::{display_name, sign};
 use super::{CLOCK_SKEW_MS, Member, TrustError, open};
 use crate::sign::{Context, SigningKey};
+use crate::text::is_of_a_name;
 use crate::v1;
 use crate::words::{Category, Purpose};
 
@@ -53,7 +54,7 @@ fn check(service: &v1::Service) -> Result<(), TrustError> {
     display_name(service.name.clone())?;
     for text in [&service.place, &service.schedule] {
         must(text.len() <= SERVICE_TEXT_BYTES_MAX, TrustError::TooLarge)?;
-        must(!text.chars().any(char::is_control), TrustError::Malformed)?;
+        must(text.chars().all(is_of_a_name), TrustError::Malformed)?;
     }
     must(service.service_id.len() == 16, TrustError::Malformed)?;
     must(service.languages.len() <= LANGUAGES_MAX, TrustError::TooLarge)?;

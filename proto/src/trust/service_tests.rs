@@ -87,10 +87,13 @@ fn another_members_an_old_keys_or_an_altered_service_is_not() {
 #[test]
 fn fields_beyond_their_limits_are_not_signed() {
     type Change = fn(&mut v1::Service);
-    let table: [(Change, TrustError); 9] = [
+    let table: [(Change, TrustError); 12] = [
         (|s| s.service_id.push(1), TrustError::Malformed),
         (|s| s.name.clear(), TrustError::Malformed),
+        (|s| s.name.push_str("\u{202e}pg"), TrustError::Malformed),
+        (|s| s.name.insert(0, '\u{2067}'), TrustError::Malformed),
         (|s| s.place = "x".repeat(501), TrustError::TooLarge),
+        (|s| s.place.push('\u{202c}'), TrustError::Malformed),
         (|s| s.schedule.push('\n'), TrustError::Malformed),
         (|s| s.languages = vec!["en".to_owned(); 51], TrustError::TooLarge),
         (|s| s.languages.push("e n".to_owned()), TrustError::Malformed),

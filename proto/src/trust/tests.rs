@@ -94,6 +94,42 @@ fn the_whole_chain_holds_and_gives_the_key_of_each_time() {
 }
 
 #[test]
+fn a_name_that_would_show_as_another_is_neither_signed_nor_believed() {
+    let seen = verify_registrar(&registrar(2, T0), &root(), &network(), T0).unwrap();
+    for bad in [
+        "",
+        " Practice",
+        "Practice\n",
+        "a\u{1b}[2Jb",
+        "a\u{9b}b",
+        "\u{202e}PG edisreviR",
+        "a\u{2068}b\u{2069}",
+    ] {
+        let named = InviteTerms {
+            name: bad.to_owned(),
+            ..terms("the-practice")
+        };
+        let refused = issue_invite(&key(2), named, T0).unwrap_err();
+        assert_eq!(refused, TrustError::Malformed, "{}", bad.escape_unicode());
+        // A registrar whose program does not look signs it all the same.
+        let good = issue_invite(&key(2), terms("the-practice"), T0).unwrap();
+        let mut invite = v1::Invite::decode(good.statement.as_slice()).unwrap();
+        invite.name = bad.to_owned();
+        let signed = sign(&key(2), Context::Invite, &invite).unwrap();
+        assert_eq!(
+            verify_invite(&signed, &seen, T0).unwrap_err(),
+            TrustError::Malformed
+        );
+    }
+    let arabic = InviteTerms {
+        name: "جمعية\u{200f} (Sheffield)\u{200e} می\u{200c}خواهم".to_owned(),
+        ..terms("the-practice")
+    };
+    let signed = issue_invite(&key(2), arabic.clone(), T0).unwrap();
+    assert_eq!(verify_invite(&signed, &seen, T0).unwrap().name, arabic.name);
+}
+
+#[test]
 fn every_flipped_bit_of_every_link_is_refused() {
     let good = chain();
     for link in 0..4 {
