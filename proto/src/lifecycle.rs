@@ -4,6 +4,7 @@
 
 use crate::words::words;
 
+mod reasons;
 mod table;
 mod terms;
 #[cfg(test)]
@@ -225,6 +226,12 @@ impl Move {
     /// Whether it needs a reason code: every move into a terminal state, and the refusal of a cancel request.
     pub fn needs_reason(self) -> bool {
         self == Self::RefuseCancel || matches!(self.target(), Some(state) if state.is_terminal())
+    }
+
+    /// The reasons that fit it, most used first; none where it needs none. For whoever asks for a move: what another
+    /// organisation gives as its reason is taken as it comes.
+    pub fn reasons(self) -> &'static [Reason] {
+        reasons::of(self)
     }
 
     /// The state it leads to; none where that depends on where the referral came from, or on no thread being left.

@@ -240,6 +240,13 @@ async fn make_move(
     let thread_id = fields.id("thread_id", &asked.thread_id);
     let mv = fields.word::<Move>("move", asked.r#move);
     let reason = fields.word_if_any::<Reason>("reason", asked.reason);
+    if let (Some(mv), Some(Some(reason))) = (mv, reason)
+        && mv.needs_reason()
+        && !mv.reasons().contains(&reason)
+    {
+        let sentence = "This reason does not fit this step. Choose another.";
+        fields.refuse(Problem::Invalid, "reason", sentence);
+    }
     let words = fields.text("words", asked.words, WORDS_BYTES_MAX);
     let new = || {
         Some(NewMove {

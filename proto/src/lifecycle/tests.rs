@@ -300,6 +300,49 @@ fn a_terminal_state_needs_a_reason() {
     }
 }
 
+/// Which reasons fit, by reason: the other way round than the code has it.
+const FITS: &[(&str, &str)] = &[
+    ("help_given", "complete refuse_cancel"),
+    ("partly_given", "complete not_complete"),
+    ("full", "decline forward not_complete"),
+    ("not_our_service", "decline forward not_complete"),
+    ("out_of_area", "decline forward"),
+    ("not_eligible", "decline forward not_complete"),
+    ("wrong_language", "decline forward not_complete"),
+    ("better_elsewhere", "decline forward not_complete cancel"),
+    ("cannot_reach", "decline not_complete cancel"),
+    ("moved_away", "decline not_complete cancel withdraw"),
+    ("person_changed_mind", "decline not_complete cancel withdraw"),
+    ("not_said", "not_complete cancel withdraw"),
+    ("no_longer_needed", "decline not_complete cancel withdraw"),
+    ("duplicate", "decline cancel enter_in_error"),
+    ("wrong_person", "decline cancel enter_in_error"),
+    ("wrong_recipient", "decline forward cancel enter_in_error"),
+    ("no_answer", "expire"),
+    ("not_deliverable", "drop"),
+    ("already_underway", "refuse_cancel"),
+    (
+        "not_safe",
+        "decline forward not_complete cancel refuse_cancel withdraw",
+    ),
+    ("other", REASONED),
+];
+
+#[test]
+fn every_move_and_reason_is_as_decided() {
+    let rows: HashMap<_, _> = FITS.iter().copied().collect();
+    assert_eq!(rows.len(), Reason::ALL.len());
+    for &mv in Move::ALL {
+        let fitting = mv.reasons();
+        assert_eq!(!fitting.is_empty(), mv.needs_reason(), "{mv}");
+        for &reason in Reason::ALL {
+            let times = fitting.iter().filter(|&&fits| fits == reason).count();
+            let expected = usize::from(has(rows[reason.as_str()], mv.as_str()));
+            assert_eq!(times, expected, "{mv} {reason}");
+        }
+    }
+}
+
 #[test]
 fn a_repeat_is_a_no_op() {
     for &state in State::ALL {
