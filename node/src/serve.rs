@@ -74,7 +74,7 @@ async fn tick(node: Arc<Node>, shutdown: Shutdown) {
     tokio::pin!(stop);
     let mut ticks = tokio::time::interval(TICK_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut was_held_back = false;
+    let mut was_in_doubt = false;
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
@@ -82,12 +82,12 @@ async fn tick(node: Arc<Node>, shutdown: Shutdown) {
         }
         match timers::tick(&node, node.now_ms()).await {
             Ok(ticked) => {
-                if ticked.is_held_back && !was_held_back {
+                if ticked.is_in_doubt && !was_in_doubt {
                     tracing::warn!(
                         "nothing ends by time until the gateway has greeted: the clock is in doubt"
                     );
                 }
-                was_held_back = ticked.is_held_back;
+                was_in_doubt = ticked.is_in_doubt;
             }
             Err(error) => tracing::warn!(%error, "the timers could not do all their work"),
         }

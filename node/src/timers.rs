@@ -21,6 +21,7 @@ use crate::store;
 use crate::threads::DAY_MS;
 use crate::withdrawals::WithdrawError;
 
+use belief::Belief;
 pub use belief::{ALONE_MS_MAX, is_plausible};
 
 /// After a deadline, how long the other side's word may still come before a thread expires: 24 hours (design, section 5).
@@ -50,6 +51,8 @@ const ROTATE: &str = "rotate";
 pub struct Ticked {
     /// Nothing was done: the time is not believed before the gateway has greeted.
     pub is_held_back: bool,
+    /// It was held back by a clock that does not fit what the gateway said last, not for want of any such word.
+    pub is_in_doubt: bool,
     /// Threads that expired.
     pub threads_expired: u64,
     /// Grants whose time was over.
@@ -105,9 +108,11 @@ impl TimerError {
 
 /// Does everything that is due at `now_ms`, the gateway's time; nothing while that is only a guess of a doubtful clock.
 pub async fn tick(node: &Node, now_ms: i64) -> Result<Ticked, TimerError> {
-    if !belief::believes(node, now_ms).await? {
+    let belief = belief::judge(node, now_ms).await?;
+    if belief != Belief::Believed {
         return Ok(Ticked {
             is_held_back: true,
+            is_in_doubt: belief == Belief::Doubted,
             ..Ticked::default()
         });
     }

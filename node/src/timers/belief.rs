@@ -20,14 +20,29 @@ pub const fn is_plausible(last_hello_ms: i64, now_ms: i64) -> bool {
     last_hello_ms > 0 && now_ms >= last_hello_ms && now_ms - last_hello_ms <= ALONE_MS_MAX
 }
 
-/// Whether the time is believed: the gateway has said it in this run, or it fits what the gateway said last.
-pub(super) async fn believes(node: &Node, now_ms: i64) -> Result<bool, StoreError> {
+/// What is held of the time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Belief {
+    /// The gateway has said it in this run, or it fits what the gateway said last.
+    Believed,
+    /// No gateway ever said a time to this node: there is nothing to compare it with.
+    Unheard,
+    /// It does not fit what the gateway said last.
+    Doubted,
+}
+
+/// Judges a time.
+pub(super) async fn judge(node: &Node, now_ms: i64) -> Result<Belief, StoreError> {
     if has_greeted(node) {
-        return Ok(true);
+        return Ok(Belief::Believed);
     }
     let last = |mut tx: Tx| async move { store::link_state::get(&mut tx).await };
     let link = node.store.read::<_, StoreError, _, _>("last hello", last).await?;
-    Ok(is_plausible(link.last_hello_ms, now_ms))
+    Ok(match link.last_hello_ms {
+        last_ms if is_plausible(last_ms, now_ms) => Belief::Believed,
+        0 => Belief::Unheard,
+        _ => Belief::Doubted,
+    })
 }
 
 /// Whether the gateway has greeted this node in this run.

@@ -112,11 +112,26 @@ async fn what_an_earlier_run_wrote_of_its_link_expires_nothing() {
 }
 
 #[tokio::test]
+async fn before_the_first_word_of_a_gateway_nothing_ends_and_no_clock_is_doubted() {
+    let pair = open().await;
+    pair.received(false).await;
+    let node = &pair.circle.node;
+    link(&pair.circle, "down", 0).await;
+    node.last_hello_ms.store(0, Ordering::Relaxed);
+    let unheard = Ticked {
+        is_held_back: true,
+        ..Ticked::default()
+    };
+    assert_eq!(tick(node, START_MS + 4_000 * DAY_MS).await.unwrap(), unheard);
+}
+
+#[tokio::test]
 async fn a_clock_that_woke_up_wrong_erases_nothing() {
     let pair = open().await;
     let (thread_id, _) = pair.received(false).await;
     let held_back = Ticked {
         is_held_back: true,
+        is_in_doubt: true,
         ..Ticked::default()
     };
     let node = &pair.circle.node;
