@@ -1,13 +1,14 @@
 //! From an invite to a data folder: keys made here, a first binding signed with the invite's seed, a certificate.
 //! Called by `kith-node join` and by the demo. May be repeated after any interruption: what was made is used again, so that
-//! the gateway sees the same binding and answers again.
+//! the gateway sees the same binding and answers again. What a failed join made is taken away again, unless the gateway may have
+//! admitted it.
 //! Never sends a private key or the seed anywhere, never leaves a folder that looks joined and is not.
 
 use kith_proto::envelope::ENVELOPE_BYTES_MAX;
 use kith_proto::id::OrgId;
 use kith_proto::problem::Problem;
 use kith_proto::sign::{SigningFailed, SigningKey};
-use kith_proto::trust::{self, Invite, InviteToken, NewKeys, TokenError, TrustError};
+use kith_proto::trust::{self, Invite, InviteToken, Issuer, NewKeys, TokenError, TrustError};
 use kith_proto::v1::{self, enrolment_service_client::EnrolmentServiceClient};
 use kith_service::clock::Clock;
 use kith_service::rng::Rng;
@@ -64,6 +65,17 @@ pub enum JoinError {
 }
 
 impl JoinError {
+    /// Whether the gateway surely admitted nobody with the keys that were made here, so that they are of no more use. After a
+    /// lost answer it may have: then only the same binding is answered again.
+    fn is_settled(&self) -> bool {
+        match self {
+            Self::Refused(failure) => {
+                !matches!(failure.problem, Problem::Unavailable | Problem::DeadlineExceeded)
+            }
+            _ => true,
+        }
+    }
+
     /// The problem code.
     pub fn problem(&self) -> Problem {
         match self {
@@ -106,33 +118,27 @@ pub async fn join(token: &str, joining: &Joining) -> Result<Membership, JoinErro
     let (_, invite) = token.verify(now_ms)?;
     let issuer = trust::verify_issuer(&token.issuer, &token.root, &invite.network, now_ms)?;
     let folder = &joining.config.folder;
+    let mut before = folder.before();
     folder.make()?;
     let lock = folder.lock()?;
-    if folder.read("network")?.is_some() {
+    if folder.holds_node() {
         return Err(JoinError::Joined);
     }
-    let keys = Keys::make(folder, &joining.rng, now_ms)?;
-    let key_pem = tls_key(folder)?;
-    let request = v1::EnrolRequest {
-        registrar: Some(token.registrar.clone()),
-        invite: Some(token.invite.clone()),
-        binding: Some(first_binding(folder, &token, &invite, &keys, now_ms)?),
-        certificate_request_der: certificate_request(&key_pem).map_err(|_| KeysError::Malformed(TLS_KEY))?,
-    };
-    let gateway = link::Gateway {
-        address: &token.gateway,
-        network: &invite.network,
+    before.note_keys(folder);
+    let asked = Asked {
+        token: &token,
+        invite: &invite,
         issuer: &issuer,
-        clock: &joining.clock,
     };
-    let channel = link::anonymous(&gateway, &joining.dial).await.map_err(dialled)?;
-    let mut client = EnrolmentServiceClient::new(channel).max_decoding_message_size(ENVELOPE_BYTES_MAX);
-    let mut request = tonic::Request::new(request);
-    request.set_timeout(ANSWER_MAX);
-    let answer = client.enrol(request).await;
-    let answer = answer
-        .map_err(|status| JoinError::Refused(Box::new(failure_of(&status))))?
-        .into_inner();
+    let answer = match enrol(joining, &asked).await {
+        Ok(answer) => answer,
+        Err(error) => {
+            if error.is_settled() {
+                folder.undo(&before);
+            }
+            return Err(error);
+        }
+    };
     let membership = Membership {
         network: invite.network,
         organisation: invite.org,
@@ -148,6 +154,44 @@ pub async fn join(token: &str, joining: &Joining) -> Result<Membership, JoinErro
     drop(lock);
     note(joining, &membership.organisation).await?;
     Ok(membership)
+}
+
+/// What a node joins with, believed.
+struct Asked<'a> {
+    token: &'a InviteToken,
+    invite: &'a Invite,
+    issuer: &'a Issuer,
+}
+
+/// Makes the keys, or takes those of an interrupted join, and asks the gateway.
+async fn enrol(joining: &Joining, asked: &Asked<'_>) -> Result<v1::EnrolResponse, JoinError> {
+    let Asked {
+        token,
+        invite,
+        issuer,
+    } = asked;
+    let (folder, now_ms) = (&joining.config.folder, joining.clock.now_ms());
+    let keys = Keys::make(folder, &joining.rng, now_ms)?;
+    let key_pem = tls_key(folder)?;
+    let request = v1::EnrolRequest {
+        registrar: Some(token.registrar.clone()),
+        invite: Some(token.invite.clone()),
+        binding: Some(first_binding(folder, token, invite, &keys, now_ms)?),
+        certificate_request_der: certificate_request(&key_pem).map_err(|_| KeysError::Malformed(TLS_KEY))?,
+    };
+    let gateway = link::Gateway {
+        address: &token.gateway,
+        network: &invite.network,
+        issuer,
+        clock: &joining.clock,
+    };
+    let channel = link::anonymous(&gateway, &joining.dial).await.map_err(dialled)?;
+    let mut client = EnrolmentServiceClient::new(channel).max_decoding_message_size(ENVELOPE_BYTES_MAX);
+    let mut request = tonic::Request::new(request);
+    request.set_timeout(ANSWER_MAX);
+    let answer = client.enrol(request).await;
+    let refused = |status| JoinError::Refused(Box::new(failure_of(&status)));
+    Ok(answer.map_err(refused)?.into_inner())
 }
 
 /// The TLS key of this folder, made now unless a join was interrupted after it.

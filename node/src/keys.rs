@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::content::Epochs;
 
-pub use folder::{DataFolder, FolderLock};
+pub use folder::{Before, DataFolder, FolderLock};
 pub use membership::Membership;
 
 const SIGNING: &str = "signing";

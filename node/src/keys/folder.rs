@@ -2,6 +2,8 @@
 //! Called by keys, membership, epochs, join and the server.
 //! Never leaves a key readable by another user of the computer.
 
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -23,6 +25,24 @@ pub struct FolderLock {
     _file: File,
 }
 
+/// What was there before something was made that may have to go again.
+#[derive(Debug)]
+pub struct Before {
+    /// The folders that were missing, innermost first.
+    folders: Vec<PathBuf>,
+    /// Whether the lock file was there.
+    lock: bool,
+    /// The files of `keys/`.
+    keys: BTreeSet<OsString>,
+}
+
+impl Before {
+    /// Looks at the files of `keys/`; under the lock, as another process may have made them meanwhile.
+    pub fn note_keys(&mut self, folder: &DataFolder) {
+        self.keys = folder.key_files();
+    }
+}
+
 impl DataFolder {
     /// The folder at this path, which need not exist yet.
     pub fn at(root: impl Into<PathBuf>) -> Self {
@@ -34,11 +54,52 @@ impl DataFolder {
         &self.root
     }
 
+    /// Whether a join has ended well here, so that this is the folder of a node.
+    pub fn holds_node(&self) -> bool {
+        self.root.join("keys").join(super::membership::NETWORK).is_file()
+    }
+
     /// Makes the folder and `keys/`, readable by their owner only; nothing happens when they are there.
     pub fn make(&self) -> Result<(), KeysError> {
         let mut builder = fs::DirBuilder::new();
         builder.recursive(true).mode(0o700);
         builder.create(self.root.join("keys")).map_err(failed("keys"))
+    }
+
+    /// Looks at what is there, before [`make`](Self::make), for [`undo`](Self::undo).
+    pub fn before(&self) -> Before {
+        let keys = self.root.join("keys");
+        let folders = keys.ancestors().take_while(|folder| !folder.exists());
+        Before {
+            folders: folders.map(Path::to_owned).collect(),
+            lock: self.root.join(LOCK).exists(),
+            keys: BTreeSet::new(),
+        }
+    }
+
+    /// Takes away what was made since: files of `keys/`, the lock file, folders that are empty then. The caller holds the lock.
+    /// What cannot be removed stays.
+    pub fn undo(&self, before: &Before) {
+        for name in self.key_files() {
+            if !before.keys.contains(&name) {
+                fs::remove_file(self.root.join("keys").join(name)).ok();
+            }
+        }
+        if !before.lock {
+            fs::remove_file(self.root.join(LOCK)).ok();
+        }
+        // Innermost first; one that holds something is not removed.
+        for folder in &before.folders {
+            fs::remove_dir(folder).ok();
+        }
+    }
+
+    fn key_files(&self) -> BTreeSet<OsString> {
+        let entries = fs::read_dir(self.root.join("keys"))
+            .into_iter()
+            .flatten()
+            .flatten();
+        entries.map(|entry| entry.file_name()).collect()
     }
 
     /// Takes the folder for this process; [`KeysError::InUse`] when another has it.

@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::folder::DataFolder;
 use super::{KeysError, seed};
 
-const NETWORK: &str = "network";
+/// The file of `keys/` that says it, there once a join has ended well.
+pub(super) const NETWORK: &str = "network";
 
 /// A node's place in its network, as its invite gave it.
 #[derive(Clone, Debug, PartialEq)]

@@ -4,6 +4,7 @@ use kith_node::join::{self, JoinError};
 use kith_node::keys::Membership;
 use kith_proto::trust::{InviteToken, TokenError, TrustError};
 use kith_service::clock::Clock;
+use std::path::Path;
 
 use crate::gateway::{Attached, DAY_MS, Gateway, PATIENCE, T0};
 use crate::host::{Host, Story, joining};
@@ -71,6 +72,47 @@ async fn an_altered_expired_or_foreign_invite_joins_nothing() {
     let late = joined(&token, clock).await.unwrap_err();
     assert!(matches!(late, JoinError::Trust(TrustError::Expired)), "{late}");
     assert!(gateway.inner.issued.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_join_that_fails_leaves_nothing_behind_and_takes_nothing_away() {
+    let (clock, _) = Clock::manual(T0);
+    let gateway = Gateway::start(clock.clone()).await;
+    let (folder, joining) = joining(clock.clone()).await;
+    let data = joining.config.folder.path();
+    let unreachable = InviteToken {
+        gateway: "127.0.0.1:9".into(),
+        ..gateway.invite("hope-street")
+    };
+    let unreachable = unreachable.encode().unwrap();
+    let lost = join::join(&unreachable, &joining).await.unwrap_err();
+    assert!(matches!(lost, JoinError::Dial(_)), "{lost}");
+    assert!(!data.exists() && folder.path().exists());
+
+    std::fs::create_dir_all(data.join("keys")).unwrap();
+    std::fs::write(data.join("notes"), "mine").unwrap();
+    std::fs::write(data.join("keys/notes"), "mine").unwrap();
+    join::join(&unreachable, &joining).await.unwrap_err();
+    let names = |folder: &Path| {
+        let entries = std::fs::read_dir(folder).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names(data), ["keys", "notes"]);
+    assert_eq!(names(&data.join("keys")), ["notes"]);
+
+    // Whatever the gateway may have admitted is kept for the next try, and a token of another invite then changes nothing.
+    *gateway.inner.lose_answers.lock().unwrap() = 1;
+    let token = gateway.invite("hope-street").encode().unwrap();
+    join::join(&token, &joining).await.unwrap_err();
+    let begun = names(&data.join("keys"));
+    assert!(begun.len() > 1, "{begun:?}");
+    let other = gateway.invite("harbour-welcome").encode().unwrap();
+    let error = join::join(&other, &joining).await.unwrap_err();
+    assert!(matches!(error, JoinError::OtherInvite), "{error}");
+    assert_eq!(names(&data.join("keys")), begun);
+    join::join(&token, &joining).await.unwrap();
 }
 
 #[tokio::test]
