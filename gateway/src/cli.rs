@@ -2,6 +2,10 @@
 //! Called by `main`, and by whoever re-executes itself as a gateway with a clock of its own; nothing here can shift time.
 
 use clap::{Parser, Subcommand};
+use kith_proto::id::{NetworkName, OrgId};
+use kith_proto::text::is_of_a_name;
+use kith_proto::trust::NAME_BYTES_MAX;
+use kith_proto::words::OrganisationKind;
 use kith_service::clock::Clock;
 use kith_service::rng::Rng;
 use kith_service::telemetry::{self, LogFormat};
@@ -112,6 +116,44 @@ async fn dispatch(arguments: Arguments, world: World) -> anyhow::Result<()> {
         Command::Resume(arguments) => suspend::resume(arguments, world).await,
         Command::Serve(arguments) => serve::run(arguments, world).await,
     }
+}
+
+/// Reads an organisation's id, or says what one looks like.
+fn org(text: &str) -> Result<OrgId, String> {
+    let shape = "an id has 3 to 40 small letters, digits and single hyphens between them, and begins with a letter, such as riverside-gp";
+    text.parse().map_err(|_| shape.to_owned())
+}
+
+/// Reads a network's name, or says what one looks like.
+fn network(text: &str) -> Result<NetworkName, String> {
+    let shape = "a network is named like a domain, with at least one dot, in small letters, digits and hyphens, such as lune-valley.org.uk";
+    text.parse().map_err(|_| shape.to_owned())
+}
+
+/// Reads a kind of organisation as people type it, or says which there are.
+fn kind(text: &str) -> Result<OrganisationKind, String> {
+    let typed = text.to_lowercase().replace(['-', ' '], "_");
+    typed.parse().map_err(|_| {
+        let known: Vec<&str> = OrganisationKind::ALL.iter().map(|kind| kind.as_str()).collect();
+        format!("choose one of: {}", known.join(", "))
+    })
+}
+
+/// Takes an organisation's name as others will read it, or says what is wrong with it.
+fn name(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() {
+        return Err(String::from("the name is missing"));
+    }
+    if !text.chars().all(is_of_a_name) {
+        let hidden = "there is a hidden character in it that is no text or turns the writing round; type it instead of pasting it";
+        return Err(hidden.to_owned());
+    }
+    if text.len() > NAME_BYTES_MAX {
+        return Err(format!(
+            "it is too long; {NAME_BYTES_MAX} letters at most, fewer in some scripts"
+        ));
+    }
+    Ok(text.trim().to_owned())
 }
 
 /// Writes one line to the standard output stream.

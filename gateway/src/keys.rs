@@ -166,9 +166,15 @@ pub struct GatewayKeys {
 }
 
 impl GatewayKeys {
+    /// Whether this is the gateway's folder, before anything is written into it.
+    pub fn look(dir: &Path) -> Result<(), KeyError> {
+        Folder::of(dir, "gateway", "signing.key")?;
+        Ok(())
+    }
+
     /// Loads the gateway's folder and checks that the root signed what is in it and that it has not run out.
     pub fn load(dir: &Path, now_ms: i64) -> Result<Self, KeyError> {
-        let folder = Folder::at(dir);
+        let folder = Folder::of(dir, "gateway", "signing.key")?;
         let network: NetworkName = folder.network()?;
         let root = folder.public_key("root.pub")?;
         let issuer = folder.signed("issuer.signed")?;
@@ -212,7 +218,7 @@ pub struct RegistrarKeys {
 impl RegistrarKeys {
     /// Loads the registrar's folder and checks that the root signed it and that it has not run out.
     pub fn load(dir: &Path, now_ms: i64) -> Result<Self, KeyError> {
-        let folder = Folder::at(dir);
+        let folder = Folder::of(dir, "registrar", "registrar.key")?;
         let network: NetworkName = folder.network()?;
         let root = folder.public_key("root.pub")?;
         let registrar = folder.signed("registrar.signed")?;

@@ -231,6 +231,95 @@ mod stories {
         assert!(complaint.contains("is not the root's"), "{complaint}");
     }
 
+    #[test]
+    fn a_word_that_is_not_allowed_is_answered_with_what_is() {
+        let (office, _) = Office::init("127.0.0.1:7400");
+        let registrar = office.path("registrar");
+        let invite = |org: &str, kind: &str, name: &str| {
+            complained(&[
+                "invite",
+                org,
+                "--kind",
+                kind,
+                "--name",
+                name,
+                "--registrar",
+                &registrar,
+            ])
+        };
+        let kind = invite("riverside-gp", "doctor", "Riverside");
+        assert!(kind.contains("choose one of: gp, hospital, school,"), "{kind}");
+        let org = invite("Riverside GP", "gp", "Riverside");
+        assert!(org.contains("such as riverside-gp"), "{org}");
+        let name = invite("riverside-gp", "gp", "\u{202e}PG edisreviR");
+        assert!(name.contains("a hidden character"), "{name}");
+        let name = invite("riverside-gp", "gp", &"x".repeat(500));
+        assert!(name.contains("it is too long"), "{name}");
+        let suspend = complained(&["suspend", "GP", "--data", &office.path("gateway")]);
+        assert!(suspend.contains("such as riverside-gp"), "{suspend}");
+        let network = complained(&[
+            "init",
+            "--network",
+            "Lune",
+            "--address",
+            "a:1",
+            "--out",
+            &office.path("x"),
+        ]);
+        assert!(network.contains("named like a domain"), "{network}");
+        // As people type it.
+        said(&[
+            "invite",
+            "circle",
+            "--kind",
+            "Peer-group",
+            "--name",
+            "Circle",
+            "--registrar",
+            &registrar,
+        ]);
+    }
+
+    #[test]
+    fn a_folder_one_too_high_is_told_where_the_right_one_is_and_stays_as_it_was() {
+        let (office, _) = Office::init("127.0.0.1:7400");
+        let above = office.path("");
+        let before = files(Path::new(&above));
+        for arguments in [
+            ["serve", "--data", &above, "--listen", "127.0.0.1:0"].as_slice(),
+            &["members", "--data", &above],
+            &["suspend", "riverside-gp", "--data", &above],
+        ] {
+            let complaint = complained(arguments);
+            assert!(
+                complaint.contains("is not the folder `gateway` that `init` made: there is no file signing.key in it; it is in "),
+                "{complaint}"
+            );
+        }
+        let invite = [
+            "invite",
+            "riverside-gp",
+            "--kind",
+            "gp",
+            "--name",
+            "Riverside",
+            "--registrar",
+            &above,
+        ];
+        let complaint = complained(&invite);
+        assert!(
+            complaint.contains("is not the folder `registrar`")
+                && complaint.contains("registrar, so give that"),
+            "{complaint}"
+        );
+        let nowhere = complained(&["members", "--data", "/nowhere"]);
+        assert!(
+            nowhere.contains("/nowhere is not the folder `gateway`") && !nowhere.contains("os error"),
+            "{nowhere}"
+        );
+        assert_eq!(files(Path::new(&above)), before);
+    }
+
     #[tokio::test(flavor = "multi_thread")]
     async fn an_operator_starts_invites_suspends_and_resumes_on_a_live_gateway() {
         let (office, _) = Office::init("127.0.0.1:7400");

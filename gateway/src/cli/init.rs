@@ -9,7 +9,7 @@ use std::path::PathBuf;
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// The network's name, like a domain: `lune-valley.example`.
-    #[arg(long)]
+    #[arg(long, value_parser = super::network)]
     network: NetworkName,
     /// Where nodes will reach the gateway: `host:port`. It goes into every invite.
     #[arg(long)]

@@ -11,12 +11,13 @@ use std::path::PathBuf;
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// The organisation's id from now on: small letters, digits, hyphens.
+    #[arg(value_parser = super::org)]
     org: OrgId,
     /// What sort of body it is: gp, hospital, school, council, settlement, peer_group, faith_group, charity, community_leader.
-    #[arg(long)]
+    #[arg(long, value_parser = super::kind)]
     kind: OrganisationKind,
     /// Its name as people know it.
-    #[arg(long)]
+    #[arg(long, value_parser = super::name)]
     name: String,
     /// The folder `registrar` that `init` made.
     #[arg(long)]

@@ -2,6 +2,7 @@
 
 use super::{Place, World, say, shown};
 use crate::gateway;
+use crate::keys::GatewayKeys;
 use anyhow::Context as _;
 use kith_service::shutdown::Shutdown;
 use kith_service::tls::incoming;
@@ -22,6 +23,7 @@ pub(super) struct Arguments {
 
 pub(super) async fn run(arguments: Arguments, world: World) -> anyhow::Result<()> {
     let data = &arguments.place.data;
+    GatewayKeys::look(data)?;
     // Held until the process ends; the system lets go of it even after a crash.
     let _lock = match arguments.place.config().store_url.starts_with("sqlite:") {
         true => Some(lock(data)?),

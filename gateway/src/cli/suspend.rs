@@ -9,6 +9,7 @@ use kith_proto::id::OrgId;
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// The member's id.
+    #[arg(value_parser = super::org)]
     org: OrgId,
     #[command(flatten)]
     place: Place,

@@ -24,6 +24,18 @@ pub enum FileError {
     /// The folder holds something already: choose an empty one.
     #[error("the folder {0} is not empty; nothing was written")]
     NotEmpty(PathBuf),
+    /// This is not the folder that was meant: name that one.
+    #[error("{place} is not the folder `{name}` that `init` made: there is no file {file} in it{hint}")]
+    Other {
+        /// The folder that was named.
+        place: PathBuf,
+        /// Which of the three folders was meant.
+        name: &'static str,
+        /// The file that it would have.
+        file: &'static str,
+        /// Where it is, when it is just inside; else empty.
+        hint: String,
+    },
     /// The file is missing or may not be used: correct the path or its rights.
     #[error("the file {0} cannot be used")]
     Io(PathBuf, #[source] io::Error),
@@ -90,8 +102,22 @@ impl NewFolder {
 pub(super) struct Folder(PathBuf);
 
 impl Folder {
-    pub(super) fn at(path: &Path) -> Self {
-        Self(path.to_owned())
+    /// The folder that `init` called `name`, which holds `file`.
+    pub(super) fn of(path: &Path, name: &'static str, file: &'static str) -> Result<Self, FileError> {
+        if path.join(file).exists() {
+            return Ok(Self(path.to_owned()));
+        }
+        let inner = path.join(name);
+        let hint = match inner.join(file).exists() {
+            true => format!("; it is in {}, so give that", inner.display()),
+            false => String::new(),
+        };
+        Err(FileError::Other {
+            place: std::path::absolute(path).unwrap_or_else(|_| path.to_owned()),
+            name,
+            file,
+            hint,
+        })
     }
 
     pub(super) fn text(&self, name: &str) -> Result<String, FileError> {
