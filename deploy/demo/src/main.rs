@@ -2,10 +2,12 @@
 //! none.
 //! Prints plain sentences; exits 0 only if every step's outcome was verified.
 
+use anyhow::Context as _;
 use clap::Parser;
-use kith_demo::{cast::ORGS, network::Network, play_role, story};
+use kith_demo::cast::{GP, ORGS};
+use kith_demo::{network::Network, play_role, story};
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// A whole Kith network on this machine: one gateway, five organisations, synthetic people.
@@ -47,12 +49,29 @@ async fn run(demo: Demo) -> anyhow::Result<()> {
         story::tell(&mut network).await?;
     }
     if !demo.story {
-        writeln!(
-            std::io::stdout(),
-            "\nThe network stays up until Ctrl-C. Addresses and tokens: {}",
-            folder.join("demo.json").display()
-        )?;
+        let told = how_to_use(&network, &folder, demo.data.is_some())?;
+        writeln!(std::io::stdout(), "\n{told}")?;
         tokio::signal::ctrl_c().await?;
     }
     network.stop().await
+}
+
+/// What to type in another terminal, and what Ctrl-C does.
+fn how_to_use(network: &Network, folder: &Path, is_kept: bool) -> anyhow::Result<String> {
+    let node = network.node(GP).context("the practice did not start")?;
+    let token = node.tokens.get("coordinator").context("it has no token")?;
+    let (data, list) = (node.data_dir.display(), folder.join("demo.json"));
+    let end = if is_kept {
+        "ends it; `cargo demo` with the same --data takes it up again"
+    } else {
+        "ends it and deletes it (--data FOLDER keeps one)"
+    };
+    Ok(format!(
+        "The network stays up until Ctrl-C, which {end}. Everybody's addresses, folders and tokens are in\n{}\n\n\
+         In another terminal, in this folder, as the coordinator of {}:\n\n    \
+         export KITH_DATA='{data}'\n    export KITH_TOKEN={token}\n    \
+         cargo run --quiet -p kith-node -- organisations",
+        list.display(),
+        node.org.name
+    ))
 }
