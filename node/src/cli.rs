@@ -6,6 +6,7 @@ mod consent;
 mod inbox;
 mod join;
 mod moves;
+mod options;
 mod organisations;
 mod person;
 mod refer;
@@ -19,7 +20,7 @@ mod watch;
 
 use anyhow::bail;
 use clap::{Parser, Subcommand};
-use kith_proto::lifecycle::{Move, Reason, State};
+use kith_proto::lifecycle::{Move, State};
 use kith_proto::v1;
 use kith_proto::words::{Category, Purpose};
 use kith_service::clock::Clock;
@@ -193,11 +194,13 @@ fn choose<T: Copy + Display>(all: &[T], text: &str, what: &str) -> anyhow::Resul
     let typed = text.to_lowercase().replace(['-', ' '], "_");
     match all.iter().find(|word| word.to_string() == typed) {
         Some(word) => Ok(*word),
-        None => {
-            let known: Vec<String> = all.iter().map(ToString::to_string).collect();
-            bail!("`{text}` is not a {what}. Choose one of: {}.", known.join(", "))
-        }
+        None => bail!("`{text}` is not a {what}. Choose one of: {}.", listed(all)),
     }
+}
+
+/// The words of a closed list, as they are typed.
+fn listed<T: Display>(all: &[T]) -> String {
+    all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn category(text: &str) -> anyhow::Result<Category> {
@@ -210,10 +213,6 @@ fn purpose(text: &str) -> anyhow::Result<Purpose> {
 
 fn state(text: &str) -> anyhow::Result<State> {
     choose(State::ALL, text, "state")
-}
-
-fn reason(text: &str) -> anyhow::Result<Reason> {
-    choose(Reason::ALL, text, "reason")
 }
 
 /// A word of a closed list by its number; empty for none.
@@ -234,7 +233,6 @@ mod tests {
     #[test]
     fn words_are_read_as_people_type_them() {
         assert_eq!(purpose("Peer support").unwrap(), Purpose::PeerSupport);
-        assert_eq!(reason("not-our-service").unwrap(), Reason::NotOurService);
         let said = category("visa").unwrap_err().to_string();
         assert!(said.contains("identity, contact"), "{said}");
         assert_eq!(word::<State>(7), "accepted");

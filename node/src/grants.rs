@@ -6,6 +6,7 @@ mod record;
 mod review;
 mod shown;
 mod statement;
+mod stop;
 
 use kith_proto::id::{GrantId, OrgId, PersonId, RequestId, SlipId};
 use kith_proto::permits::{CategorySet, MemberState};
@@ -39,7 +40,8 @@ use crate::tokens::Caller;
 pub use record::consent_record;
 pub use review::{DEMO_REVIEWER, NewReview, REVIEWER_BYTES_MAX, ReviewError, review, reviewed_statement};
 pub use shown::{Page, get, list};
-pub use statement::{STATEMENT, text as statement_text};
+pub use statement::{STATEMENT, is_in_language, text as statement_text};
+pub use stop::by_stop_seed;
 
 /// How long a grant holds when nobody chose: 90 days.
 pub const GRANT_LIFE_MS_DEFAULT: i64 = 90 * 24 * 60 * 60 * 1000;
@@ -381,12 +383,12 @@ fn check(node: &Node, new: &NewGrant, now_ms: i64) -> Result<i64, GrantError> {
     for (place, allowed) in new.allowed.iter().enumerate() {
         if allowed.categories.is_empty() || allowed.categories.contains(Category::Progress) {
             return Err(wrong(
-                "allowed",
+                "allowed.categories",
                 "Name at least one part to share; progress has a field of its own.",
             ));
         }
         if allowed.purposes.is_empty() {
-            return Err(wrong("allowed", "Say what it may be used for."));
+            return Err(wrong("allowed.purposes", "Say what it may be used for."));
         }
         if new
             .allowed
@@ -441,14 +443,13 @@ fn check_capture(capture: &v1::Capture) -> Result<(), GrantError> {
             "This is not a consent text that this node has; fetch it again.",
         ));
     }
-    let heard = statement::primary(&capture.language);
-    if heard.is_empty() {
+    if statement::primary(&capture.language).is_empty() {
         return Err(wrong(
             "capture.language",
             "Say in which language the person heard it.",
         ));
     }
-    let translated = heard != statement::primary(&capture.statement_language);
+    let translated = !is_in_language(&capture.statement_language, &capture.language);
     if translated && capture.interpreter() == v1::Interpreter::None {
         return Err(wrong(
             "capture.interpreter",

@@ -141,8 +141,8 @@ struct Found {
     own: Holding,
 }
 
-/// Finds a grant that the caller may end.
-async fn find(tx: &mut Tx, caller: &Caller, grant_id: &GrantId) -> Result<Found, WithdrawError> {
+/// Finds a grant that the caller may end; any, without a caller.
+async fn find(tx: &mut Tx, caller: Option<&Caller>, grant_id: &GrantId) -> Result<Found, WithdrawError> {
     let grant = store::grant::find(tx, &[*grant_id])
         .await?
         .pop()
@@ -152,7 +152,7 @@ async fn find(tx: &mut Tx, caller: &Caller, grant_id: &GrantId) -> Result<Found,
         table: "grant_record",
         column: "person_id",
     })?;
-    if !caller.sees(&person.owner_token) {
+    if caller.is_some_and(|caller| !caller.sees(&person.owner_token)) {
         return Err(WithdrawError::NotFound);
     }
     let own = store::holding::get(tx, person.holding_id).await?;
@@ -166,10 +166,24 @@ async fn find(tx: &mut Tx, caller: &Caller, grant_id: &GrantId) -> Result<Found,
 
 /// Takes consent back. A repeat, and a withdrawal of what has ended, change nothing and get the first time.
 pub async fn withdraw(node: &Node, new: &NewWithdrawal) -> Result<v1::WithdrawGrantResponse, WithdrawError> {
+    take_back(node, new, Some(&new.caller)).await
+}
+
+/// Takes consent back for whoever brought the grant's stop code ([`by_stop_seed`](crate::grants::by_stop_seed)): as
+/// [`withdraw`], whoever recorded the person.
+pub async fn stop(node: &Node, new: &NewWithdrawal) -> Result<v1::WithdrawGrantResponse, WithdrawError> {
+    take_back(node, new, None).await
+}
+
+async fn take_back(
+    node: &Node,
+    new: &NewWithdrawal,
+    caller: Option<&Caller>,
+) -> Result<v1::WithdrawGrantResponse, WithdrawError> {
     for _ in 0..ATTEMPTS_MAX {
         let look = |mut tx: Tx| async move {
             let answer = requests::first_answer(&mut tx, &new.asked).await?;
-            let found = find(&mut tx, &new.caller, &new.grant_id).await?;
+            let found = find(&mut tx, caller, &new.grant_id).await?;
             Ok::<_, WithdrawError>((answer, found))
         };
         let (answer, found) = node.store.read("look at withdrawal", look).await?;
@@ -206,7 +220,7 @@ pub(crate) async fn by_thread(node: &Node, new: &NewMove) -> Result<v1::MoveRefe
                 .await?
                 .ok_or(MoveError::NotFound)?;
             let own = match seen.slip.grant_id {
-                Some(grant_id) => Some(find(&mut tx, &new.caller, &grant_id).await?.own),
+                Some(grant_id) => Some(find(&mut tx, Some(&new.caller), &grant_id).await?.own),
                 None => None,
             };
             Ok::<_, MoveError>((answer, seen, own))

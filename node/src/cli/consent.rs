@@ -2,8 +2,11 @@
 //! Called by the command line's dispatch; talks to the node's `ConsentService`.
 //! It must never fill in an answer that only the person can give: what was understood is always asked for.
 
-use super::say::{day, end_of_day_ms, hex, id};
-use super::talk::{Client, answer, ask, long_text};
+use super::options::Own;
+use super::say::{day, end_of_day_ms, hex, id, stop_code, stop_seed};
+use super::statement::of_another_language;
+use super::talk::{Client, answer, answer_to, ask, long_text};
+use crate::grants::is_in_language;
 use anyhow::{Context as _, bail};
 use clap::ValueEnum;
 use kith_proto::lifecycle::Consent;
@@ -25,6 +28,7 @@ pub(crate) enum ConsentCommand {
     /// List the grants of a person.
     List {
         /// The person: id or name.
+        #[arg(long)]
         person: String,
     },
     /// Show one grant, and how far a withdrawal got.
@@ -53,6 +57,11 @@ pub(crate) enum ConsentCommand {
         /// It was recorded wrongly; nobody changed their mind.
         #[arg(long)]
         recorded_wrongly: bool,
+    },
+    /// Stop a consent with the stop code on the person's sheet. Nothing about the person is asked or shown.
+    Stop {
+        /// The code, as it is written there.
+        code: String,
     },
 }
 
@@ -168,6 +177,7 @@ pub(crate) async fn run(client: &Client, command: ConsentCommand) -> anyhow::Res
         ConsentCommand::Record(record) => self::record(client, *record).await,
         ConsentCommand::List { person } => list(client, &person).await,
         ConsentCommand::Show { grant } => show(client, &grant).await,
+        ConsentCommand::Stop { code } => stop(client, &code).await,
         ConsentCommand::Narrow { grant, allow } => narrow(client, &grant, allow).await,
         ConsentCommand::Withdraw {
             grant,
@@ -201,25 +211,43 @@ async fn statement(client: &Client, language: String) -> anyhow::Result<v1::Stat
 }
 
 async fn show_statement(client: &Client, language: String) -> anyhow::Result<()> {
-    let statement = statement(client, language).await?;
+    let statement = statement(client, language.clone()).await?;
     let value = json!({
         "statement_id": statement.statement_id,
         "language": statement.language,
+        "asked_language": language,
         "text": statement.text,
         "text_hash": hex(&statement.text_hash),
         "reviewed_by": statement.reviewed_by,
     });
+    if let Some(notice) = of_another_language(&statement.language, &language) {
+        client.out.remark(&format!("{notice}\n"))?;
+    }
     client.out.say(&statement.text, &value)
 }
 
-async fn record(client: &Client, record: Record) -> anyhow::Result<()> {
-    // Only English has a reviewed text; whoever heard it in another language had it interpreted.
-    let statement = statement(client, String::from("en")).await?;
-    if !record.language.starts_with("en") && matches!(record.interpreter, Interpreter::None) {
-        bail!(
-            "The statement is in English. Say who interpreted it, with --interpreter professional or peer."
-        );
+/// In which language the text was, and how they heard it where that is another: the record says so too.
+fn heard(record: &Record, text_language: &str) -> anyhow::Result<Option<String>> {
+    let asked = record.language.as_str();
+    if is_in_language(text_language, asked) {
+        return Ok(None);
     }
+    let by = match record.interpreter {
+        Interpreter::Professional => "a professional interpreter",
+        Interpreter::Peer => "a peer",
+        Interpreter::None => bail!(
+            "There is no reviewed text in `{asked}`, only the one in `{text_language}`. Say who interpreted it, with --interpreter \
+             professional or peer; if they heard it in `{text_language}`, leave --language out."
+        ),
+    };
+    Ok(Some(format!(
+        "Recorded as read in `{text_language}` and interpreted into `{asked}` by {by}: there is no reviewed text in `{asked}`."
+    )))
+}
+
+async fn record(client: &Client, record: Record) -> anyhow::Result<()> {
+    let statement = statement(client, record.language.clone()).await?;
+    let heard = heard(&record, &statement.language)?;
     let asked = v1::RecordGrantRequest {
         request_id: client.request_id()?,
         person_id: client.person(&record.person).await?,
@@ -231,7 +259,7 @@ async fn record(client: &Client, record: Record) -> anyhow::Result<()> {
             read_aloud: record.read_aloud,
             understood: long_text(record.understood)?,
             statement_id: statement.statement_id,
-            statement_language: statement.language,
+            statement_language: statement.language.clone(),
             text_hash: statement.text_hash,
         }),
         allowed: record.allow.into_wire()?,
@@ -244,15 +272,24 @@ async fn record(client: &Client, record: Record) -> anyhow::Result<()> {
             .unwrap_or(0),
     };
     let given = answer(client.consent().record_grant(ask(asked)).await)?;
-    let (grant, seed) = (hex(&given.grant_id), hex(&given.stop_seed));
-    let value = json!({ "grant": grant, "expires_at_ms": given.expires_at_ms, "stop_seed": seed });
+    let (grant, code) = (hex(&given.grant_id), stop_code(&given.stop_seed));
+    let value = json!({
+        "grant": grant,
+        "expires_at_ms": given.expires_at_ms,
+        "stop_code": code,
+        "statement_language": statement.language,
+    });
     let until = day(given.expires_at_ms);
     client.out.say(
         &format!("Recorded. It holds until {until}. Grant: {grant}"),
         &value,
     )?;
+    if let Some(heard) = heard {
+        client.out.remark(&heard)?;
+    }
     client.out.remark(&format!(
-        "For the person to keep, shown this once; with it they can stop all of it: {seed}"
+        "Stop code: {code}\nWrite it on a sheet for the person now, with to whom, what and until when: it is shown only once. Whoever \
+         brings it stops all of this, and need not say who they are: `kith-node consent stop CODE`."
     ))
 }
 
@@ -333,8 +370,24 @@ async fn withdraw(
         scope: scope.into(),
         recipient,
         invalidated,
+        stop_seed: Vec::new(),
     };
-    let done = answer(client.consent().withdraw_grant(ask(asked)).await)?;
+    take_back(client, asked).await
+}
+
+async fn stop(client: &Client, code: &str) -> anyhow::Result<()> {
+    let asked = v1::WithdrawGrantRequest {
+        request_id: client.request_id()?,
+        scope: v1::WithdrawalScope::Consent.into(),
+        stop_seed: stop_seed(code)?,
+        ..v1::WithdrawGrantRequest::default()
+    };
+    take_back(client, asked).await
+}
+
+async fn take_back(client: &Client, asked: v1::WithdrawGrantRequest) -> anyhow::Result<()> {
+    let own: Own = &[("recipient", "--from"), ("grant_id", "grant")];
+    let done = answer_to(client.consent().withdraw_grant(ask(asked)).await, own, &[])?;
     let sentence =
         "Withdrawn. Nothing more is sent under it, and everyone who has something is told to erase it.";
     client

@@ -2,8 +2,9 @@
 //! Called by the command line's dispatch; talks to the node's `PersonService`.
 //! It must never guess a person from a name that two have.
 
+use super::options::Own;
 use super::say::{Out, hex};
-use super::talk::{Client, answer, ask, long_text};
+use super::talk::{Client, answer, answer_to, ask, long_text};
 use anyhow::{Context as _, bail};
 use kith_proto::v1;
 use kith_proto::words::Category;
@@ -67,20 +68,42 @@ pub(crate) struct Told {
     pub(crate) parts: Vec<String>,
 }
 
+/// The fields that have an option of their own, in the order of [`Told`].
+const OPTIONS: [(Category, &str, &str); 7] = [
+    (Category::Identity, "preferred_name", "--name"),
+    (Category::Identity, "other_names", "--other-names"),
+    (Category::Contact, "safe_phone", "--phone"),
+    (Category::Contact, "safe_email", "--email"),
+    (Category::Communication, "languages", "--languages"),
+    (Category::Communication, "interpreter", "--interpreter"),
+    (Category::Need, "in_their_words", "--need"),
+];
+
+/// How the field of a part is typed.
+pub(crate) fn option_of(category: i32, field: &str) -> String {
+    let own = OPTIONS
+        .iter()
+        .find(|(of, name, _)| of.number() == category && *name == field);
+    own.map_or_else(
+        || format!("--part {}.{field}", super::word::<Category>(category)),
+        |(_, _, option)| (*option).to_owned(),
+    )
+}
+
 impl Told {
     /// The parts, in the order of the categories.
     pub(crate) fn parts(self) -> anyhow::Result<Vec<v1::Part>> {
-        let named = [
-            (Category::Identity, "preferred_name", self.name),
-            (Category::Identity, "other_names", self.other_names),
-            (Category::Contact, "safe_phone", self.phone),
-            (Category::Contact, "safe_email", self.email),
-            (Category::Communication, "languages", self.languages),
-            (Category::Communication, "interpreter", self.interpreter),
-            (Category::Need, "in_their_words", self.need),
+        let values = [
+            self.name,
+            self.other_names,
+            self.phone,
+            self.email,
+            self.languages,
+            self.interpreter,
+            self.need,
         ];
         let mut parts = Vec::new();
-        for (category, name, value) in named {
+        for ((category, name, _), value) in OPTIONS.into_iter().zip(values) {
             if let Some(value) = value {
                 put(&mut parts, category, name, long_text(value)?);
             }
@@ -130,19 +153,32 @@ pub(crate) async fn run(client: &Client, command: PersonCommand) -> anyhow::Resu
 }
 
 async fn add(client: &Client, parts: Vec<v1::Part>) -> anyhow::Result<()> {
-    if parts.is_empty() {
-        bail!("Say at least what they like to be called, with --name.");
-    }
+    named(&parts)?;
+    let told = parts.clone();
     let asked = v1::CreatePersonRequest {
         request_id: client.request_id()?,
         parts,
     };
-    let added = answer(client.persons().create_person(ask(asked)).await)?;
+    let added = answer_to(client.persons().create_person(ask(asked)).await, &[], &told)?;
     let person = hex(&added.person_id);
     client.out.say(
         &format!("Recorded, on this node only; nothing has been shared. Person: {person}"),
         &json!({ "person": person, "version": added.version }),
     )
+}
+
+/// A record says at least what the person is called.
+fn named(parts: &[v1::Part]) -> anyhow::Result<()> {
+    let is_name = |field: &v1::Field| field.name == "preferred_name";
+    let identity = |part: &&v1::Part| part.category == Category::Identity.number();
+    if !parts
+        .iter()
+        .filter(identity)
+        .any(|part| part.fields.iter().any(is_name))
+    {
+        bail!("Say at least what they like to be called, with --name; any name will do.");
+    }
+    Ok(())
 }
 
 async fn list(client: &Client, name: &str) -> anyhow::Result<()> {
@@ -181,7 +217,8 @@ async fn open(client: &Client, person: &str, opening_reason: String) -> anyhow::
         person_id,
         opening_reason,
     };
-    let opened = answer(client.persons().get_person(ask(asked)).await)?;
+    let own: Own = &[("opening_reason", "--reason")];
+    let opened = answer_to(client.persons().get_person(ask(asked)).await, own, &[])?;
     opened.person.context("The node's answer is empty.")
 }
 
@@ -194,6 +231,8 @@ async fn show(client: &Client, person: &str, reason: String) -> anyhow::Result<(
 }
 
 async fn change(client: &Client, person: &str, parts: Vec<v1::Part>) -> anyhow::Result<()> {
+    named(&parts)?;
+    let told = parts.clone();
     let person = open(client, person, String::from("to change it")).await?;
     let request_id = client.request_id()?;
     let asked = v1::UpdatePersonRequest {
@@ -202,7 +241,7 @@ async fn change(client: &Client, person: &str, parts: Vec<v1::Part>) -> anyhow::
         version: person.version,
         parts,
     };
-    let changed = answer(client.persons().update_person(ask(asked)).await)?;
+    let changed = answer_to(client.persons().update_person(ask(asked)).await, &[], &told)?;
     client.out.say("Changed.", &json!({ "version": changed.version }))
 }
 

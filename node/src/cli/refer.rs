@@ -5,7 +5,7 @@
 use super::consent::grants_of;
 use super::person::Told;
 use super::say::{day, end_of_day_ms, hex, id};
-use super::talk::{Client, answer, ask};
+use super::talk::{Client, answer_to, ask};
 use anyhow::bail;
 use kith_proto::lifecycle::Consent;
 use kith_proto::v1;
@@ -49,13 +49,15 @@ pub(crate) async fn run(client: &Client, refer: Refer) -> anyhow::Result<()> {
         .share
         .iter()
         .map(|text| super::category(text.trim()).map(Category::number));
+    let parts = refer.told.parts()?;
+    let told = parts.clone();
     let asked = v1::SendReferralRequest {
         request_id: client.request_id()?,
         person_id,
         grant_id,
         recipient: refer.to.clone(),
         purpose: super::purpose(&refer.purpose)?.number(),
-        parts: refer.told.parts()?,
+        parts,
         categories: categories.collect::<anyhow::Result<_>>()?,
         answer_by_ms: refer
             .answer_by
@@ -64,7 +66,7 @@ pub(crate) async fn run(client: &Client, refer: Refer) -> anyhow::Result<()> {
             .transpose()?
             .unwrap_or(0),
     };
-    let sent = answer(client.referrals().send_referral(ask(asked)).await)?;
+    let sent = answer_to(client.referrals().send_referral(ask(asked)).await, &[], &told)?;
     let sentence = format!(
         "On its way to {} as {}. They have until {} to answer.",
         refer.to,

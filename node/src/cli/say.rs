@@ -86,7 +86,10 @@ impl std::fmt::Display for Refusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.0.sentence())?;
         for (field, sentence) in &self.0.fields {
-            write!(f, "\n  {field}: {sentence}")?;
+            match field.as_str() {
+                "" => write!(f, "\n  {sentence}")?,
+                field => write!(f, "\n  {field}: {sentence}")?,
+            }
         }
         Ok(())
     }
@@ -114,6 +117,23 @@ pub(crate) fn id(text: &str) -> anyhow::Result<Vec<u8>> {
     match HEXLOWER.decode(text.trim().to_lowercase().as_bytes()) {
         Ok(bytes) if bytes.len() == 16 => Ok(bytes),
         _ => bail!("`{text}` is not an id; an id has 32 letters and digits."),
+    }
+}
+
+/// Writes the seed of a grant's stop secrets as people copy it: letters and digits in groups of four.
+pub(crate) fn stop_code(seed: &[u8]) -> String {
+    let groups: Vec<String> = seed.chunks(2).map(hex).collect();
+    groups.join("-")
+}
+
+/// Reads a stop code, however it is grouped.
+pub(crate) fn stop_seed(text: &str) -> anyhow::Result<Vec<u8>> {
+    let plain: String = text.chars().filter(|c| !matches!(c, '-' | ' ')).collect();
+    match HEXLOWER.decode(plain.to_lowercase().as_bytes()) {
+        Ok(bytes) if bytes.len() == 16 => Ok(bytes),
+        _ => bail!(
+            "This is not a stop code: it has eight groups of four letters (a to f) and digits. Copy it again."
+        ),
     }
 }
 
@@ -270,6 +290,12 @@ mod tests {
         assert_eq!(id(&text.to_uppercase()).unwrap(), id(text).unwrap());
         for bad in ["", "0011", "zz112233445566778899aabbccddeeff"] {
             assert!(id(bad).is_err());
+            assert!(stop_seed(bad).is_err());
+        }
+        let code = stop_code(&id(text).unwrap());
+        assert_eq!(code, "0011-2233-4455-6677-8899-aabb-ccdd-eeff");
+        for typed in [code.as_str(), "0011 2233 4455 6677 8899 AABB CCDD EEFF", text] {
+            assert_eq!(stop_seed(typed).unwrap(), id(text).unwrap(), "{typed}");
         }
     }
 
@@ -292,5 +318,9 @@ mod tests {
             Failure::new(kith_proto::problem::Problem::Invalid).with_field("recipient", "This is missing.");
         let shown = Refusal(failure).to_string();
         assert!(shown.ends_with("\n  recipient: This is missing."), "{shown}");
+        let failure =
+            Failure::new(kith_proto::problem::Problem::Invalid).with_field("", "Nobody has reviewed it.");
+        let shown = Refusal(failure).to_string();
+        assert!(shown.ends_with("\n  Nobody has reviewed it."), "{shown}");
     }
 }

@@ -4,7 +4,6 @@
 
 use super::talk::{ADDRESS_FILE, Talk};
 use crate::grpc::server::{Listen, listen};
-use crate::keys::DataFolder;
 use crate::node::{Config, Node};
 use crate::serve::{self, Serve};
 use anyhow::Context as _;
@@ -49,7 +48,7 @@ pub(crate) async fn run(
     rng: Rng,
 ) -> anyhow::Result<()> {
     telemetry::init(arguments.log, &arguments.log_filter)?;
-    let folder = DataFolder::at(talk.data()?);
+    let folder = talk.folder()?;
     let chain = match (&arguments.grpc_tls_cert, &arguments.grpc_tls_key) {
         (Some(cert), Some(key)) => Some((read(cert)?, read(key)?)),
         _ => None,

@@ -80,6 +80,16 @@ pub(crate) async fn run(
     }
 }
 
+/// What to say where the text that is shown is not in the language that was asked for; `None` where it is.
+pub(crate) fn of_another_language(shown: &str, asked: &str) -> Option<String> {
+    (!grants::is_in_language(shown, asked)).then(|| {
+        format!(
+            "There is no reviewed text in `{asked}`. This is the one in `{shown}`: have an interpreter say it in `{asked}`, and \
+             record the consent with --language {asked} --interpreter professional (or peer)."
+        )
+    })
+}
+
 async fn show(talk: &Talk, language: &str, store: Option<String>, clock: &Clock) -> anyhow::Result<()> {
     let (membership, store) = talk.open_store(store, clock).await?;
     let found = grants::reviewed_statement(&store, &membership.network, "", language).await;
@@ -91,11 +101,15 @@ async fn show(talk: &Talk, language: &str, store: Option<String>, clock: &Clock)
     let value = json!({
         "statement_id": text.statement_id,
         "language": text.language,
+        "asked_language": language,
         "text": text.text,
         "text_hash": hash,
         "reviewed_by": text.reviewed_by,
         "reviewed_at_ms": text.reviewed_at_ms,
     });
+    if let Some(notice) = of_another_language(&text.language, language) {
+        talk.out().remark(&format!("{notice}\n"))?;
+    }
     talk.out().say(&text.text, &value)?;
     let review = if text.reviewed_by.is_empty() {
         format!(

@@ -4,11 +4,10 @@
 
 use super::say::day;
 use super::talk::Talk;
-use crate::keys::{DataFolder, Membership};
+use crate::keys::Membership;
 use crate::node::{self, Config};
 use crate::status::{self, Link, Status};
 use crate::timers;
-use anyhow::Context as _;
 use kith_service::clock::Clock;
 use serde_json::{Value, json};
 
@@ -25,9 +24,8 @@ pub(crate) struct StatusArguments {
 
 /// Says it.
 pub(crate) async fn run(talk: &Talk, arguments: StatusArguments, clock: Clock) -> anyhow::Result<()> {
-    let folder = DataFolder::at(talk.data()?);
-    let me = Membership::load(&folder)
-        .context("This folder has not joined a network yet. Use `kith-node join TOKEN --data DIR`.")?;
+    let folder = talk.folder()?;
+    let me = Membership::load(&folder)?;
     let running = folder.lock().is_err();
     let config = Config {
         folder,

@@ -2,6 +2,7 @@
 //! Every command that is a gRPC call goes through [`Client`].
 //! It must never send a token over a line that is neither this computer's own nor TLS.
 
+use super::options::Own;
 use super::say::{self, Out, Refusal};
 use crate::keys::{DataFolder, Membership};
 use crate::node::{self, Config};
@@ -18,7 +19,7 @@ use kith_service::tls;
 use kith_service::tls::dial::{self, Dial};
 use std::io::Read as _;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
@@ -30,6 +31,8 @@ use tonic::{Request, Status};
 const ANSWER_MAX: Duration = Duration::from_secs(30);
 /// Longest text taken from standard input, in bytes: more than any field may hold.
 const STDIN_BYTES_MAX: u64 = 64 << 10;
+/// Most folders named to whoever named the one above them.
+const NODES_NAMED_MAX: usize = 8;
 /// The file in the data folder that holds the address of the running node.
 pub(crate) const ADDRESS_FILE: &str = "grpc";
 
@@ -66,19 +69,49 @@ impl Talk {
         set.context("Say where the node's data folder is, with --data DIR.")
     }
 
+    /// The folder of a node that has joined. The error says which folder was looked in, and what it lacks.
+    pub(crate) fn folder(&self) -> anyhow::Result<DataFolder> {
+        let named = self.data()?;
+        let folder = DataFolder::at(&named);
+        if folder.holds_node() {
+            return Ok(folder);
+        }
+        let by = if self.data.is_some() {
+            "--data"
+        } else {
+            "KITH_DATA"
+        };
+        let looked = std::path::absolute(&named).unwrap_or(named);
+        let inner = nodes_in(&looked);
+        let what_to_do = if inner.is_empty() {
+            String::from("Name the right folder, or make it a node's with `kith-node join TOKEN`.")
+        } else {
+            format!("There is one in {}: name that.", inner.join(", "))
+        };
+        bail!(
+            "There is no node in {} ({by}): the file keys/network, which `join` writes, is not there. {what_to_do}",
+            looked.display()
+        )
+    }
+
     fn address(&self) -> anyhow::Result<String> {
         if let Some(address) = &self.node {
             return Ok(address.clone());
         }
-        let file = self.data()?.join(ADDRESS_FILE);
-        let text = std::fs::read_to_string(file).context(
-            "The node is not running here: start it with `kith-node serve --data DIR`, or name it with --node ADDRESS.",
-        )?;
+        let folder = self.folder()?;
+        let text = std::fs::read_to_string(folder.path().join(ADDRESS_FILE)).with_context(|| {
+            let place = folder.path().display();
+            format!(
+                "The node in {place} is not running: start it with `kith-node serve --data {place}`, or name it with --node ADDRESS."
+            )
+        })?;
         Ok(text.trim().to_owned())
     }
 
     /// Opens the line to the node.
     pub(crate) async fn client(&self, rng: Rng) -> anyhow::Result<Client> {
+        // First, as a token is made in the folder.
+        let address = self.address()?;
         let token = self.token.clone().or_else(|| std::env::var("KITH_TOKEN").ok());
         let token =
             token.context("A token is needed: set KITH_TOKEN, or make one with `kith-node token new`.")?;
@@ -87,7 +120,7 @@ impl Talk {
             .parse()
             .map_err(|_| anyhow::anyhow!("This is not a token."))?;
         bearer.set_sensitive(true);
-        let channel = self.channel().await?;
+        let channel = self.channel(address).await?;
         let request_id = self.request_id.as_deref().map(say::id).transpose()?;
         Ok(Client {
             line: InterceptedService::new(channel, Bearer(bearer)),
@@ -108,9 +141,8 @@ impl Talk {
         store_url: Option<String>,
         clock: &Clock,
     ) -> anyhow::Result<(Membership, Store)> {
-        let folder = DataFolder::at(self.data()?);
-        let membership = Membership::load(&folder)
-            .context("This folder has not joined a network yet. Use `kith-node join TOKEN --data DIR`.")?;
+        let folder = self.folder()?;
+        let membership = Membership::load(&folder)?;
         let config = Config {
             folder,
             store_url,
@@ -120,8 +152,7 @@ impl Talk {
         Ok((membership, store))
     }
 
-    async fn channel(&self) -> anyhow::Result<Channel> {
-        let address = self.address()?;
+    async fn channel(&self, address: String) -> anyhow::Result<Channel> {
         let lost = "The node does not answer. Is it running? Start it with `kith-node serve --data DIR`.";
         let Some(file) = &self.node_issuer else {
             let here = address.parse::<SocketAddr>().is_ok_and(|a| a.ip().is_loopback());
@@ -142,6 +173,18 @@ impl Talk {
             .await
             .context(lost)
     }
+}
+
+/// The folders of nodes directly inside a folder, for whoever named one too high; none where it cannot be read.
+fn nodes_in(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut found: Vec<String> = entries
+        .filter(|entry| DataFolder::at(entry.path()).holds_node())
+        .take(NODES_NAMED_MAX)
+        .map(|entry| entry.path().display().to_string())
+        .collect();
+    found.sort();
+    found
 }
 
 /// Puts the token on every call.
@@ -206,7 +249,8 @@ impl Client {
             page_size: 2,
             ..Default::default()
         };
-        let found = answer(self.persons().list_persons(ask(asked)).await)?.persons;
+        let named: Own = &[("name", "--person")];
+        let found = answer_to(self.persons().list_persons(ask(asked)).await, named, &[])?.persons;
         match found.as_slice() {
             [one] => Ok(one.person_id.clone()),
             [] => bail!("Nobody of that name is recorded here. Look with `kith-node person list`."),
@@ -224,9 +268,19 @@ pub(crate) fn ask<T>(message: T) -> Request<T> {
     request
 }
 
-/// The answer of a call, or the refusal to show.
+/// The answer of a call, or the refusal to show, with its fields called as they were typed.
 pub(crate) fn answer<T>(answered: Result<tonic::Response<T>, Status>) -> Result<T, Refusal> {
-    answered.map(tonic::Response::into_inner).map_err(Refusal::from)
+    answer_to(answered, &[], &[])
+}
+
+/// As [`answer`], for a command that has options of its own names, or was told parts.
+pub(crate) fn answer_to<T>(
+    answered: Result<tonic::Response<T>, Status>,
+    own: Own,
+    parts: &[v1::Part],
+) -> Result<T, Refusal> {
+    let typed = |status: Status| Refusal::from(status).typed(own, parts);
+    answered.map(tonic::Response::into_inner).map_err(typed)
 }
 
 /// A text from the command line; `-` reads it from standard input.

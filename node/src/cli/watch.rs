@@ -49,7 +49,7 @@ async fn follow(client: &Client, cursor: &mut String, left: &mut u64) -> anyhow:
     });
     let mut changes = match client.referrals().watch_referrals(asked).await {
         Ok(answered) => answered.into_inner(),
-        Err(status) => return Ok(Err(status.into())),
+        Err(status) => return Ok(Err(Refusal::from(status).typed(&[], &[]))),
     };
     while *left > 0 {
         match changes.message().await {

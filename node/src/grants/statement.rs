@@ -32,7 +32,7 @@ pub fn text(statement_id: &str, language: &str) -> Option<v1::Statement> {
             .iter()
             .find(|t| t.statement_id == wanted && t.language == language)
     };
-    let found = of_language(primary(language)).or_else(|| of_language("en"))?;
+    let found = of_language(&primary(language).to_lowercase()).or_else(|| of_language("en"))?;
     Some(v1::Statement {
         statement_id: found.statement_id.to_owned(),
         language: found.language.to_owned(),
@@ -48,6 +48,11 @@ pub(super) fn is_known(capture: &v1::Capture) -> bool {
         .iter()
         .find(|t| t.statement_id == capture.statement_id && t.language == capture.statement_language);
     exact.is_some_and(|t| sha256(&[t.text.as_bytes()]).as_slice() == capture.text_hash)
+}
+
+/// Whether a text of one language is a text for whoever asked for the other: script and region make no difference.
+pub fn is_in_language(text_language: &str, asked: &str) -> bool {
+    primary(text_language).eq_ignore_ascii_case(primary(asked))
 }
 
 /// The language of a tag, without script and region.
@@ -70,6 +75,7 @@ mod tests {
         );
         assert_eq!(text(STATEMENT, "ti").unwrap(), english);
         assert_eq!(text(STATEMENT, "en-GB").unwrap(), english);
+        assert!(is_in_language("en", "EN-gb") && !is_in_language("en", "ti") && !is_in_language("en", "enq"));
         assert_eq!(text("consent-v0", "en"), None);
     }
 

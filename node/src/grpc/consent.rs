@@ -270,7 +270,11 @@ async fn withdraw(
     let mut fields = Fields::new();
     let request_id = fields.id("request_id", &asked.request_id);
     let body = request_id.map(|id| Asked::new("withdraw_grant", id, &asked));
-    let grant_id = fields.id("grant_id", &asked.grant_id);
+    let by_code = !asked.stop_seed.is_empty();
+    let grant_id = match by_code {
+        true => by_stop_code(edge, &mut fields, &asked).await?,
+        false => fields.id("grant_id", &asked.grant_id),
+    };
     let scope = scope(&mut fields, &asked);
     let new = || {
         Some(NewWithdrawal {
@@ -282,9 +286,36 @@ async fn withdraw(
         })
     };
     let new = fields.finish(new())?;
-    withdrawals::withdraw(&edge.node, &new)
-        .await
-        .map_err(|error| refused(error.problem().into(), &error))
+    let done = match by_code {
+        true => withdrawals::stop(&edge.node, &new).await,
+        false => withdrawals::withdraw(&edge.node, &new).await,
+    };
+    done.map_err(|error| refused(error.problem().into(), &error))
+}
+
+/// The grant of a stop code, which stands alone in its request.
+async fn by_stop_code(
+    edge: &Edge,
+    fields: &mut Fields,
+    asked: &v1::WithdrawGrantRequest,
+) -> Result<Option<GrantId>, Failure> {
+    let alone =
+        asked.grant_id.is_empty() && asked.scope() == v1::WithdrawalScope::Consent && !asked.invalidated;
+    if !alone {
+        let sentence = "A stop code ends the whole consent that it belongs to, and is sent without a grant.";
+        fields.refuse(Problem::Invalid, "stop_seed", sentence);
+        return Ok(None);
+    }
+    let Some(seed) = fields.id::<[u8; 16]>("stop_seed", &asked.stop_seed) else {
+        return Ok(None);
+    };
+    let found = grants::by_stop_seed(&edge.node, &seed).await;
+    let found = found.map_err(|error| refused(error.problem().into(), &error))?;
+    let nothing =
+        "No consent that was recorded here has this stop code. Compare it with the sheet, letter by letter.";
+    found
+        .map(Some)
+        .ok_or_else(|| Failure::new(Problem::NotFound).with_sentence(nothing))
 }
 
 /// How far; the recipient is named exactly when it is about one organisation.

@@ -4,7 +4,7 @@
 use kith_proto::id::{GrantId, HoldingId, OrgId, SlipId, WithdrawalId};
 use kith_proto::slip::Slip;
 use kith_proto::v1;
-use kith_service::store::{InList, Insert, Row, StoreError, Tx, column};
+use kith_service::store::{InList, Insert, Row, StoreError, Tx, column, query};
 
 use super::{id, id_or_null, word};
 
@@ -30,6 +30,9 @@ static FIND: InList = InList::new(
     0,
     "",
 );
+const CAPTURED: &str = "SELECT slip_id, grant_id, side, peer, slip, signature, holding_id, person_salt, issued_at_ms, expires_at_ms, state, \
+     ended_at_ms, stop_state, withdrawal_id, withdrawal_sent_at_ms, withdrawal_reached_at_ms, proof FROM slip \
+     WHERE side = 'captured' AND slip_id > $1 ORDER BY slip_id LIMIT $2";
 static STATES: InList = InList::new(
     "SELECT slip_id, state, withdrawal_id FROM slip WHERE slip_id IN",
     0,
@@ -171,6 +174,12 @@ pub async fn of_grants(tx: &mut Tx, ids: &[GrantId]) -> Result<Vec<SlipRow>, Sto
     let rows = OF_GRANTS
         .all(tx, ids, |q| q, |q, id| q.bind(id.as_bytes().to_vec()))
         .await?;
+    rows.iter().map(read).collect()
+}
+
+/// Slips that were captured here, by id, after this one (empty for the first), at most so many.
+pub async fn captured(tx: &mut Tx, after: &[u8], limit: i64) -> Result<Vec<SlipRow>, StoreError> {
+    let rows = tx.all(query(CAPTURED).bind(after.to_vec()).bind(limit)).await?;
     rows.iter().map(read).collect()
 }
 

@@ -180,12 +180,15 @@ async fn what_no_one_could_agree_to_is_refused_by_its_field() {
         ("allowed", with(&|new| new.allowed.clear())),
         ("allowed", with(&|new| new.allowed.push(allowed(CIRCLE)))),
         ("allowed", with(&|new| new.allowed[0].recipient = org(ME))),
-        ("allowed", with(&|new| new.allowed[0].categories = set(&[]))),
         (
-            "allowed",
+            "allowed.categories",
+            with(&|new| new.allowed[0].categories = set(&[])),
+        ),
+        (
+            "allowed.categories",
             with(&|new| new.allowed[0].categories.insert(Category::Progress)),
         ),
-        ("allowed", with(&|new| new.allowed[0].purposes.clear())),
+        ("allowed.purposes", with(&|new| new.allowed[0].purposes.clear())),
         ("expires_at_ms", with(&|new| new.expires_at_ms = NOW_MS)),
         (
             "expires_at_ms",

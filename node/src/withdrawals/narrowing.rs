@@ -55,7 +55,7 @@ pub async fn narrow(node: &Node, new: &NewNarrowing) -> Result<v1::NarrowGrantRe
     for _ in 0..ATTEMPTS_MAX {
         let look = |mut tx: Tx| async move {
             let answer = requests::first_answer(&mut tx, &new.asked).await?;
-            let found = find(&mut tx, &new.caller, &new.grant_id).await?;
+            let found = find(&mut tx, Some(&new.caller), &new.grant_id).await?;
             let ids: Vec<_> = found.slips.iter().map(|slip| slip.holding_id).collect();
             let holdings = store::holding::find(&mut tx, &ids).await?;
             Ok::<_, WithdrawError>((answer, found, holdings))

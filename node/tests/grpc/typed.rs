@@ -54,8 +54,8 @@ async fn typed_with(desk: &Desk, role: Role, words: &[&str], input: &str) -> Typ
     }
 }
 
-/// A person who agreed that identity and need go to the peer.
-async fn agreed(desk: &Desk) {
+/// A person who agreed that identity and need go to the peer; their stop code.
+async fn agreed(desk: &Desk) -> String {
     let add = ["person", "add", "--name", "ሰላም", "--phone", "07700 900123"];
     let added = typed_with(desk, Role::Referrer, &add, "").await;
     assert!(
@@ -85,7 +85,19 @@ async fn agreed(desk: &Desk) {
     .await;
     assert_eq!(given.code, 0, "{}", given.err);
     assert!(given.out.contains("It holds until 20"), "{}", given.out);
-    assert!(given.out.contains("shown this once"), "{}", given.out);
+    assert!(
+        given
+            .out
+            .contains("read in `en` and interpreted into `ti` by a peer: there is no reviewed text in `ti`"),
+        "{}",
+        given.out
+    );
+    assert!(given.out.contains("it is shown only once"), "{}", given.out);
+    let code = given
+        .out
+        .lines()
+        .find_map(|line| line.strip_prefix("Stop code: "));
+    code.expect("it gives a stop code").to_owned()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -165,7 +177,7 @@ async fn a_refusal_says_what_to_do_and_machines_get_its_code() {
     assert!(
         plain
             .err
-            .contains("categories: The person did not agree to share: health."),
+            .contains("--share: The person did not agree to share: health."),
         "{}",
         plain.err
     );
@@ -178,6 +190,7 @@ async fn a_refusal_says_what_to_do_and_machines_get_its_code() {
         .chain(["need.summary=her visa number is AB1234567"])
         .collect();
     let visa = typed_with(&desk, Role::Referrer, &visa, "").await;
+    assert!(visa.err.contains("\n  --part need.summary: "), "{}", visa.err);
     assert!(
         visa.err.contains("immigration number") && !visa.err.contains("AB1234567"),
         "{}",
@@ -206,6 +219,161 @@ async fn a_refusal_says_what_to_do_and_machines_get_its_code() {
     let code = typed(&desk, Role::Referrer, "accept K7M2-9QXD-45").await;
     assert!(code.err.contains("code: This is not a code."), "{}", code.err);
     assert_eq!(typed(&desk, Role::Referrer, "accept").await.code, 2);
+    desk.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_is_called_by_its_option_and_only_fitting_reasons_are_listed() {
+    let desk = Desk::open().await;
+    let why = typed(&desk, Role::Referrer, "decline K7M2-9QXD-44").await;
+    assert!(
+        why.err
+            .starts_with("Say with --reason why you decline. Choose one of: full,")
+            && !why.err.contains("help_given"),
+        "{}",
+        why.err
+    );
+    let unfit = typed(&desk, Role::Referrer, "decline K7M2-9QXD-44 --reason help_given").await;
+    assert!(
+        unfit.err.starts_with("`help_given` is not a reason to decline."),
+        "{}",
+        unfit.err
+    );
+    let hidden = ["person", "add", "--name", "\u{202e}malaS"];
+    let hidden = typed_with(&desk, Role::Referrer, &hidden, "").await;
+    assert!(
+        hidden.err.contains("\n  --name: There is a hidden character"),
+        "{}",
+        hidden.err
+    );
+    let nameless = typed(&desk, Role::Referrer, "person add --need tea").await;
+    assert!(nameless.err.contains("with --name"), "{}", nameless.err);
+    desk.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_brings_the_stop_code_stops_the_consent() {
+    let desk = Desk::open().await;
+    let code = agreed(&desk).await;
+    let list = "consent list --person ሰላም";
+    let live = typed(&desk, Role::Referrer, list).await;
+    assert!(live.out.contains("; until 20"), "{} {}", live.out, live.err);
+
+    let other = "0011-2233-4455-6677-8899-aabb-ccdd-eeff";
+    let none = typed(&desk, Role::Coordinator, &format!("consent stop {other}")).await;
+    assert_eq!(none.code, 1);
+    assert!(
+        none.err
+            .starts_with("No consent that was recorded here has this stop code."),
+        "{}",
+        none.err
+    );
+    let unread = typed(&desk, Role::Coordinator, "consent stop 0011").await;
+    assert!(
+        unread.err.starts_with("This is not a stop code:"),
+        "{}",
+        unread.err
+    );
+
+    // At any desk, by another than who recorded it, and as people write it.
+    let typed_code = code.to_uppercase();
+    let stop = format!("consent stop {typed_code} --request-id 000102030405060708090a0b0c0d0e0f");
+    let stopped = typed(&desk, Role::Coordinator, &stop).await;
+    assert!(
+        stopped.out.starts_with("Withdrawn."),
+        "{} {}",
+        stopped.out,
+        stopped.err
+    );
+    let again = typed(&desk, Role::Coordinator, &stop).await;
+    assert_eq!((again.code, again.out), (0, stopped.out));
+    let ended = typed(&desk, Role::Referrer, list).await;
+    assert!(ended.out.contains("no longer"), "{} {}", ended.out, ended.err);
+    desk.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_language_without_a_text_is_said_to_have_none() {
+    let desk = Desk::open().await;
+    let data = desk.folder().to_str().unwrap();
+    for show in [
+        "consent statement --language ti",
+        &format!("statement show --language ti --data {data}"),
+    ] {
+        let shown = typed(&desk, Role::Coordinator, show).await;
+        assert!(
+            shown
+                .out
+                .starts_with("There is no reviewed text in `ti`. This is the one in `en`"),
+            "{}",
+            shown.out
+        );
+        let json = typed(&desk, Role::Coordinator, &format!("{show} --json"))
+            .await
+            .json();
+        assert_eq!(
+            (json[0]["language"].as_str(), json[0]["asked_language"].as_str()),
+            (Some("en"), Some("ti"))
+        );
+    }
+    let english = typed(&desk, Role::Coordinator, "consent statement --language en-GB").await;
+    assert!(
+        english.out.starts_with("Sharing what you told us"),
+        "{}",
+        english.out
+    );
+
+    typed(&desk, Role::Referrer, "person add --name Selam").await;
+    let record = format!(
+        "consent record --person Selam --to {PEER} --share need --for care --understood yes --language ti"
+    );
+    let alone = typed(&desk, Role::Referrer, &record).await;
+    assert!(
+        alone
+            .err
+            .starts_with("There is no reviewed text in `ti`, only the one in `en`."),
+        "{}",
+        alone.err
+    );
+    desk.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_folder_is_named_before_anything_else_is_asked_for() {
+    let desk = Desk::open().await;
+    let folder = desk.folder();
+    let above = tempfile::tempdir().unwrap();
+    let inside = above.path().join("riverside");
+    std::os::unix::fs::symlink(folder, &inside).unwrap();
+    let run = async |folder: &str, line: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kith-node"));
+        command
+            .args(line.split(' '))
+            .env("KITH_DATA", folder)
+            .env_remove("KITH_TOKEN");
+        let ended = command.output().await.unwrap();
+        (ended.status.code(), String::from_utf8(ended.stderr).unwrap())
+    };
+    for line in ["inbox", "status", "token list", "statement show", "serve"] {
+        let (code, said) = run("/nowhere", line).await;
+        assert_eq!(code, Some(1));
+        assert!(
+            said.starts_with(
+                "There is no node in /nowhere (KITH_DATA): the file keys/network, which `join` writes,"
+            ),
+            "{line}: {said}"
+        );
+        let (_, said) = run(above.path().to_str().unwrap(), line).await;
+        assert!(
+            said.contains(&format!("There is one in {}", inside.display())),
+            "{line}: {said}"
+        );
+    }
+    let (_, said) = run(folder.to_str().unwrap(), "inbox").await;
+    assert!(said.contains("is not running: start it with"), "{said}");
+    std::fs::write(folder.join("grpc"), &desk.address).unwrap();
+    let (_, said) = run(folder.to_str().unwrap(), "inbox").await;
+    assert!(said.starts_with("A token is needed"), "{said}");
     desk.close().await;
 }
 

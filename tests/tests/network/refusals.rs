@@ -78,9 +78,10 @@ async fn an_invite_that_was_altered_used_or_ran_out_joins_nobody() {
     let not_joined = network.command("node", &["status", "--data", &data]);
     let not_joined = not_joined.unwrap_err().to_string();
     assert!(
-        not_joined.contains("has not joined a network yet"),
+        not_joined.contains("There is no node in") && not_joined.contains(&data),
         "{not_joined}"
     );
+    assert!(!place("second").exists(), "what did not join leaves nothing");
     let again = join(&network, &place("good"), &token).unwrap_err();
     assert_eq!(
         again,

@@ -300,6 +300,7 @@ impl<'a> Teller<'a> {
             scope: v1::WithdrawalScope::Consent.into(),
             recipient: String::new(),
             invalidated: false,
+            stop_seed: Vec::new(),
         };
         client
             .consent
