@@ -68,7 +68,7 @@ fn how_to_use(network: &Network, folder: &Path, is_kept: bool) -> anyhow::Result
     };
     Ok(format!(
         "The network stays up until Ctrl-C, which {end}. Everybody's addresses, folders and tokens are in\n{}\n\n\
-         In another terminal, in this folder, as the coordinator of {}:\n\n    \
+         In another terminal, in this folder, as the coordinator of {} (the first time it builds the command):\n\n    \
          export KITH_DATA='{data}'\n    export KITH_TOKEN={token}\n    \
          cargo run --quiet -p kith-node -- organisations",
         list.display(),

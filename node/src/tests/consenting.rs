@@ -1,6 +1,6 @@
 //! Grants: what was said is kept, one slip for each recipient, and nothing beyond what the person agreed to.
 
-use kith_proto::id::{GrantId, NetworkName, PersonId, SlipId};
+use kith_proto::id::{GrantId, NetworkName, PersonId, RequestId, SlipId};
 use kith_proto::problem::Problem;
 use kith_proto::slip::{SignedSlip, Slip, person_commitment, stop_hash, stop_secret_of};
 use kith_proto::v1;
@@ -12,13 +12,15 @@ use crate::grants::{
     self, Allowed, DEMO_REVIEWER, GRANT_LIFE_MS_DEFAULT, GrantError, NewGrant, NewReview, Page, ReviewError,
 };
 use crate::persons::PersonError;
-use crate::requests::RepeatError;
+use crate::requests::{Asked, RepeatError};
 use crate::store;
+use crate::store::slip::SlipStanding;
 use crate::tests::fixture::{
     CIRCLE, ME, NOW_MS, SCHOOL, Story, allowed, caller, capture, org, set, somebody,
 };
 use crate::threads::DAY_MS;
 use crate::tokens::Role;
+use crate::withdrawals::{self, NewWithdrawal, Scope, WithdrawError};
 
 async fn record(story: &Story, new: &NewGrant) -> Result<v1::RecordGrantResponse, GrantError> {
     grants::record(&story.node, &story.caller, new).await
@@ -164,6 +166,56 @@ async fn a_grant_is_shown_with_its_capture_only_when_opened() {
         .await
         .unwrap_err();
     assert_eq!(answer.problem(), Problem::NotFound);
+}
+
+#[tokio::test]
+async fn a_stop_code_finds_its_own_grant_and_stops_it_for_whoever_brings_it() {
+    let story = Story::begin(provider().await).await;
+    let person = story.person(somebody("Selam")).await;
+    let mut given = Vec::new();
+    // The last one's slips are past the first page.
+    for place in 0..130 {
+        let allowed = vec![allowed(CIRCLE), allowed(SCHOOL)];
+        let made = record(&story, &story.new_grant(person, allowed)).await.unwrap();
+        if matches!(place, 0 | 129) {
+            given.push(made);
+        }
+    }
+    let found = async |seed: &[u8]| {
+        let seed = seed.try_into().unwrap();
+        grants::by_stop_seed(&story.node, &seed).await.unwrap()
+    };
+    for made in &given {
+        let grant_id = found(&made.stop_seed).await.unwrap();
+        assert_eq!(grant_id.as_bytes().as_slice(), made.grant_id);
+    }
+    assert_eq!(found(&[7; 16]).await, None);
+
+    let grant_id = found(&given[0].stop_seed).await.unwrap();
+    let new = NewWithdrawal {
+        asked: Asked::new(
+            "withdraw_grant",
+            RequestId::from_bytes([9; 16]),
+            &v1::Grant::default(),
+        ),
+        caller: caller(2, &[Role::Referrer]),
+        grant_id,
+        scope: Scope::Consent,
+        invalidated: false,
+    };
+    let refused = withdrawals::withdraw(&story.node, &new).await.unwrap_err();
+    assert!(
+        matches!(refused, WithdrawError::NotFound),
+        "without the code it is not theirs"
+    );
+    withdrawals::stop(&story.node, &new).await.unwrap();
+    let rows = slips(&story, grant_id.as_bytes()).await;
+    assert!(rows.iter().all(|row| row.state == SlipStanding::Withdrawn));
+    assert_eq!(
+        found(&given[0].stop_seed).await,
+        Some(grant_id),
+        "also once it has ended"
+    );
 }
 
 #[tokio::test]
