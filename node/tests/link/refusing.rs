@@ -130,6 +130,17 @@ async fn a_body_of_another_kind_than_the_head_says_is_refused() {
 }
 
 #[tokio::test]
+async fn a_hidden_character_that_its_sender_let_through_is_refused() {
+    for hidden in ["\u{202e}malaS", "a\u{1b}[2Jb"] {
+        refused(Problem::Invalid, |_, peer| {
+            let body = Body::Referral(referral(&[(Category::Need, "summary", hidden)]));
+            peer.seal(head(peer, &peer.slip()), body)
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
 async fn a_text_over_its_limit_is_refused() {
     refused(Problem::TooLarge, |_, peer| {
         let long = "x".repeat(kith_proto::part::FIELD_VALUE_BYTES_MAX + 1);
