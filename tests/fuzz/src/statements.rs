@@ -192,6 +192,8 @@ fn check_service(statement: &[u8], now_ms: i64) {
 fn plain(name: &str) {
     assert!((1..=NAME_BYTES_MAX).contains(&name.len()));
     assert!(name.trim() == name && !name.contains(char::is_control));
+    let turning = "\u{202a}\u{202b}\u{202c}\u{202d}\u{202e}\u{2066}\u{2067}\u{2068}\u{2069}";
+    assert!(!name.contains(|c| turning.contains(c)));
 }
 
 /// The first member with one binding, in force for ten days.
