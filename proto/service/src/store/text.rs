@@ -39,7 +39,7 @@ impl Texts {
             let mut text = String::new();
             write(&mut text, count);
             Arc::from(match dialect {
-                Dialect::Sqlite => without_names(&text).unwrap_or(text),
+                Dialect::Sqlite => without_undo(&without_names(&text).unwrap_or(text)),
                 Dialect::Postgres => text,
             })
         };
@@ -70,6 +70,17 @@ fn without_names(text: &str) -> Option<String> {
         out.push_str(rest);
     }
     Some(out)
+}
+
+/// The same writing statement, which on a broken constraint leaves the rows before it in place. So that it could take
+/// them out again SQLite would first copy every page that the statement touches; here a failed statement rolls the whole
+/// transaction back anyway.
+fn without_undo(text: &str) -> String {
+    if text.contains("INSERT INTO ") {
+        text.replacen("INSERT INTO ", "INSERT OR FAIL INTO ", 1)
+    } else {
+        text.replacen("UPDATE ", "UPDATE OR FAIL ", 1)
+    }
 }
 
 /// `head ($1,$2), ($3,$4)`, counted from `first`.
@@ -123,6 +134,24 @@ mod tests {
         let mut text = String::new();
         push_list(&mut text, "DELETE FROM t WHERE a = $1 AND b IN", 2, 3);
         assert_eq!(text, "DELETE FROM t WHERE a = $1 AND b IN ($2,$3,$4)");
+    }
+
+    #[test]
+    fn only_the_verb_of_a_statement_says_what_happens_at_a_broken_constraint() {
+        for (text, expected) in [
+            (
+                "INSERT INTO t (a) SELECT 1 ON CONFLICT (a) DO UPDATE SET a = 2",
+                "INSERT OR FAIL INTO t (a) SELECT 1 ON CONFLICT (a) DO UPDATE SET a = 2",
+            ),
+            (
+                "WITH v(a) AS (VALUES (?)) UPDATE t SET a = v.a FROM v",
+                "WITH v(a) AS (VALUES (?)) UPDATE OR FAIL t SET a = v.a FROM v",
+            ),
+            ("SELECT a FROM t WHERE a IN (?)", "SELECT a FROM t WHERE a IN (?)"),
+            ("DELETE FROM t WHERE a IN (?)", "DELETE FROM t WHERE a IN (?)"),
+        ] {
+            assert_eq!(without_undo(text), expected);
+        }
     }
 
     #[test]
