@@ -3,16 +3,16 @@
 //! it is refused, like everything else that the suite has not. Never draws randomness.
 
 use aws_lc_rs::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
+use aws_lc_rs::{hkdf, hmac};
 use hpke_rs::hpke_types::{
     AeadAlgorithm, KdfAlgorithm, KemAlgorithm, SingleStageKdfAlgorithm, TwoStageKdfAlgorithm,
 };
-use hpke_rs::libcrux::HpkeLibcrux;
 use hpke_rs_crypto::error::Error;
 use hpke_rs_crypto::{HpkeCrypto, TryCryptoRng, TryRng};
 
 use super::{AEAD, KDF, TAG_LEN};
 
-/// The provider: HKDF of libcrux, ChaCha20-Poly1305 of aws-lc.
+/// The provider: HKDF-SHA256 and ChaCha20-Poly1305 of aws-lc.
 #[derive(Debug)]
 pub(super) struct Provider;
 
@@ -43,7 +43,14 @@ impl TryRng for NoRandomness {
 
 impl TryCryptoRng for NoRandomness {}
 
-type Libcrux = HpkeLibcrux<NoRandomness>;
+/// How many bytes an expansion gives.
+struct Length(usize);
+
+impl hkdf::KeyType for Length {
+    fn len(&self) -> usize {
+        self.0
+    }
+}
 
 impl HpkeCrypto for Provider {
     type HpkePrng = NoRandomness;
@@ -73,7 +80,10 @@ impl HpkeCrypto for Provider {
     }
 
     fn kdf_extract(alg: TwoStageKdfAlgorithm, salt: &[u8], ikm: &[u8]) -> Result<Vec<u8>, Error> {
-        Libcrux::kdf_extract(alg, salt, ikm)
+        check_kdf(alg)?;
+        // The extraction step is one HMAC (RFC 5869, section 2.2); aws-lc's own does not give its result away.
+        let salt = hmac::Key::new(hmac::HMAC_SHA256, salt);
+        Ok(hmac::sign(&salt, ikm).as_ref().to_vec())
     }
 
     fn kdf_expand(
@@ -82,7 +92,14 @@ impl HpkeCrypto for Provider {
         info: &[u8],
         output_size: usize,
     ) -> Result<Vec<u8>, Error> {
-        Libcrux::kdf_expand(alg, prk, info, output_size)
+        check_kdf(alg)?;
+        let failed = |_| Error::CryptoLibraryError("the key was not derived".into());
+        let mut out = vec![0; output_size];
+        let prk = hkdf::Prk::new_less_safe(hkdf::HKDF_SHA256, prk);
+        let info = [info];
+        let expanded = prk.expand(&info, Length(output_size)).map_err(failed)?;
+        expanded.fill(&mut out).map_err(failed)?;
+        Ok(out)
     }
 
     fn aead_seal(
@@ -151,6 +168,14 @@ impl HpkeCrypto for Provider {
 
     fn kem_decaps(_: KemAlgorithm, _: &[u8], _: &[u8]) -> Result<Vec<u8>, Error> {
         Err(Error::UnsupportedKemOperation)
+    }
+}
+
+fn check_kdf(alg: TwoStageKdfAlgorithm) -> Result<(), Error> {
+    if alg == TwoStageKdfAlgorithm::HkdfSha256 {
+        Ok(())
+    } else {
+        Err(Error::UnknownKdfAlgorithm)
     }
 }
 
