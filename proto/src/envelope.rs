@@ -37,8 +37,6 @@ pub const VERSION: u32 = 1;
 pub const SUITE: u32 = 1;
 /// The start of the seal's info; the network's name follows.
 const INFO: &[u8] = b"kith/v1/envelope";
-/// Length of the ciphertext of a question or an answer: always the smallest bucket.
-const FORM_CIPHERTEXT_LEN: usize = seal::BUCKETS[0] + seal::TAG_LEN;
 
 /// Why an envelope was not sealed, taken or opened, by what the caller can do; carries no part of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -292,10 +290,13 @@ fn check_sizes(envelope: &v1::Envelope) -> Result<(), EnvelopeError> {
     }
 }
 
-/// Questions and answers fill exactly the smallest bucket.
+/// Every ciphertext fills a bucket, so that nobody sends by its length what the seal hides; questions and answers the smallest.
 fn check_bucket(kind: EnvelopeKind, envelope: &v1::Envelope) -> Result<(), EnvelopeError> {
+    let padded = envelope.ciphertext.len().saturating_sub(seal::TAG_LEN);
     let form = matches!(kind, EnvelopeKind::Question | EnvelopeKind::Answer);
-    if form && envelope.ciphertext.len() != FORM_CIPHERTEXT_LEN {
+    if !seal::BUCKETS.contains(&padded) {
+        Err(EnvelopeError::Malformed("ciphertext"))
+    } else if form && seal::BUCKETS.first() != Some(&padded) {
         Err(EnvelopeError::TooLarge)
     } else {
         Ok(())

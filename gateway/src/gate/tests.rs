@@ -55,6 +55,7 @@ struct Case {
     slip_signer: u8,
     head: v1::Head,
     signer: u8,
+    signed_by: SignedBy,
     sealer: u8,
     facts: Facts<'static>,
     network: &'static str,
@@ -104,6 +105,7 @@ impl Case {
             slip_signer: 1,
             head,
             signer: 1,
+            signed_by: SignedBy::Header,
             sealer: 22,
             facts,
             network: "lune-valley.example",
@@ -158,7 +160,13 @@ impl Case {
             let known = [&from, &to].into_iter().find(|member| member.org == *org)?;
             known.key_at(at_ms).map(|binding| binding.signing_key)
         };
-        let verified = read(&Hashed::new(self.envelope()), peer, NOW_MS, key_then)?;
+        let verified = read(
+            &Hashed::new(self.envelope()),
+            self.signed_by,
+            peer,
+            NOW_MS,
+            key_then,
+        )?;
         let recipient = (self.facts.to != MemberState::NotMember).then_some(&to);
         judge(
             &verified.head,
@@ -248,6 +256,36 @@ fn each_reason_refuses_alone() {
 }
 
 #[test]
+fn an_order_line_stands_for_what_its_sender_says_and_for_nothing_else() {
+    let ordered = |turn: Turn| {
+        let mut case = Case::new(EnvelopeKind::Event);
+        case.signed_by = SignedBy::OrderLine;
+        turn(&mut case);
+        case.run()
+    };
+    let invalid = Err(Refusal::last(Problem::Invalid));
+    assert_eq!(ordered(|c| c.signer = 7), Ok(()), "the line names every byte");
+    assert_eq!(ordered(|c| c.slip_signer = 7), Ok(()), "its own consent");
+    assert_eq!(ordered(|c| c.head.from = "hope-mosque".into()), invalid);
+    assert_eq!(ordered(|c| c.slip.from = "hope-mosque".into()), invalid);
+    let theirs: fn(&mut Case) = |c| {
+        c.slip.from = "harbour-aid".into();
+        c.slip.to = "riverside-gp".into();
+    };
+    assert_eq!(
+        ordered(theirs),
+        invalid,
+        "the recipient captured it, and has not signed"
+    );
+    let signed: Turn = |c| {
+        c.slip.from = "harbour-aid".into();
+        c.slip.to = "riverside-gp".into();
+        c.slip_signer = 2;
+    };
+    assert_eq!(ordered(signed), Ok(()));
+}
+
+#[test]
 fn a_refusal_names_the_categories_at_fault() {
     let mut case = Case::new(EnvelopeKind::Referral);
     case.head.categories = vec![1, 5, 6];
@@ -295,9 +333,14 @@ fn the_previous_sealing_key_is_taken_for_a_day_after_the_change() {
             network: &network,
             member: &from,
         };
-        read(&Hashed::new(case.envelope()), peer, NOW_MS, |_, at_ms| {
-            from.key_at(at_ms).map(|b| b.signing_key)
-        })
+        let key_then = |_: &OrgId, at_ms| from.key_at(at_ms).map(|b| b.signing_key);
+        read(
+            &Hashed::new(case.envelope()),
+            SignedBy::Header,
+            peer,
+            NOW_MS,
+            key_then,
+        )
         .unwrap()
     };
     let mut to = member("harbour-aid", 2);

@@ -11,7 +11,7 @@ use kith_proto::{order, v1};
 use prost::Message as _;
 
 use super::RelayError;
-use crate::gate::{self, Peer, Refusal};
+use crate::gate::{self, Peer, Refusal, SignedBy};
 use crate::gateway::Gateway;
 use crate::limits::{SUBMISSION_BYTES_MAX, SUBMISSION_ENVELOPES_MAX};
 use crate::members::KnownMember;
@@ -201,7 +201,11 @@ impl Reader<'_> {
             let known = self.gateway.members.get(member)?;
             known.member.key_at(at_ms).map(|binding| binding.signing_key)
         };
-        let read = gate::read(&hashed, peer, self.now_ms, key_then);
+        let signed_by = match number {
+            Some(_) => SignedBy::OrderLine,
+            None => SignedBy::Header,
+        };
+        let read = gate::read(&hashed, signed_by, peer, self.now_ms, key_then);
         let answer_id = match &read {
             Ok(verified) => *verified.head.envelope_id.as_bytes(),
             Err(_) => claimed_id(hashed.envelope()).unwrap_or_else(|| first_half(&hash)),

@@ -7,11 +7,11 @@ use kith_proto::receipt;
 use kith_proto::sign::SigningKey;
 use kith_proto::slip::{SignedSlip, Slip};
 use kith_proto::v1::{self, attach_request::Frame as Up, attach_response::Frame, head};
-use kith_proto::words::EnvelopeKind::Referral;
+use kith_proto::words::EnvelopeKind::{Referral, Withdrawal};
 use prost::Message as _;
 
 use crate::network::{DAY_MS, Network, START_MS};
-use crate::node::{Answered, HeldSlip, Node, refused};
+use crate::node::{Answered, HeldSlip, Node, alone, refused};
 use crate::place;
 
 const TAKEN: Answered = Answered::Taken { at_ms: START_MS };
@@ -84,23 +84,48 @@ impl Three {
 
 #[tokio::test]
 async fn a_forged_envelope_is_refused() {
-    let three = Three::join().await;
-    let flip = |three: &Three| {
-        let mut envelope = three.good();
-        let mut signature = envelope.signature.to_vec();
-        signature[7] ^= 1;
-        envelope.signature = signature.into();
-        envelope
-    };
-    three.refuse(Problem::Invalid, flip).await;
-    let by_another = |three: &Three| {
-        let slip = three.gp.slip(&three.peers);
-        let from = three.gp.org.to_string();
-        three
-            .mosque
-            .seal(&three.peers, Referral, &slip, |head| head.from.clone_from(&from))
-    };
-    Three::join().await.refuse(Problem::Invalid, by_another).await;
+    let Three {
+        network,
+        gp,
+        peers,
+        mosque,
+    } = Three::join().await;
+    let slip = gp.slip(&peers);
+    let mut line = gp.attach().await;
+    // Outside the order the envelope's own signature says whose it is.
+    let mut flipped = gp.envelope(&peers, Withdrawal, &slip);
+    let mut signature = flipped.signature.to_vec();
+    signature[7] ^= 1;
+    flipped.signature = signature.into();
+    let from = gp.org.to_string();
+    let by_another = mosque.seal(&peers, Withdrawal, &slip, |head| head.from.clone_from(&from));
+    for forged in [flipped, by_another] {
+        let answered = line.submit(&alone(forged)).await;
+        assert_eq!(answered, [refused(Problem::Invalid)]);
+    }
+    let good = gp.envelope(&peers, Withdrawal, &slip);
+    assert_eq!(line.submit(&alone(good)).await, [TAKEN]);
+    assert_eq!(network.count(WAITING).await, 1);
+}
+
+#[tokio::test]
+async fn an_envelope_that_its_line_does_not_name_ends_the_stream() {
+    let Three {
+        network,
+        mut gp,
+        peers,
+        ..
+    } = Three::join().await;
+    let good = gp.envelope(&peers, Referral, &gp.slip(&peers));
+    let mut submission = gp.submission(&peers, vec![good]);
+    let mut ciphertext = submission.envelopes[0].ciphertext.to_vec();
+    ciphertext[9] ^= 1;
+    submission.envelopes[0].ciphertext = ciphertext.into();
+    let mut line = gp.attach().await;
+    line.send(Up::Submission(submission)).await;
+    let (frames, problem) = line.ended().await;
+    assert_eq!((frames.len(), problem), (0, Problem::Invalid));
+    assert_eq!(network.count(WAITING).await, 0);
 }
 
 #[tokio::test]
@@ -192,24 +217,23 @@ async fn a_slip_that_has_run_out_or_does_not_hold_yet_is_refused() {
     Three::join().await.refuse(Problem::Invalid, early).await;
 }
 
+/// Under the consent of the recipient only its own signature counts; that a sender's own slip is good, its recipient checks.
 #[tokio::test]
 async fn a_slip_with_a_wrong_signature_is_refused() {
     let flipped = |three: &Three| {
-        let mut slip = three.gp.slip(&three.peers);
+        let mut slip = three.peers.slip(&three.gp);
         slip.signed.signature[3] ^= 1;
         three.gp.envelope(&three.peers, Referral, &slip)
     };
     Three::join().await.refuse(Problem::Invalid, flipped).await;
-    let by_the_recipient = |three: &Three| {
-        let slip = three.slip_with(&three.peers.signing, |_| {});
+    let by_the_sender = |three: &Three| {
+        let mut slip = three.peers.slip(&three.gp);
+        slip.signed = SignedSlip::issue(&slip.slip, &three.gp.signing).unwrap();
         three.gp.envelope(&three.peers, Referral, &slip)
     };
-    Three::join()
-        .await
-        .refuse(Problem::Invalid, by_the_recipient)
-        .await;
+    Three::join().await.refuse(Problem::Invalid, by_the_sender).await;
     let widened = |three: &Three| {
-        let mut slip = three.gp.slip(&three.peers);
+        let mut slip = three.peers.slip(&three.gp);
         let mut wire = slip.slip.to_wire();
         wire.categories.push(5);
         slip.signed.slip = wire.encode_to_vec();

@@ -1,5 +1,5 @@
 //! An envelope on its way in: hashed once, then believed, then opened. Also the last step of making one.
-//! The gateway believes an envelope by its own signature, a recipient by that or by the order line that names its hash.
+//! Gateway and recipient believe an envelope by the order line that names its hash or, outside the order, by its own signature.
 //! Never opens what was not believed, never takes the hash of one envelope for another's: each step owns its envelope.
 //!
 //! ```text
