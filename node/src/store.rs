@@ -20,6 +20,7 @@ pub mod pair;
 pub mod person;
 pub mod received;
 pub mod referral;
+pub mod referral_content;
 pub mod request;
 pub mod review;
 pub mod slip;

@@ -119,7 +119,7 @@ CREATE TABLE taken (
 );
 CREATE INDEX taken_by_time ON taken (taken_at_ms);
 CREATE INDEX taken_by_number ON taken (sender, recipient, number);
-CREATE INDEX taken_by_delivery ON taken (delivered_at_ms);
+CREATE INDEX taken_by_delivery ON taken (delivered_at_ms) WHERE delivered_at_ms IS NOT NULL;
 
 -- Frames kept for a node until it says NoticesHeld (serialised AttachResponse).
 CREATE TABLE notice (

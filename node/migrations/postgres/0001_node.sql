@@ -58,18 +58,25 @@ CREATE TABLE holding (
 CREATE INDEX holding_epoch ON holding (epoch, holding_id);
 
 -- What people said, sealed under a category's key of a holding. `owner_id`: the person, grant or thread it belongs to.
--- `section`: a category's word, or `record` for consent records and captures, which no narrowing takes away.
+-- `section`: a category's word, or `record` for captures, which no narrowing takes away.
 CREATE TABLE content (
     content_id BYTEA NOT NULL,
     owner_id BYTEA NOT NULL,
     holding_id BYTEA NOT NULL,
     section TEXT NOT NULL CHECK (section IN ('identity', 'contact', 'communication', 'need', 'health', 'family', 'education',
         'practical', 'progress', 'record')),
-    kind TEXT NOT NULL CHECK (kind IN ('person_part', 'grant_capture', 'referral_part', 'consent_record', 'event_words',
-        'message')),
+    kind TEXT NOT NULL CHECK (kind IN ('person_part', 'grant_capture', 'event_words', 'message')),
     sealed BYTEA NOT NULL,
     at_ms BIGINT NOT NULL,
     PRIMARY KEY (owner_id, content_id)
+);
+
+-- What a referral says, as it was sent: all parts and the record of the consent in one row, each sealed under its own section's
+-- key (section number, length and sealed bytes, repeated).
+CREATE TABLE referral_content (
+    thread_id BYTEA PRIMARY KEY,
+    holding_id BYTEA NOT NULL,
+    sealed BYTEA NOT NULL
 );
 
 CREATE TABLE person (

@@ -1,7 +1,7 @@
 -- A node's store. Ids are 16 bytes, times milliseconds UTC, states words with a check; what a person said is only ever in
 -- `sealed` columns. The same tables, columns and indexes as postgres/0001_node.sql.
--- An index on a random id dirties a page of its own with every row, so there is one only where a query needs it; rows that are
--- changed soon after they were written keep their row number, so that what changes together lies together.
+-- An index on a random id dirties a page of its own with every row, so there is one only where a query needs it. Tables that grow
+-- with every referral keep their row numbers: a row goes to the end, and only the narrow index is written here and there.
 
 -- Whose store this is; another organisation's is refused.
 CREATE TABLE identity (
@@ -40,7 +40,7 @@ CREATE TABLE request (
     body_hash BLOB NOT NULL,
     answer BLOB NOT NULL,
     at_ms INTEGER NOT NULL
-) WITHOUT ROWID;
+);
 CREATE INDEX request_at ON request (at_ms);
 
 -- One body of content that is erased as one: a person's own record, or what is held under one slip. `wrapped_key` is the
@@ -60,18 +60,25 @@ CREATE TABLE holding (
 CREATE INDEX holding_epoch ON holding (epoch, holding_id);
 
 -- What people said, sealed under a category's key of a holding. `owner_id`: the person, grant or thread it belongs to.
--- `section`: a category's word, or `record` for consent records and captures, which no narrowing takes away.
+-- `section`: a category's word, or `record` for captures, which no narrowing takes away.
 CREATE TABLE content (
     content_id BLOB NOT NULL,
     owner_id BLOB NOT NULL,
     holding_id BLOB NOT NULL,
     section TEXT NOT NULL CHECK (section IN ('identity', 'contact', 'communication', 'need', 'health', 'family', 'education',
         'practical', 'progress', 'record')),
-    kind TEXT NOT NULL CHECK (kind IN ('person_part', 'grant_capture', 'referral_part', 'consent_record', 'event_words',
-        'message')),
+    kind TEXT NOT NULL CHECK (kind IN ('person_part', 'grant_capture', 'event_words', 'message')),
     sealed BLOB NOT NULL,
     at_ms INTEGER NOT NULL,
     PRIMARY KEY (owner_id, content_id)
+);
+
+-- What a referral says, as it was sent: all parts and the record of the consent in one row, each sealed under its own section's
+-- key (section number, length and sealed bytes, repeated).
+CREATE TABLE referral_content (
+    thread_id BLOB PRIMARY KEY,
+    holding_id BLOB NOT NULL,
+    sealed BLOB NOT NULL
 );
 
 CREATE TABLE person (
@@ -124,7 +131,7 @@ CREATE TABLE slip (
     withdrawal_sent_at_ms INTEGER,
     withdrawal_reached_at_ms INTEGER,
     proof BLOB
-) WITHOUT ROWID;
+);
 CREATE INDEX slip_grant ON slip (grant_id);
 CREATE INDEX slip_expiry ON slip (state, expires_at_ms);
 CREATE INDEX slip_stop ON slip (stop_state);
@@ -177,7 +184,7 @@ CREATE TABLE event (
     deadline_ms INTEGER NOT NULL,
     words_id BLOB,
     PRIMARY KEY (thread_id, event_id)
-) WITHOUT ROWID;
+);
 
 -- The conversation of a thread; the words are content with the message's id.
 CREATE TABLE message (
@@ -186,7 +193,7 @@ CREATE TABLE message (
     side TEXT NOT NULL CHECK (side IN ('sent', 'inbox')),
     at_ms INTEGER NOT NULL,
     PRIMARY KEY (thread_id, message_id)
-) WITHOUT ROWID;
+);
 
 -- Envelopes on their way, in the order of `seq`. The large bytes are apart, so that a change of state moves no envelope.
 CREATE TABLE outbox (
@@ -237,7 +244,7 @@ CREATE TABLE received (
     peer TEXT NOT NULL,
     problem TEXT,
     at_ms INTEGER NOT NULL
-) WITHOUT ROWID;
+);
 CREATE INDEX received_at ON received (at_ms);
 
 -- The signed directory as last verified; `member` is a serialised Member.

@@ -38,7 +38,7 @@ impl Section {
     }
 
     /// The number in front of a stored key: the category's, or 255.
-    fn number(self) -> u8 {
+    pub(crate) fn number(self) -> u8 {
         match self {
             // cannot be cut: categories are numbered from 1 to 9.
             Self::Category(category) => u8::try_from(category.number()).unwrap_or(u8::MAX - 1),
@@ -46,7 +46,8 @@ impl Section {
         }
     }
 
-    fn from_number(number: u8) -> Option<Self> {
+    /// The section of a number.
+    pub(crate) fn from_number(number: u8) -> Option<Self> {
         if number == u8::MAX {
             return Some(Self::Record);
         }

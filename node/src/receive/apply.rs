@@ -198,7 +198,7 @@ impl<'a> Work<'a> {
         match self.slips.get(&thread.slip_id) {
             Some((SlipStanding::Withdrawn, _)) => return Ok(Err(Problem::ConsentWithdrawn)),
             Some((SlipStanding::Expired, _)) => return Ok(Err(Problem::ConsentExpired)),
-            Some((SlipStanding::Live, holding_id)) if *holding_id != referral.holding_id => {
+            Some((SlipStanding::Live, holding_id)) if *holding_id != referral.content.holding_id => {
                 return Err(ReceiveError::Changed);
             }
             Some(_) => {}
@@ -209,7 +209,6 @@ impl<'a> Work<'a> {
         if let Err(refused) = self.threads.step(&thread.thread_id, &step) {
             return Ok(Err(threads::problem_of(refused)));
         }
-        self.content.extend(&referral.content);
         self.new_threads.push(referral);
         Ok(Ok(()))
     }
@@ -434,6 +433,12 @@ impl<'a> Work<'a> {
             })
             .collect();
         store::referral::insert(tx, &rows).await?;
+        let said: Vec<_> = self
+            .new_threads
+            .iter()
+            .map(|referral| &referral.content)
+            .collect();
+        store::referral_content::insert(tx, &said).await?;
         store::content::insert_all(tx, &self.content, |row| row).await?;
         store::message::insert(tx, &self.messages).await?;
         outbox::queue(tx, counter, &self.outgoing).await?;

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use kith_proto::id::{HoldingId, MessageId, SlipId, ThreadId, WithdrawalId};
+use kith_proto::id::{MessageId, SlipId, ThreadId, WithdrawalId};
 use kith_proto::problem::Problem;
 use kith_proto::v1;
 use kith_service::rng::Rng;
@@ -19,6 +19,7 @@ use crate::store::content::Content;
 use crate::store::counter::Counter;
 use crate::store::holding::Holding;
 use crate::store::referral::NewThread;
+use crate::store::referral_content::ReferralContent;
 use crate::store::slip::SlipRow;
 use crate::threads::{Before, Step};
 
@@ -93,9 +94,8 @@ pub(super) struct Withdrawn {
 #[derive(Debug)]
 pub(super) struct NewReferral {
     pub(super) new: NewThread,
-    pub(super) holding_id: HoldingId,
     pub(super) new_slip: NewSlip,
-    pub(super) content: Vec<Content>,
+    pub(super) content: ReferralContent,
 }
 
 /// What was written for one row.

@@ -22,6 +22,7 @@ use crate::store;
 use crate::store::content::{Content as Sealed, ContentKind, NewContent};
 use crate::store::holding::{Holding, HoldingKind};
 use crate::store::referral::NewThread;
+use crate::store::referral_content::ReferralContent;
 use crate::store::slip::{SlipRow, SlipSide};
 use crate::store::slip_link;
 use crate::threads::{Side, Thread};
@@ -172,36 +173,6 @@ fn new_referral(node: &Node, slips: &mut Slips, meta: &Meta, about: &About) -> R
     };
     let (opened, at_ms) = (&about.opened, meta.received_at_ms);
     let new_slip = slips.bring(node, about)?;
-    let owner_id = *opened.head.thread_id.as_bytes();
-    let mut content = Vec::with_capacity(referral.parts.len() + 1);
-    let mut keep = |section, kind, text: &[u8]| -> Result<(), ReceiveError> {
-        let content_id = node.rng.bytes()?;
-        let new = NewContent {
-            owner_id,
-            content_id,
-            section,
-            kind,
-            at_ms,
-        };
-        content.extend(slips.seal(node, &opened.slip.id, new, text)?);
-        Ok(())
-    };
-    for part in &referral.parts {
-        if let Ok(category) = Category::try_from(part.category) {
-            keep(
-                Section::Category(category),
-                ContentKind::ReferralPart,
-                &part.encode_to_vec(),
-            )?;
-        }
-    }
-    if let Some(record) = &referral.consent {
-        keep(
-            Section::Record,
-            ContentKind::ConsentRecord,
-            &record.encode_to_vec(),
-        )?;
-    }
     let thread = Thread {
         thread_id: opened.head.thread_id,
         side: Side::Inbox,
@@ -224,12 +195,13 @@ fn new_referral(node: &Node, slips: &mut Slips, meta: &Meta, about: &About) -> R
         created_at_ms: opened.head.created_at_ms,
         envelope_id: opened.head.envelope_id,
     };
-    let Some(holding_id) = slips.holding_id(&opened.slip.id) else {
+    let Some(keys) = slips.keys(&opened.slip.id) else {
         return Ok(refused(Problem::ConsentWithdrawn));
     };
+    let (thread_id, consent) = (new.thread.thread_id, referral.consent.as_ref());
+    let content = ReferralContent::seal(keys, &node.rng, thread_id, &referral.parts, consent)?;
     Ok(Effect::Referral(Box::new(NewReferral {
         new,
-        holding_id,
         new_slip,
         content,
     })))
@@ -303,11 +275,6 @@ impl Slips {
     /// The keys of what is held under a slip; none once they are destroyed.
     pub(super) fn keys(&self, slip_id: &SlipId) -> Option<&HoldingKeys> {
         self.known.get(slip_id)?.keys.as_ref()
-    }
-
-    /// The holding of a slip that is held or brought; none once its keys are destroyed.
-    fn holding_id(&self, slip_id: &SlipId) -> Option<kith_proto::id::HoldingId> {
-        self.keys(slip_id).map(HoldingKeys::holding_id)
     }
 
     /// Seals a content row under the slip's holding; none where no key is held for it, so that the transaction refuses.

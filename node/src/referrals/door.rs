@@ -17,6 +17,7 @@ use crate::outbox::{self, Outgoing};
 use crate::store;
 use crate::store::counter::Counter;
 use crate::store::referral::Numbered;
+use crate::store::referral_content::ReferralContent;
 use crate::store::request::Answered;
 use crate::store::slip::{SlipStanding, Standing};
 
@@ -123,8 +124,8 @@ async fn insert(
     let threads: Vec<Numbered<'_>> = fresh.iter().map(|(_, numbered)| *numbered).collect();
     store::referral::insert(tx, &threads).await?;
     store::event::insert(tx, fresh, |(row, _)| &row.event).await?;
-    let content: Vec<&store::content::Content> = fresh.iter().flat_map(|(row, _)| &row.content).collect();
-    store::content::insert_all(tx, &content, |row| row).await?;
+    let content: Vec<&ReferralContent> = fresh.iter().map(|(row, _)| &row.content).collect();
+    store::referral_content::insert(tx, &content).await?;
     let outgoing: Vec<&Outgoing> = fresh.iter().map(|(row, _)| &row.outgoing).collect();
     let places = outbox::queue(tx, counter, &outgoing).await?;
     let answers: Vec<Answered> = fresh

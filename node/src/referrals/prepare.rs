@@ -19,10 +19,11 @@ use crate::grants;
 use crate::node::Node;
 use crate::outbox::{self, Draft, Outgoing};
 use crate::requests::Asked;
-use crate::store::content::{Content, ContentKind, NewContent};
+use crate::store::content::ContentKind;
 use crate::store::grant::{GrantRecord, GrantState};
 use crate::store::person::Person;
 use crate::store::referral::NewThread;
+use crate::store::referral_content::ReferralContent;
 use crate::store::slip::{SlipRow, SlipStanding};
 use crate::threads::{DAY_MS, EventRow, Side, Thread};
 use crate::tokens::Caller;
@@ -41,7 +42,7 @@ pub struct Row {
     pub(super) sent: Sent,
     pub(super) thread: NewThread,
     pub(super) event: EventRow,
-    pub(super) content: Vec<Content>,
+    pub(super) content: ReferralContent,
     pub(super) outgoing: Outgoing,
     pub(super) audit: Event,
     /// The narrowing that the slip's keys were read after; another one since refuses the row.
@@ -249,7 +250,8 @@ fn make(
     let new = stand.new;
     let thread_id = ThreadId::from_bytes(node.rng.bytes()?);
     let envelope_id = EnvelopeId::from_bytes(node.rng.bytes()?);
-    let content = content(node, keys, thread_id, (&parts, &consent), now_ms)?;
+    // The sender's own copy is under the slip's keys: it goes when the slip's holding goes.
+    let content = ReferralContent::seal(keys, &node.rng, thread_id, &parts, Some(&consent))?;
     let categories = parts
         .iter()
         .filter_map(|part| Category::try_from(part.category).ok())
@@ -306,47 +308,6 @@ fn make(
         audit,
         narrowed_by: stand.row.withdrawal_id,
     })
-}
-
-/// The referral's own copy at the sender, under the slip's keys: it goes when the slip's holding goes.
-fn content(
-    node: &Node,
-    keys: &HoldingKeys,
-    thread_id: ThreadId,
-    (parts, consent): (&[v1::Part], &v1::ConsentRecord),
-    at_ms: i64,
-) -> Result<Vec<Content>, SendError> {
-    let mut rows = Vec::with_capacity(parts.len() + 1);
-    let mut row = |section, kind, text: Vec<u8>| -> Result<(), SendError> {
-        let content_id = node.rng.bytes()?;
-        let new = NewContent {
-            owner_id: *thread_id.as_bytes(),
-            content_id,
-            section,
-            kind,
-            at_ms,
-        };
-        rows.push(new.seal(keys, &node.rng, &text)?);
-        Ok(())
-    };
-    for part in parts {
-        let corrupt = StoreError::Corrupt {
-            table: "content",
-            column: "section",
-        };
-        let category = Category::try_from(part.category).map_err(|_| corrupt)?;
-        row(
-            Section::Category(category),
-            ContentKind::ReferralPart,
-            part.encode_to_vec(),
-        )?;
-    }
-    row(
-        Section::Record,
-        ContentKind::ConsentRecord,
-        consent.encode_to_vec(),
-    )?;
-    Ok(rows)
 }
 
 /// The thread in its first state, and its first event, which crosses no wire: the referral itself says it.

@@ -1,5 +1,5 @@
-//! Rows of `content`: sealed words. Called by the use-cases that hold the keys; sealing is
-//! [`content`](crate::content)'s.
+//! Rows of `content`: sealed words, but for those of a referral itself (see [`referral_content`](super::referral_content)).
+//! Called by the use-cases that hold the keys; sealing is [`content`](crate::content)'s.
 //! Never selects sealed bytes for a list.
 
 use kith_proto::id::HoldingId;
@@ -31,10 +31,6 @@ pub enum ContentKind {
     PersonPart,
     /// How consent was captured; owner: the grant.
     GrantCapture,
-    /// One category of a referral; owner: the thread.
-    ReferralPart,
-    /// What the recipient is told of the consent; owner: the thread.
-    ConsentRecord,
     /// The words of an event; owner: the thread, id: the event's `words_id`.
     EventWords,
     /// A message's words; owner: the thread. Which message's is in what is sealed.
@@ -167,11 +163,9 @@ const fn place(content_id: [u8; 16]) -> Place {
 }
 
 impl ContentKind {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 4] = [
         Self::PersonPart,
         Self::GrantCapture,
-        Self::ReferralPart,
-        Self::ConsentRecord,
         Self::EventWords,
         Self::Message,
     ];
@@ -180,8 +174,6 @@ impl ContentKind {
         match self {
             Self::PersonPart => "person_part",
             Self::GrantCapture => "grant_capture",
-            Self::ReferralPart => "referral_part",
-            Self::ConsentRecord => "consent_record",
             Self::EventWords => "event_words",
             Self::Message => "message",
         }

@@ -1,6 +1,6 @@
 //! Content at rest: nothing readable is stored, a destroyed key opens nothing, an epoch passes.
 
-use kith_proto::id::HoldingId;
+use kith_proto::id::{HoldingId, ThreadId};
 use kith_proto::problem::Problem;
 use kith_proto::words::Category;
 use kith_service::store::Tx;
@@ -14,7 +14,7 @@ use crate::persons::{self, PersonError};
 use crate::referrals;
 use crate::store::counter::Counter;
 use crate::store::holding::HoldingKind;
-use crate::store::{content, holding};
+use crate::store::{holding, referral_content};
 use crate::tests::fixture::{Place, Story, part};
 use kith_service::rng::Rng;
 
@@ -191,12 +191,13 @@ async fn narrowing_takes_one_section_and_leaves_the_rest() {
     let keys = story.node.content.unwrap(&after).unwrap();
     let owners = story.bytes("SELECT thread_id AS b FROM referral").await;
     let owner: [u8; 16] = owners[0].as_slice().try_into().unwrap();
-    let rows = |mut tx: Tx| async move { content::of_owners(&mut tx, &[owner]).await };
-    let rows = story.node.store.read("content", rows).await.unwrap();
-    assert_eq!(rows.len(), 3);
-    for row in rows {
-        assert_eq!(row.open(&keys).is_ok(), row.section != need, "{row:?}");
-    }
+    let thread_id = &ThreadId::from_bytes(owner);
+    let row = |mut tx: Tx| async move { referral_content::find(&mut tx, thread_id).await };
+    let row = story.node.store.read("content", row).await.unwrap().unwrap();
+    let said = row.open(&keys).unwrap();
+    let left: Vec<i32> = said.parts.iter().map(|part| part.category).collect();
+    assert_eq!(left, [Category::Identity.number()]);
+    assert!(said.erased && said.consent.is_some());
 }
 
 #[tokio::test]

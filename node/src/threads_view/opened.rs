@@ -4,7 +4,6 @@
 use kith_proto::id::HoldingId;
 use kith_proto::lifecycle::{Consent, Move};
 use kith_proto::v1;
-use kith_proto::words::Category;
 use kith_service::store::{StoreError, Tx};
 use prost::Message as _;
 
@@ -17,6 +16,7 @@ use crate::store;
 use crate::store::content::{Content, ContentKind};
 use crate::store::counter::Counter;
 use crate::store::holding::Holding;
+use crate::store::referral_content::{ReferralContent, Said};
 use crate::store::threads_view::{Line, ShownEvent};
 use crate::tokens::Caller;
 
@@ -36,6 +36,7 @@ struct Found {
     line: Line,
     events: Vec<ShownEvent>,
     messages: Vec<[u8; 16]>,
+    said: Option<ReferralContent>,
     content: Vec<Content>,
     holdings: Vec<Holding>,
 }
@@ -66,11 +67,17 @@ async fn open_rows(tx: &mut Tx, node: &Node, opening: &Opening, now_ms: i64) -> 
     let messages = store::threads_view::messages(tx, &line.thread_id).await?;
     let messages = messages.iter().map(|id| *id.as_bytes()).collect();
     // Once consent is cut nothing of what was shared is read, whatever may still be there.
-    let content = match line.situation.consent {
-        Consent::Live => store::content::of_owners(tx, &[record]).await?,
-        Consent::Cut | Consent::Erased => Vec::new(),
+    let (said, content) = match line.situation.consent {
+        Consent::Live => (
+            store::referral_content::find(tx, &line.thread_id).await?,
+            store::content::of_owners(tx, &[record]).await?,
+        ),
+        Consent::Cut | Consent::Erased => (None, Vec::new()),
     };
-    let mut ids: Vec<HoldingId> = content.iter().map(|row| row.holding_id).collect();
+    let of_content = content.iter().map(|row| row.holding_id);
+    let mut ids: Vec<HoldingId> = of_content
+        .chain(said.iter().map(|said| said.holding_id))
+        .collect();
     ids.sort_unstable();
     ids.dedup();
     let holdings = store::holding::find(tx, &ids).await?;
@@ -78,6 +85,7 @@ async fn open_rows(tx: &mut Tx, node: &Node, opening: &Opening, now_ms: i64) -> 
         line,
         events,
         messages,
+        said,
         content,
         holdings,
     })
@@ -85,13 +93,19 @@ async fn open_rows(tx: &mut Tx, node: &Node, opening: &Opening, now_ms: i64) -> 
 
 fn shown(node: &Node, found: &Found) -> Result<v1::Thread, ViewError> {
     let mut texts = Texts {
-        parts: Vec::new(),
-        consent: None,
+        said: Said::default(),
         words: Vec::new(),
         messages: Vec::new(),
     };
     for holding in found.holdings.iter().filter(|holding| holding.keys.is_some()) {
         let keys = node.content.unwrap(holding)?;
+        if let Some(said) = found
+            .said
+            .iter()
+            .find(|said| said.holding_id == holding.holding_id)
+        {
+            texts.said = said.open(&keys)?;
+        }
         for row in found
             .content
             .iter()
@@ -125,8 +139,7 @@ fn shown(node: &Node, found: &Found) -> Result<v1::Thread, ViewError> {
 
 /// What could be opened.
 struct Texts {
-    parts: Vec<v1::Part>,
-    consent: Option<v1::ConsentRecord>,
+    said: Said,
     /// Words of events, by the id of their row.
     words: Vec<([u8; 16], String)>,
     /// Messages, which name themselves.
@@ -142,10 +155,6 @@ impl Texts {
             })
         };
         match row.kind {
-            ContentKind::ReferralPart => self.parts.push(v1::Part::decode(text).map_err(|_| corrupt())?),
-            ContentKind::ConsentRecord => {
-                self.consent = Some(v1::ConsentRecord::decode(text).map_err(|_| corrupt())?);
-            }
             ContentKind::EventWords => {
                 let words = String::from_utf8(text.to_vec()).map_err(|_| corrupt())?;
                 self.words.push((row.content_id, words));
@@ -161,12 +170,10 @@ impl Texts {
 
     /// The referral as it was sent, its parts in wire order.
     fn referral(&self, line: &Line) -> v1::Referral {
-        let mut parts = self.parts.clone();
-        parts.sort_by_key(|part| Category::try_from(part.category).ok());
         v1::Referral {
             purpose: line.purpose.number(),
-            parts,
-            consent: self.consent.clone(),
+            parts: self.said.parts.clone(),
+            consent: self.said.consent.clone(),
             answer_by_ms: line.answer_by_ms,
             parent_slip_id: Vec::new(),
         }

@@ -83,7 +83,7 @@ pub(crate) async fn refused(problem: Problem, make: impl Fn(&Story, &Peer) -> v1
     assert_eq!(problems(&story, &mut stream).await, [0, problem.number(), 0]);
     assert_eq!(story.host.words(INBOX).await, ["received", "received"]);
     assert_eq!(story.host.words(PAIRS).await, ["3"]);
-    let kept = "SELECT COUNT(*) FROM content WHERE kind = 'referral_part'";
+    let kept = "SELECT COUNT(*) FROM referral_content";
     assert_eq!(story.host.number(kept).await, 2);
     let trail = "SELECT COUNT(*) FROM audit_event WHERE code = 'envelope_rejected'";
     assert_eq!(story.host.number(trail).await, 1);

@@ -184,9 +184,7 @@ async fn a_referral_that_can_never_be_sealed_again_makes_room_for_the_next() {
     let consent = story.consent(&mut stream, &[&peer]).await;
     story.host.refer(&peer, consent).await;
     let old = stream.submission().await.envelopes.remove(0);
-    story
-        .run("DELETE FROM content WHERE kind = 'referral_part'")
-        .await;
+    story.run("DELETE FROM referral_content").await;
     story.time.advance(10);
     peer.rotate(&story.gateway, T0 + 10);
     stream
