@@ -66,13 +66,14 @@ pub enum JoinError {
 
 impl JoinError {
     /// Whether the gateway surely admitted nobody with the keys that were made here, so that they are of no more use. After a
-    /// lost answer it may have: then only the same binding is answered again.
+    /// lost answer, or one that is no word of a gateway's, it may have: then only the same binding is answered again.
     fn is_settled(&self) -> bool {
         match self {
+            Self::Token(_) | Self::Trust(_) | Self::OtherInvite | Self::Keys(_) | Self::Dial(_) => true,
             Self::Refused(failure) => {
                 !matches!(failure.problem, Problem::Unavailable | Problem::DeadlineExceeded)
             }
-            _ => true,
+            Self::Joined | Self::Answer | Self::Open(_) | Self::Store(_) => false,
         }
     }
 
@@ -190,8 +191,19 @@ async fn enrol(joining: &Joining, asked: &Asked<'_>) -> Result<v1::EnrolResponse
     let mut request = tonic::Request::new(request);
     request.set_timeout(ANSWER_MAX);
     let answer = client.enrol(request).await;
-    let refused = |status| JoinError::Refused(Box::new(failure_of(&status)));
-    Ok(answer.map_err(refused)?.into_inner())
+    Ok(answer.map_err(|status| refused(&status))?.into_inner())
+}
+
+/// Why the gateway refused. A status without details is nobody's word but the connection's: it may have broken after the gateway
+/// had admitted this node.
+fn refused(status: &tonic::Status) -> JoinError {
+    let failure = failure_of(status);
+    let lost = status.details().is_empty() && failure.problem != Problem::DeadlineExceeded;
+    JoinError::Refused(Box::new(if lost {
+        Failure::new(Problem::Unavailable)
+    } else {
+        failure
+    }))
 }
 
 /// The TLS key of this folder, made now unless a join was interrupted after it.

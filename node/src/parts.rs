@@ -8,7 +8,7 @@ use kith_proto::part::{FIELD_VALUE_BYTES_MAX, PARTS_BYTES_MAX, PARTS_MAX, field_
 use kith_proto::permits::CategorySet;
 use kith_proto::problem::Problem;
 use kith_proto::screen::screen;
-use kith_proto::text::is_of_a_text;
+use kith_proto::text::{is_of_a_text, without_wrapping};
 use kith_proto::v1;
 use kith_proto::words::Category;
 
@@ -31,8 +31,8 @@ pub struct Fault {
 pub struct Parts(Vec<v1::Part>);
 
 impl Parts {
-    /// Checks parts; every fault found, at most 32.
-    pub fn parse(parts: Vec<v1::Part>) -> Result<Self, Vec<Fault>> {
+    /// Checks parts; every fault found, at most 32. Values lose what a telephone wraps a copied number in.
+    pub fn parse(mut parts: Vec<v1::Part>) -> Result<Self, Vec<Fault>> {
         let mut faults = Faults(Vec::new());
         if parts.len() > PARTS_MAX {
             faults.add(
@@ -41,6 +41,12 @@ impl Parts {
                 "There is at most one part for each category.",
             );
             return Err(faults.0);
+        }
+        for field in parts.iter_mut().flat_map(|part| &mut part.fields) {
+            let text = without_wrapping(&field.value);
+            if text.len() < field.value.len() {
+                field.value = text.to_owned();
+            }
         }
         let bytes: usize = parts.iter().flat_map(|p| &p.fields).map(|f| f.value.len()).sum();
         if bytes > PARTS_BYTES_MAX {
@@ -192,6 +198,21 @@ mod tests {
     }
 
     #[test]
+    fn a_copied_number_loses_what_the_telephone_wrapped_it_in() {
+        let copied = part(
+            Category::Contact,
+            &[("safe_phone", "\u{202a}01524 555010\u{202c}")],
+        );
+        let parts = Parts::parse(vec![copied]).unwrap();
+        assert_eq!(parts.as_slice()[0].fields[0].value, "01524 555010");
+        let turned = part(Category::Contact, &[("safe_phone", "01524 \u{202e}555010")]);
+        assert_eq!(
+            faults(vec![turned]),
+            [(Problem::Invalid, "parts[0].fields[0].value".to_owned())]
+        );
+    }
+
+    #[test]
     fn a_refused_number_is_named_by_its_field_and_never_quoted() {
         let need = part(
             Category::Need,
@@ -221,7 +242,7 @@ mod tests {
             value(" "),
             [(Problem::Invalid, "parts[0].fields[0].value".into())]
         );
-        for hidden in ["a\u{0}b", "a\u{1b}[2J", "a\u{202e}b", "\u{2066}a\u{2069}"] {
+        for hidden in ["a\u{0}b", "a\u{1b}[2J", "a\u{202e}b", "\u{2066}a\u{2069}b"] {
             assert_eq!(
                 value(hidden),
                 [(Problem::Invalid, "parts[0].fields[0].value".into())]

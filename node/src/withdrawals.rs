@@ -191,7 +191,7 @@ async fn take_back(
             return Ok(answer);
         }
         let now_ms = node.now_ms();
-        let plan = plan(node, new, &found, now_ms)?;
+        let plan = plan(node, (new, caller.is_none()), &found, now_ms)?;
         let withdrawn_at_ms = if plan.endings.is_empty() {
             ended_at(&found, new)
         } else {
@@ -250,6 +250,7 @@ pub(crate) async fn by_thread(node: &Node, new: &NewMove) -> Result<v1::MoveRefe
                 Party::Person
             },
             grant: seen.slip.grant_id.map(|id| (id, false)),
+            by_stop_code: false,
             at_ms: meaning.at_ms,
         };
         let thread = &seen.thread;
@@ -276,7 +277,7 @@ pub(crate) async fn by_thread(node: &Node, new: &NewMove) -> Result<v1::MoveRefe
 /// What a withdrawal of a grant ends: the slips in its scope that have not ended so before.
 fn plan<'a>(
     node: &Node,
-    new: &'a NewWithdrawal,
+    (new, by_stop_code): (&'a NewWithdrawal, bool),
     found: &Found,
     now_ms: i64,
 ) -> Result<ending::Plan<'a>, WithdrawError> {
@@ -303,6 +304,7 @@ fn plan<'a>(
         endings,
         party: Party::Person,
         grant: Some((new.grant_id, new.invalidated)),
+        by_stop_code,
         at_ms: now_ms,
     })
 }

@@ -198,7 +198,7 @@ fn is_form(line: &Line) -> bool {
     }
 }
 
-/// The slips of all envelopes whose signatures were good; the first one of each id speaks for it.
+/// The slips of all envelopes that are their sender's; the first one of each id speaks for it.
 fn seen(rows: &[Submission]) -> BTreeMap<SlipId, Seen> {
     let mut slips = BTreeMap::new();
     for line in lines(rows) {

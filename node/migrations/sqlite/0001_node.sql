@@ -35,7 +35,7 @@ CREATE TABLE token (
 
 -- The first answer to every write, for repeats. Never holds a secret or content.
 CREATE TABLE request (
-    request_id BLOB PRIMARY KEY,
+    request_id BLOB NOT NULL PRIMARY KEY,
     call TEXT NOT NULL,
     body_hash BLOB NOT NULL,
     answer BLOB NOT NULL,
@@ -47,7 +47,7 @@ CREATE INDEX request_at ON request (at_ms);
 -- holding's key under the epoch's; `category_keys` are section number and key under the holding's key, repeated.
 -- Both are null once destroyed.
 CREATE TABLE holding (
-    holding_id BLOB PRIMARY KEY,
+    holding_id BLOB NOT NULL PRIMARY KEY,
     kind TEXT NOT NULL CHECK (kind IN ('own', 'slip')),
     slip_id BLOB UNIQUE,
     epoch INTEGER NOT NULL,
@@ -76,7 +76,7 @@ CREATE TABLE content (
 -- What a referral says, as it was sent: all parts and the record of the consent in one row, each sealed under its own section's
 -- key (section number, length and sealed bytes, repeated).
 CREATE TABLE referral_content (
-    thread_id BLOB PRIMARY KEY,
+    thread_id BLOB NOT NULL PRIMARY KEY,
     holding_id BLOB NOT NULL,
     sealed BLOB NOT NULL
 );
@@ -114,7 +114,7 @@ CREATE INDEX grant_expiry ON grant_record (state, expires_at_ms);
 
 -- A slip on either side. `slip` and `signature` are the signed bytes; categories, purposes and progress are read from them.
 CREATE TABLE slip (
-    slip_id BLOB PRIMARY KEY,
+    slip_id BLOB NOT NULL PRIMARY KEY,
     grant_id BLOB,
     side TEXT NOT NULL CHECK (side IN ('captured', 'received')),
     peer TEXT NOT NULL,
@@ -139,7 +139,7 @@ CREATE INDEX slip_stop ON slip (stop_state);
 -- One thread as this node holds it. `number` is the last event's; `changed` the place in the order of changes; `arrival` the
 -- order of sending or of arrival.
 CREATE TABLE referral (
-    thread_id BLOB PRIMARY KEY,
+    thread_id BLOB NOT NULL PRIMARY KEY,
     side TEXT NOT NULL CHECK (side IN ('sent', 'inbox')),
     peer TEXT NOT NULL,
     person_id BLOB,
@@ -239,7 +239,7 @@ CREATE TABLE pair_received (
 
 -- Every envelope that ever came, for 60 days, so that none has its effect twice.
 CREATE TABLE received (
-    envelope_id BLOB PRIMARY KEY,
+    envelope_id BLOB NOT NULL PRIMARY KEY,
     envelope_hash BLOB NOT NULL,
     peer TEXT NOT NULL,
     problem TEXT,

@@ -289,7 +289,8 @@ async fn record(client: &Client, record: Record) -> anyhow::Result<()> {
     }
     client.out.remark(&format!(
         "Stop code: {code}\nWrite it on a sheet for the person now, with to whom, what and until when: it is shown only once. Whoever \
-         brings it stops all of this, and need not say who they are: `kith-node consent stop CODE`."
+         brings it to this organisation stops all of this, and need not say who they are: `kith-node consent stop CODE`. An organisation that \
+         it was shared with ends its own part with `kith-node withdraw` and the referral's code."
     ))
 }
 

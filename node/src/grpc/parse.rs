@@ -7,6 +7,7 @@ use kith_proto::id::OrgId;
 use kith_proto::part::FIELD_VALUE_BYTES_MAX;
 use kith_proto::permits::CategorySet;
 use kith_proto::problem::Problem;
+use kith_proto::text::without_wrapping;
 use kith_proto::v1;
 use kith_proto::words::{Category, Purpose};
 use kith_service::status::Failure;
@@ -156,8 +157,9 @@ impl Fields {
 
     /// Free text of at most `bytes_max` bytes, screened; may be empty.
     pub(crate) fn text(&mut self, field: &str, text: String, bytes_max: usize) -> Option<String> {
-        match text_fault(&text, bytes_max) {
-            None => Some(text),
+        let text = without_wrapping(&text);
+        match text_fault(text, bytes_max) {
+            None => Some(text.to_owned()),
             Some((problem, sentence)) => {
                 self.refuse(problem, field, sentence);
                 None

@@ -100,7 +100,10 @@ fn open(node: &Node, sender: Option<&OrgId>, hashed: &Hashed, taken_at_ms: i64) 
         // This node does not take questions, answers and disclosures yet.
         return Err(Unopened::Refused(Problem::Invalid));
     };
-    let slip = SignedSlip::verify(signed, &head.network, key(claimed.issued_at_ms)).map_err(slip_unopened)?;
+    let slip = SignedSlip::verify(signed, &head.network, key(claimed.issued_at_ms));
+    // Whose key has just verified the line is in the directory: a newer one would show no other key for the day of the slip.
+    let known = sender == Some(&claimed.from);
+    let slip = slip.map_err(|error| slip_unopened(error, known))?;
     let asked = Asked {
         kind: head.kind,
         declared: &head.categories,
@@ -137,9 +140,11 @@ fn unopened(error: EnvelopeError) -> Unopened {
     }
 }
 
-fn slip_unopened(error: SlipError) -> Unopened {
+fn slip_unopened(error: SlipError, known: bool) -> Unopened {
     match error {
-        SlipError::UnknownMember | SlipError::BadSignature => Unopened::OldDirectory(error.problem()),
+        SlipError::UnknownMember | SlipError::BadSignature if !known => {
+            Unopened::OldDirectory(error.problem())
+        }
         SlipError::Library => Unopened::Later,
         _ => Unopened::Refused(error.problem()),
     }

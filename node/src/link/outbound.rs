@@ -176,7 +176,7 @@ impl<'a> Outbound<'a> {
         for (org, after) in self.pairs.due(now_ms) {
             self.take_up(&org, after).await?;
         }
-        let due = self.pairs.due_loose(now_ms, READ_ROWS_MAX);
+        let due = self.pairs.due_loose(now_ms, READ_ROWS_MAX, READ_BYTES_MAX);
         if !due.is_empty() {
             let due = &due;
             let read = |mut tx| async move { store::outgoing::by_seq(&mut tx, due).await };

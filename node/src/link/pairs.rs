@@ -320,15 +320,22 @@ impl Pairs {
             .collect()
     }
 
-    /// The rows outside the order that are to be tried again now: at most so many, and no more than there is room for.
-    pub(super) fn due_loose(&mut self, now_ms: i64, rows_max: usize) -> Vec<i64> {
+    /// The rows outside the order that are to be tried again now: at most so many and so many bytes of envelopes (one is given
+    /// whatever its size), and no more than there is room for.
+    pub(super) fn due_loose(&mut self, now_ms: i64, rows_max: usize, bytes_max: usize) -> Vec<i64> {
         let due = |l: &Loose| l.again_at_ms.is_some_and(|at_ms| at_ms <= now_ms);
+        let mut bytes = 0_usize;
         let ids: Vec<EnvelopeId> = self
             .loose
             .iter()
             .filter(|(_, l)| due(l))
-            .map(|(id, _)| *id)
             .take(self.room().min(rows_max))
+            .take_while(|(_, l)| {
+                let first = bytes == 0;
+                bytes = bytes.saturating_add(l.row.envelope_bytes);
+                first || bytes <= bytes_max
+            })
+            .map(|(id, _)| *id)
             .collect();
         ids.iter()
             .filter_map(|id| self.loose.remove(id))

@@ -166,10 +166,11 @@ fn content(opened: &Opened) -> Result<Content, Problem> {
             let id = WithdrawalId::try_from(proof.withdrawal_id.as_slice()).map_err(|_| invalid)?;
             must(proof.slip_id == opened.slip.id.as_bytes() && proof.outcome != 0)?;
             must(proof.kept_because.len() <= RECORD_TEXT_BYTES_MAX && proof.done_at_ms >= 0)?;
-            Ok(Content::Proof {
-                id,
-                proof: proof.clone(),
-            })
+            let proof = v1::WithdrawalProof {
+                kept_because: seen(&proof.kept_because)?,
+                ..proof.clone()
+            };
+            Ok(Content::Proof { id, proof })
         }
         // This node does not take these kinds yet.
         Body::Question(_) | Body::Answer(_) | Body::Blob(_) | Body::AccessReport(_) | Body::Disclosure(_) => {
@@ -209,7 +210,7 @@ fn event(opened: &Opened, event: &v1::Event) -> Result<Event, Problem> {
         number => Some(Reason::try_from(number).map_err(|_| invalid)?),
     };
     must(is_event(mv))?;
-    fits(&event.words)?;
+    let words = seen(&event.words)?;
     must(event.happened_at_ms >= 0 && event.deadline_ms >= 0)?;
     let from_capturing = opened.head.from == opened.slip.from;
     must(from_capturing == (event.number == 0))?;
@@ -224,7 +225,7 @@ fn event(opened: &Opened, event: &v1::Event) -> Result<Event, Problem> {
         mv,
         reason,
         happened_at_ms: event.happened_at_ms,
-        words: event.words.clone(),
+        words,
         numbered,
     })
 }
@@ -288,6 +289,14 @@ fn fits(text: &str) -> Result<(), Problem> {
         return Err(Problem::TooLarge);
     }
     must(text.chars().all(is_of_a_text))
+}
+
+/// The words of a move, without characters that no text has: a move is not lost for what its words were pasted from.
+fn seen(words: &str) -> Result<String, Problem> {
+    if words.len() > FIELD_VALUE_BYTES_MAX {
+        return Err(Problem::TooLarge);
+    }
+    Ok(words.chars().filter(|c| is_of_a_text(*c)).collect())
 }
 
 fn must(holds: bool) -> Result<(), Problem> {

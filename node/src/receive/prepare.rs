@@ -198,8 +198,14 @@ fn new_referral(node: &Node, slips: &mut Slips, meta: &Meta, about: &About) -> R
     let Some(keys) = slips.keys(&opened.slip.id) else {
         return Ok(refused(Problem::ConsentWithdrawn));
     };
+    // What was narrowed away meanwhile has no key here, and is not kept.
+    let held = |part: &&v1::Part| {
+        let category = Category::try_from(part.category);
+        category.is_ok_and(|category| keys.has(Section::Category(category)))
+    };
+    let parts: Vec<v1::Part> = referral.parts.iter().filter(held).cloned().collect();
     let (thread_id, consent) = (new.thread.thread_id, referral.consent.as_ref());
-    let content = ReferralContent::seal(keys, &node.rng, thread_id, &referral.parts, consent)?;
+    let content = ReferralContent::seal(keys, &node.rng, thread_id, (&parts, consent))?;
     Ok(Effect::Referral(Box::new(NewReferral {
         new,
         new_slip,

@@ -251,7 +251,7 @@ fn make(
     let thread_id = ThreadId::from_bytes(node.rng.bytes()?);
     let envelope_id = EnvelopeId::from_bytes(node.rng.bytes()?);
     // The sender's own copy is under the slip's keys: it goes when the slip's holding goes.
-    let content = ReferralContent::seal(keys, &node.rng, thread_id, &parts, Some(&consent))?;
+    let content = ReferralContent::seal(keys, &node.rng, thread_id, (&parts, Some(&consent)))?;
     let categories = parts
         .iter()
         .filter_map(|part| Category::try_from(part.category).ok())

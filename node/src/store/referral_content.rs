@@ -18,7 +18,7 @@ use crate::content::{ContentError, HoldingKeys, Place, Section};
 const TABLE: &str = "referral_content";
 
 /// One row.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct ReferralContent {
     /// The thread.
     pub thread_id: ThreadId,
@@ -29,7 +29,7 @@ pub struct ReferralContent {
 }
 
 /// What could be opened of a referral.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Default)]
 pub struct Said {
     /// Its parts, in wire order.
     pub parts: Vec<v1::Part>,
@@ -40,30 +40,26 @@ pub struct Said {
 }
 
 impl ReferralContent {
-    /// Seals what a referral says. A part for whose section there is no key is left out: whoever calls has refused it before,
-    /// or shares the holding with what took it away.
+    /// Seals what a referral says; [`ContentError::Erased`] when there is no key for one of its sections.
     pub fn seal(
         keys: &HoldingKeys,
         rng: &Rng,
         thread_id: ThreadId,
-        parts: &[v1::Part],
-        consent: Option<&v1::ConsentRecord>,
+        (parts, consent): (&[v1::Part], Option<&v1::ConsentRecord>),
     ) -> Result<Self, ContentError> {
         let mut sealed = Vec::with_capacity(256 + parts.iter().map(v1::Part::encoded_len).sum::<usize>());
         let mut put = |section: Section, text: &[u8]| -> Result<(), ContentError> {
-            if keys.has(section) {
-                let piece = keys.seal(rng, section, &place(thread_id), text)?;
-                let length = u32::try_from(piece.len()).map_err(|_| ContentError::Library)?;
-                sealed.push(section.number());
-                sealed.extend_from_slice(&length.to_be_bytes());
-                sealed.extend_from_slice(&piece);
-            }
+            let piece = keys.seal(rng, section, &place(thread_id), text)?;
+            let length = u32::try_from(piece.len()).map_err(|_| ContentError::Library)?;
+            sealed.push(section.number());
+            sealed.extend_from_slice(&length.to_be_bytes());
+            sealed.extend_from_slice(&piece);
             Ok(())
         };
         for part in parts {
-            if let Ok(category) = Category::try_from(part.category) {
-                put(Section::Category(category), &part.encode_to_vec())?;
-            }
+            // An unknown category has no key either.
+            let category = Category::try_from(part.category).map_err(|_| ContentError::Erased)?;
+            put(Section::Category(category), &part.encode_to_vec())?;
         }
         if let Some(consent) = consent {
             put(Section::Record, &consent.encode_to_vec())?;
@@ -90,6 +86,17 @@ impl ReferralContent {
         }
         said.parts.sort_by_key(|part| part.category);
         Ok(said)
+    }
+}
+
+impl std::fmt::Debug for ReferralContent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "ReferralContent({:?}, {} bytes)",
+            self.thread_id,
+            self.sealed.len()
+        )
     }
 }
 

@@ -209,6 +209,13 @@ async fn a_stop_code_finds_its_own_grant_and_stops_it_for_whoever_brings_it() {
         "without the code it is not theirs"
     );
     withdrawals::stop(&story.node, &new).await.unwrap();
+    const SAID: &str = "SELECT preimage AS b FROM audit_event WHERE code = 'grant_withdrawn'";
+    let said = story.bytes(SAID).await;
+    let said = String::from_utf8_lossy(&said.concat()).into_owned();
+    assert!(
+        said.contains("asked_with") && said.contains("stop_code"),
+        "{said}"
+    );
     let rows = slips(&story, grant_id.as_bytes()).await;
     assert!(rows.iter().all(|row| row.state == SlipStanding::Withdrawn));
     assert_eq!(

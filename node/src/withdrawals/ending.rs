@@ -151,6 +151,8 @@ pub(super) struct Plan<'a> {
     pub(super) party: Party,
     /// The grant, and whether it had been recorded wrongly; it ends with its last slip.
     pub(super) grant: Option<(GrantId, bool)>,
+    /// Whether it was asked for with the grant's stop code, by somebody who may not know the person.
+    pub(super) by_stop_code: bool,
     pub(super) at_ms: i64,
 }
 
@@ -222,6 +224,9 @@ fn withdrawn(plan: &Plan<'_>) -> Option<Event> {
     if let Some((grant_id, invalidated)) = plan.grant {
         let word = if invalidated { "invalidated" } else { "withdrawn" };
         event = event.id("grant", grant_id.as_bytes()).word("as", word);
+    }
+    if plan.by_stop_code {
+        event = event.word("asked_with", "stop_code");
     }
     let named = |event: Event, one: &Ending| {
         event

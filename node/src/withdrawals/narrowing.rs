@@ -194,6 +194,7 @@ async fn write(
         endings: Vec::new(),
         party: Party::Person,
         grant: Some((new.grant_id, false)),
+        by_stop_code: false,
         at_ms,
     };
     let mut threads = ThreadSet::default();

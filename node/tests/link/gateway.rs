@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kith_proto::envelope::Head;
-use kith_proto::id::{Address, InviteId, NetworkName, OrgId};
+use kith_proto::id::{Address, InviteId, NetworkName};
 use kith_proto::problem::Problem;
 use kith_proto::receipt::{self, SignedFrame};
 use kith_proto::sign::SigningKey;
@@ -63,6 +63,8 @@ pub(crate) struct Inner {
     /// Enrol or publish, but lose the answer; list members only from the beginning.
     pub(crate) lose_answers: Mutex<u32>,
     pub(crate) tells_once: Mutex<bool>,
+    /// How often members were listed.
+    pub(crate) listings: Mutex<u32>,
     attached: mpsc::Sender<Attached>,
 }
 
@@ -108,6 +110,7 @@ impl Gateway {
             certificate_life_ms: Mutex::new(7 * DAY_MS),
             lose_answers: Mutex::default(),
             tells_once: Mutex::default(),
+            listings: Mutex::default(),
             attached: sender,
         });
         let services = incoming::server()
@@ -455,6 +458,7 @@ impl RelayService for Service {
         &self,
         request: Request<v1::ListMembersRequest>,
     ) -> Result<Response<v1::ListMembersResponse>, Status> {
+        *self.0.listings.lock().unwrap() += 1;
         let told = *self.0.tells_once.lock().unwrap() && request.into_inner().after > 0;
         let members = self.0.members.lock().unwrap();
         let members = members.values().filter(|_| !told).cloned().collect();
@@ -487,14 +491,5 @@ impl RelayService for Service {
         _: Request<v1::PublishServiceRequest>,
     ) -> Result<Response<v1::PublishServiceResponse>, Status> {
         Err(status(Problem::Invalid))
-    }
-}
-
-/// A position as a hello says it.
-pub(crate) fn position(org: &OrgId, number: u64, hash: [u8; 32]) -> v1::PairPosition {
-    v1::PairPosition {
-        organisation: org.to_string(),
-        number,
-        envelope_hash: hash.to_vec(),
     }
 }

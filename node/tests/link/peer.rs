@@ -306,3 +306,12 @@ pub(crate) fn rekeyed(mut chain: v1::BindingChain, keys: &Peer) -> v1::BindingCh
         .push(trust::rekey(&registrar, &member, &new, T0).unwrap());
     chain
 }
+
+/// A position as a hello says it.
+pub(crate) fn position(org: &OrgId, number: u64, hash: [u8; 32]) -> v1::PairPosition {
+    v1::PairPosition {
+        organisation: org.to_string(),
+        number,
+        envelope_hash: hash.to_vec(),
+    }
+}

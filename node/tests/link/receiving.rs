@@ -8,9 +8,9 @@ use kith_proto::sign::SigningKey;
 use kith_proto::v1::{self, body::Body};
 use kith_proto::words::{Category, EnvelopeKind};
 
-use crate::gateway::{Attached, T0, position};
+use crate::gateway::{Attached, T0};
 use crate::host::Story;
-use crate::peer::{Peer, random, referral};
+use crate::peer::{Peer, position, random, referral};
 
 const INBOX: &str = "SELECT state FROM referral WHERE side = 'inbox' ORDER BY arrival";
 const PAIRS: &str = "SELECT CAST(number AS TEXT) FROM pair_received ORDER BY peer";
@@ -158,6 +158,30 @@ async fn a_slip_that_its_member_did_not_sign_is_refused() {
         peer.referral(&slip)
     })
     .await;
+}
+
+/// The gateway takes a member's own slips at its word, so that one of them could else have the directory read for each, while the
+/// mail of all others waits.
+#[tokio::test]
+async fn many_slips_that_their_member_did_not_sign_have_the_directory_read_for_none() {
+    let mut story = Story::begin().await;
+    let peer = story.peer("riverside-gp");
+    let bad = || {
+        let mut slip = peer.slip();
+        slip.signed.signature[3] ^= 1;
+        peer.referral(&slip)
+    };
+    let many: Vec<v1::Envelope> = (0..20).map(|_| bad()).collect();
+    let mut stream = story.gateway.greeted(vec![]).await;
+    stream
+        .deliver(vec![peer.next(&[peer.referral(&peer.slip())])])
+        .await;
+    assert_eq!(problems(&story, &mut stream).await, [0]);
+    let before = *story.gateway.inner.listings.lock().unwrap();
+    stream.deliver(vec![peer.next(&many)]).await;
+    let invalid = [Problem::Invalid.number(); 20];
+    assert_eq!(problems(&story, &mut stream).await, invalid);
+    assert_eq!(*story.gateway.inner.listings.lock().unwrap(), before);
 }
 
 #[tokio::test]

@@ -11,8 +11,9 @@ use kith_proto::v1::attach_request::Frame as Up;
 use kith_proto::v1::attach_response::Frame as Down;
 use kith_proto::v1::{self, OrderBatch};
 
-use crate::gateway::{Attached, T0, head, position};
+use crate::gateway::{Attached, T0, head};
 use crate::host::Story;
+use crate::peer::position;
 
 const SENT: &str = "SELECT state FROM referral WHERE side = 'sent' ORDER BY arrival";
 const DELIVERY: &str = "SELECT delivery FROM referral WHERE side = 'sent' ORDER BY arrival";

@@ -96,7 +96,7 @@ async fn the_senders_copy_follows_the_recipients_events() {
     // Before the recipient's receipt has come as a notice.
     let events = [
         sent.event(Move::Acknowledge, 2, State::Acknowledged, ""),
-        sent.event(Move::Accept, 3, State::Accepted, "canary-words"),
+        sent.event(Move::Accept, 3, State::Accepted, "canary-\u{202a}words\u{202c}"),
     ];
     assert_eq!(sent.deliver(&events).await, [0, 0]);
     assert_eq!(sent.story.host.words(STATES).await, ["accepted"]);

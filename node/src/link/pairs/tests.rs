@@ -193,10 +193,10 @@ fn rows_outside_the_order_wait_for_themselves() {
         },
     );
     assert_eq!(
-        (pairs.due_loose(1_499, 9), pairs.next_due_ms()),
+        (pairs.due_loose(1_499, 9, 1 << 20), pairs.next_due_ms()),
         (vec![], Some(1_500))
     );
-    assert_eq!(pairs.due_loose(1_500, 9), [1]);
+    assert_eq!(pairs.due_loose(1_500, 9, 1 << 20), [1]);
     assert!(pairs.take(loose).is_some());
     assert_eq!(settled(&say(&mut pairs, 1, Word::Taken(9))), [(1, None)]);
     assert_eq!(pairs.room(), 2);
@@ -216,7 +216,7 @@ fn of_many_that_are_due_as_many_are_taken_as_fit() {
         pairs.hold(&loose(seq), 1_000);
     }
     assert_eq!(pairs.room(), 20);
-    let mut all = pairs.due_loose(1_000, 8);
+    let mut all = pairs.due_loose(1_000, 8, 1 << 20);
     assert_eq!(all.len(), 8);
     for seq in &all {
         pairs.take(loose(*seq)).unwrap();
@@ -224,10 +224,35 @@ fn of_many_that_are_due_as_many_are_taken_as_fit() {
     for seq in 31..=40 {
         pairs.take(row(seq, "hope-street")).unwrap();
     }
-    let next = pairs.due_loose(1_000, 8);
+    let next = pairs.due_loose(1_000, 8, 1 << 20);
     assert_eq!((next.len(), pairs.next_due_ms()), (2, Some(1_000)));
     all.extend(next);
     all.sort_unstable();
     all.dedup();
     assert_eq!(all.len(), 10, "none is given twice");
+}
+
+/// What is read of the store at once has a limit in memory; one that is over it alone goes alone.
+#[test]
+fn of_many_that_are_due_as_many_are_taken_as_there_is_memory_for() {
+    let mut pairs = Pairs::new(Vec::new(), 20);
+    for (seq, envelope_bytes) in [(1, 400), (2, 400), (3, 400), (4, 9_000)] {
+        let loose = OutboxRow {
+            ordered: false,
+            kind: EnvelopeKind::Withdrawal,
+            envelope_bytes,
+            ..row(seq, "hope-street")
+        };
+        pairs.take(loose.clone()).unwrap();
+        pairs.hold(&loose, 1_000);
+    }
+    let mut taken = Vec::new();
+    for _ in 0..4 {
+        let some = pairs.due_loose(1_000, 8, 1_000);
+        assert!(some.len() == 1 || !some.contains(&4), "{some:?}");
+        assert!(some.len() <= 2);
+        taken.extend(some);
+    }
+    taken.sort_unstable();
+    assert_eq!(taken, [1, 2, 3, 4]);
 }

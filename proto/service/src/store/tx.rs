@@ -229,7 +229,12 @@ impl Open {
         self.held = None;
     }
 
+    /// The connection for the next statement; none after one that failed: SQLite may have rolled back by itself, and what
+    /// came then would stand alone.
     fn connection(&mut self) -> Result<Connection<'_>, StoreError> {
+        if self.fault != Fault::None {
+            return Err(StoreError::Abandoned);
+        }
         match self.look {
             Look::No => {}
             Look::Fresh => self.look = Look::Done,

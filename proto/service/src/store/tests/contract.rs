@@ -65,6 +65,26 @@ async fn a_key_twice_is_told_apart_and_a_failure_passed_over_keeps_nothing() {
     assert_eq!(count(&store).await, 1);
 }
 
+/// Of a statement that fails at its second row the first may be there until the rollback: nothing may be added to it.
+#[tokio::test]
+async fn nothing_of_a_list_stays_whose_second_row_clashes_and_nothing_comes_after_it() {
+    static LIST: Insert = Insert::into("INSERT INTO thing (id, n)", 2, "");
+    let (store, _fresh) = opened().await;
+    put(&store, b"b", 1).await.unwrap();
+    let regardless: Result<(), StoreError> = store
+        .tx("regardless", |mut tx| async move {
+            let rows: [&[u8]; 3] = [b"a", b"b", b"c"];
+            let list = LIST.rows(&mut tx, &rows, |q, id| q.bind(*id).bind(2_i64)).await;
+            assert_eq!(list, Err(StoreError::Unique));
+            let next = tx.run(query(PUT).bind(&b"d"[..]).bind(2_i64)).await;
+            assert_eq!(next, Err(StoreError::Abandoned));
+            Ok(())
+        })
+        .await;
+    assert_eq!(regardless, Err(StoreError::Abandoned));
+    assert_eq!(count(&store).await, 1);
+}
+
 #[tokio::test]
 async fn the_reading_door_does_not_write() {
     let (store, _fresh) = opened().await;
