@@ -1,5 +1,6 @@
 //! What the fields of a request are called at the command line: the option in which their value was typed.
-//! Called where a refused call is shown. It must never name a field that nobody typed: its sentence then stands alone.
+//! Called where a refused call is shown. Never names what the program filled in by itself: its sentence then stands alone. A field that is in
+//! no list keeps its own name.
 
 use super::person::option_of;
 use super::say::Refusal;

@@ -271,9 +271,11 @@ async fn withdraw(
     let request_id = fields.id("request_id", &asked.request_id);
     let body = request_id.map(|id| Asked::new("withdraw_grant", id, &asked));
     let by_code = !asked.stop_seed.is_empty();
-    let grant_id = match by_code {
-        true => by_stop_code(edge, &mut fields, &asked).await?,
-        false => fields.id("grant_id", &asked.grant_id),
+    let grant_id = match (by_code, request_id) {
+        (true, Some(_)) => by_stop_code(edge, &mut fields, &asked).await?,
+        // Without a request id it is refused below, and nothing is looked for.
+        (true, None) => None,
+        (false, _) => fields.id("grant_id", &asked.grant_id),
     };
     let scope = scope(&mut fields, &asked);
     let new = || {
