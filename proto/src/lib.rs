@@ -19,6 +19,7 @@
 //! | [`envelope`] | head, seal and signature of one envelope |
 //! | [`trust`] | the chain from the root to a member's keys, and the invite token |
 //! | [`order`] | contiguous, hash-linked order lines of a pair |
+//! | [`log`] | transparency logs: tree, proofs, tiles, notes, checkpoints, witnesses |
 //! | [`receipt`] | signed bytes of receipts, tombstones, stop notices, renewals |
 //! | [`v1`] | the generated messages |
 
@@ -28,6 +29,7 @@ mod golden;
 pub mod human_code;
 pub mod id;
 pub mod lifecycle;
+pub mod log;
 pub mod order;
 pub mod part;
 pub mod permits;
