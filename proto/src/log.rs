@@ -27,7 +27,13 @@
 //! |---|---|
 //! | [`tree`] | hashes, roots, the frontier |
 //! | [`proof`] | inclusion and consistency, made from nodes and verified |
+//! | [`note`] | signed notes and their keys |
+//! | [`checkpoint`] | checkpoints and cosignatures |
 
+pub mod checkpoint;
+pub mod note;
+#[cfg(test)]
+mod note_tests;
 pub mod proof;
 #[cfg(test)]
 mod proof_tests;

@@ -1,11 +1,13 @@
 //! Ed25519 signatures (RFC 8032) with domain separation, and SHA-256.
 //! Called wherever the protocol signs or checks: envelope headers, slips, receipts, order lines, key bindings, invites,
 //! the registrar's and the root's statements. Signed bytes are context ‖ 0x00 ‖ message.
-//! Never sign without a [`Context`], never make a key from anything but a seed that was passed in, never print a seed.
+//! Never sign without a [`Context`] but what a log signs as its format says, never make a key from anything but a seed that was passed in, never print a seed.
 //!
 //! The parts of a message are joined without lengths: each context's message layout must be unambiguous by itself
 //! (fixed-width fields, or one variable field whose length is covered). No context holds a zero byte, so the
 //! separator makes signatures of two contexts disjoint.
+//!
+//! One door has no context: `PlainText`, for the signed notes of [`crate::log`], whose format leaves no room for one.
 
 use aws_lc_rs::digest;
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
@@ -109,6 +111,19 @@ impl Context {
     }
 }
 
+/// A text that is signed as it is, without a context: a note, or what a witness signs of one (C2SP signed-note, tlog-cosignature).
+/// It holds no zero byte, and every message of a [`Context`] holds one, right after the context; so no text is the message of
+/// any context, and a signature over the one never verifies as the other, whatever keys are shared.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PlainText<'a>(&'a str);
+
+impl<'a> PlainText<'a> {
+    /// Takes a text up; none when it holds a zero byte.
+    pub(crate) fn new(text: &'a str) -> Option<Self> {
+        (!text.bytes().any(|b| b == 0)).then_some(Self(text))
+    }
+}
+
 /// The signature is not this key's over this context and message; says no more, on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the signature does not verify")]
@@ -137,6 +152,11 @@ impl PublicKey {
         signature: &Signature,
     ) -> Result<(), BadSignature> {
         verify_raw(self, &context.message(parts), signature)
+    }
+
+    /// Checks a signature over a text without context; [`BadSignature`] when it is not this key's.
+    pub(crate) fn verify_text(&self, text: PlainText<'_>, signature: &Signature) -> Result<(), BadSignature> {
+        verify_raw(self, text.0.as_bytes(), signature)
     }
 
     /// The key's fingerprint: SHA-256 of its 32 bytes, as 64 lower-case hexadecimal digits.
@@ -179,6 +199,12 @@ impl SigningKey {
     pub fn sign(&self, context: Context, parts: &[&[u8]]) -> Result<Signature, SigningFailed> {
         sign_raw(self, &context.message(parts))
     }
+
+    /// Signs a text without context. Only for a text that this program made and whose format says by itself what it is, never
+    /// for one that somebody else chose: there is no context to keep it apart from other texts.
+    pub(crate) fn sign_text(&self, text: PlainText<'_>) -> Result<Signature, SigningFailed> {
+        sign_raw(self, text.0.as_bytes())
+    }
 }
 
 impl std::fmt::Debug for SigningKey {
@@ -187,7 +213,7 @@ impl std::fmt::Debug for SigningKey {
     }
 }
 
-/// Signs bytes as they are; only for [`SigningKey::sign`] and the RFC's test vectors.
+/// Signs bytes as they are; only for the two ways of [`SigningKey`] and the RFC's test vectors.
 fn sign_raw(key: &SigningKey, message: &[u8]) -> Result<Signature, SigningFailed> {
     let signature = key.pair.try_sign(message).map_err(|_| SigningFailed)?;
     signature
@@ -227,7 +253,7 @@ fn is_small_order(key: &PublicKey) -> bool {
     SMALL_ORDER.contains(&bytes)
 }
 
-/// Verifies bytes as they are; only for [`PublicKey::verify`] and the RFC's test vectors.
+/// Verifies bytes as they are; only for the two ways of [`PublicKey`] and the RFC's test vectors.
 fn verify_raw(key: &PublicKey, message: &[u8], signature: &Signature) -> Result<(), BadSignature> {
     if is_small_order(key) {
         return Err(BadSignature);
@@ -333,6 +359,30 @@ mod tests {
             Ok(())
         );
         assert_eq!(key().sign(Context::Slip, &[b"abc"]).unwrap(), signature);
+    }
+
+    #[test]
+    fn a_text_is_the_message_of_no_context() {
+        let key = key();
+        for context in Context::ALL {
+            let message = [context.as_str().as_bytes(), b"\0", b"a text\n"].concat();
+            assert!(PlainText::new(std::str::from_utf8(&message).unwrap()).is_none());
+            for text in [
+                "a text\n",
+                context.as_str(),
+                &format!("{}\na text\n", context.as_str()),
+            ] {
+                let plain = PlainText::new(text).unwrap();
+                let signature = key.sign_text(plain).unwrap();
+                assert_eq!(key.public().verify_text(plain, &signature), Ok(()));
+                for parts in [vec![], vec![text.as_bytes()], vec![b"a text\n".as_slice()]] {
+                    let verified = key.public().verify(*context, &parts, &signature);
+                    assert_eq!(verified, Err(BadSignature));
+                    let signature = key.sign(*context, &parts).unwrap();
+                    assert_eq!(key.public().verify_text(plain, &signature), Err(BadSignature));
+                }
+            }
+        }
     }
 
     /// R a point of small order, S zero: such a key would verify it over anything.
