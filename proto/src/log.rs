@@ -27,14 +27,22 @@
 //! |---|---|
 //! | [`tree`] | hashes, roots, the frontier |
 //! | [`proof`] | inclusion and consistency, made from nodes and verified |
+//! | [`tile`] | paths, bytes and nodes of tiles |
 //! | [`note`] | signed notes and their keys |
 //! | [`checkpoint`] | checkpoints and cosignatures |
+//! | [`leaf_proof`] | `.tlog-proof`, the receipt of one leaf that can be verified offline |
 
 pub mod checkpoint;
+pub mod leaf_proof;
+#[cfg(test)]
+mod leaf_proof_tests;
 pub mod note;
 #[cfg(test)]
 mod note_tests;
 pub mod proof;
 #[cfg(test)]
 mod proof_tests;
+pub mod tile;
+#[cfg(test)]
+mod tile_tests;
 pub mod tree;

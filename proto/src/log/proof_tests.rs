@@ -7,7 +7,7 @@ use std::convert::Infallible;
 use std::path::Path;
 
 /// Distinct leaves.
-fn leaves(size: u64) -> Vec<Hash> {
+pub(super) fn leaves(size: u64) -> Vec<Hash> {
     (0..size).map(|n| Hash::of_leaf(&n.to_be_bytes())).collect()
 }
 
