@@ -31,6 +31,8 @@
 //! | [`note`] | signed notes and their keys |
 //! | [`checkpoint`] | checkpoints and cosignatures |
 //! | [`leaf_proof`] | `.tlog-proof`, the receipt of one leaf that can be verified offline |
+//! | [`policy`] | which checkpoint counts |
+//! | [`witness`] | what a witness is asked, and when it cosigns |
 
 pub mod checkpoint;
 pub mod leaf_proof;
@@ -39,6 +41,9 @@ mod leaf_proof_tests;
 pub mod note;
 #[cfg(test)]
 mod note_tests;
+pub mod policy;
+#[cfg(test)]
+mod policy_tests;
 pub mod proof;
 #[cfg(test)]
 mod proof_tests;
@@ -46,3 +51,6 @@ pub mod tile;
 #[cfg(test)]
 mod tile_tests;
 pub mod tree;
+pub mod witness;
+#[cfg(test)]
+mod witness_tests;

@@ -12,7 +12,7 @@ use crate::v1;
 use crate::words::OrganisationKind;
 use prost::Message;
 
-mod issue;
+pub(crate) mod issue;
 mod service;
 #[cfg(test)]
 mod service_tests;
@@ -466,7 +466,7 @@ fn must_be_usable(invite: &Invite, at_ms: i64) -> Result<(), TrustError> {
 }
 
 /// Checks size, signer and signature, and only then decodes the statement.
-fn open<M: Message + Default>(
+pub(crate) fn open<M: Message + Default>(
     signed: &v1::Signed,
     context: Context,
     key: &PublicKey,
@@ -487,7 +487,7 @@ fn open<M: Message + Default>(
     M::decode(signed.statement.as_slice()).map_err(|_| TrustError::Malformed)
 }
 
-fn same_network(text: &str, network: &NetworkName) -> Result<(), TrustError> {
+pub(crate) fn same_network(text: &str, network: &NetworkName) -> Result<(), TrustError> {
     if text == network.as_str() {
         Ok(())
     } else {
@@ -495,6 +495,6 @@ fn same_network(text: &str, network: &NetworkName) -> Result<(), TrustError> {
     }
 }
 
-fn public_key(bytes: &[u8]) -> Result<PublicKey, TrustError> {
+pub(crate) fn public_key(bytes: &[u8]) -> Result<PublicKey, TrustError> {
     bytes.try_into().map(PublicKey).map_err(|_| TrustError::Malformed)
 }

@@ -174,7 +174,7 @@ fn follow(
 }
 
 /// Encodes and signs a statement.
-pub(super) fn sign<M: Message>(
+pub(crate) fn sign<M: Message>(
     key: &SigningKey,
     context: Context,
     message: &M,
