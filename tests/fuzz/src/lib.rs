@@ -9,6 +9,7 @@
 
 mod chain;
 mod envelope;
+mod log;
 mod order;
 mod receipts;
 mod screen;
@@ -128,6 +129,24 @@ pub const TARGETS: &[Target] = &[
         check: seal::signature,
         seeds: seal::signature_seeds,
         rounds: 2_000,
+    },
+    Target {
+        name: "note",
+        check: log::notes,
+        seeds: log::note_seeds,
+        rounds: 3_000,
+    },
+    Target {
+        name: "log_proof",
+        check: log::proofs,
+        seeds: log::proof_seeds,
+        rounds: 1_000,
+    },
+    Target {
+        name: "tile",
+        check: log::tiles,
+        seeds: log::tile_seeds,
+        rounds: 3_000,
     },
 ];
 
