@@ -145,6 +145,7 @@ async fn dispatch(cli: Cli, clock: Clock, rng: Rng) -> anyhow::Result<()> {
         Command::Status(arguments) => status::run(talk, arguments, clock).await,
         Command::Token(command) => token::run(talk, command, clock, rng).await,
         Command::Statement(command) => statement::run(talk, command, clock, rng).await,
+        Command::Watch(watch) => watch::run(talk, watch, rng).await,
         calls => call(&talk.client(rng).await?, calls).await,
     }
 }
@@ -159,7 +160,6 @@ async fn call(client: &talk::Client, command: Command) -> anyhow::Result<()> {
         Command::Sent(lines) => inbox::list(client, v1::Side::Sent, lines).await,
         Command::Show { code, opening_reason } => inbox::show(client, &code, &opening_reason).await,
         Command::Message { code, words } => moves::message(client, &code, words).await,
-        Command::Watch(watch) => watch::run(client, watch).await,
         Command::Organisations => organisations::list(client).await,
         Command::Service(offer) => organisations::offer(client, *offer).await,
         other => match as_move(other) {

@@ -73,6 +73,9 @@ pub enum SendError {
     /// The rule of consent says no: see [`Refusal`].
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// This organisation is suspended: ask the network's operator.
+    #[error("this organisation is suspended")]
+    Suspended,
     /// The person did not agree to this purpose: ask them.
     #[error("the consent is for another purpose")]
     PurposeNotAllowed,
@@ -108,6 +111,7 @@ impl SendError {
         match self {
             Self::NotFound => Problem::NotFound,
             Self::Refused(refusal) => refusal.code().parse().unwrap_or(Problem::Invalid),
+            Self::Suspended => Problem::MemberSuspended,
             Self::PurposeNotAllowed => Problem::ConsentMissing,
             Self::Empty | Self::AnswerByPassed => Problem::Invalid,
             Self::Outbox(error) => error.problem(),
@@ -125,6 +129,9 @@ impl SendError {
             Self::Refused(Refusal::CategoryNotAllowed(missing)) => failure.with_field(
                 "categories",
                 format!("The person did not agree to share: {missing}."),
+            ),
+            Self::Suspended => failure.with_sentence(
+                "Your own organisation is suspended from the network for now, so nothing new can be sent. Ask the network's operator.",
             ),
             Self::PurposeNotAllowed => failure.with_field(
                 "purpose",

@@ -32,6 +32,7 @@ pub(super) async fn run(arguments: Arguments, world: World) -> anyhow::Result<()
     let shutdown = Shutdown::new();
     shutdown.on_signal()?;
     let gateway = arguments.place.open(world).await?;
+    arguments.place.remember_store()?;
     let listener = TcpListener::bind(arguments.listen)
         .await
         .with_context(|| format!("cannot listen on {}", arguments.listen))?;

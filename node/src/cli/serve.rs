@@ -2,7 +2,7 @@
 //! Called by the command line's dispatch with the process's clock and randomness.
 //! It must never listen before the folder's lock is held, nor leave an address behind that nobody listens on.
 
-use super::talk::{ADDRESS_FILE, Talk};
+use super::talk::{ADDRESS_FILE, Talk, remember_store, store_of};
 use crate::grpc::server::{Listen, listen};
 use crate::node::{Config, Node};
 use crate::serve::{self, Serve};
@@ -65,10 +65,11 @@ pub(crate) async fn run(
     shutdown.on_signal()?;
     let config = Config {
         folder: folder.clone(),
-        store_url: arguments.store,
+        store_url: store_of(&folder, arguments.store.clone())?,
         store_blocking: false,
     };
     let node = Node::open(config, clock.clone(), rng).await?;
+    remember_store(&folder, arguments.store.as_ref())?;
     let (incoming, address) = listen(listening, move || clock.now_ms()).await?;
     let file = folder.path().join(ADDRESS_FILE);
     std::fs::write(&file, address.to_string()).context("The data folder cannot be written to.")?;

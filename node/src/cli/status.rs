@@ -3,7 +3,7 @@
 //! It must never say "connected" on anything but what the link itself last wrote.
 
 use super::say::day;
-use super::talk::Talk;
+use super::talk::{Talk, store_of};
 use crate::keys::Membership;
 use crate::node::{self, Config};
 use crate::status::{self, Link, Status};
@@ -28,8 +28,8 @@ pub(crate) async fn run(talk: &Talk, arguments: StatusArguments, clock: Clock) -
     let me = Membership::load(&folder)?;
     let running = folder.lock().is_err();
     let config = Config {
+        store_url: store_of(&folder, arguments.store)?,
         folder,
-        store_url: arguments.store,
         store_blocking: false,
     };
     let store = node::open_store(&config, &me, clock.now_ms()).await?;

@@ -144,8 +144,8 @@ impl Talk {
         let folder = self.folder()?;
         let membership = Membership::load(&folder)?;
         let config = Config {
+            store_url: store_of(&folder, store_url)?,
             folder,
-            store_url,
             store_blocking: false,
         };
         let store = node::open_store(&config, &membership, clock.now_ms()).await?;
@@ -172,6 +172,27 @@ impl Talk {
         dial::channel(&Dial::tcp(), &address, host, config)
             .await
             .context(lost)
+    }
+}
+
+/// The file among the keys that names the store, where it is not the one in the folder: it may hold a password.
+const STORE_FILE: &str = "store";
+
+/// The store of a command: the one that it names, or else the one that `join` or `serve` was given last; none for the file in the
+/// folder. A node that was started without the name of its store would else begin an empty one.
+pub(crate) fn store_of(folder: &DataFolder, named: Option<String>) -> anyhow::Result<Option<String>> {
+    if named.is_some() {
+        return Ok(named);
+    }
+    let kept = folder.read(STORE_FILE)?;
+    Ok(kept.map(String::from_utf8).transpose()?)
+}
+
+/// Remembers the store that was opened by its name.
+pub(crate) fn remember_store(folder: &DataFolder, named: Option<&String>) -> anyhow::Result<()> {
+    match named {
+        Some(url) => Ok(folder.write(STORE_FILE, url.as_bytes())?),
+        None => Ok(()),
     }
 }
 
@@ -294,4 +315,24 @@ pub(crate) fn long_text(text: String) -> anyhow::Result<String> {
         .read_to_string(&mut read)
         .context("The text cannot be read as UTF-8.")?;
     Ok(read.trim_end().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_is_remembered_until_another_one_is_named() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = DataFolder::at(place.path());
+        folder.make().unwrap();
+        let url = |name: &str| Some(format!("postgres://{name}"));
+        assert_eq!(store_of(&folder, None).unwrap(), None);
+        remember_store(&folder, None).unwrap();
+        assert_eq!(store_of(&folder, None).unwrap(), None);
+        remember_store(&folder, url("a").as_ref()).unwrap();
+        assert_eq!(store_of(&folder, None).unwrap(), url("a"));
+        assert_eq!(store_of(&folder, url("b")).unwrap(), url("b"));
+        assert_eq!(store_of(&folder, None).unwrap(), url("a"));
+    }
 }

@@ -4,9 +4,10 @@
 
 use super::inbox::{line_json, sentence};
 use super::say::Refusal;
-use super::talk::Client;
+use super::talk::{Client, Talk};
 use kith_proto::problem::Problem;
 use kith_proto::v1;
+use kith_service::rng::Rng;
 use serde_json::Value;
 use std::time::Duration;
 use tonic::Request;
@@ -25,25 +26,42 @@ pub(crate) struct Watch {
     lines: Option<u64>,
 }
 
-/// Watches until Ctrl-C, or until enough lines were shown.
-pub(crate) async fn run(client: &Client, watch: Watch) -> anyhow::Result<()> {
+/// Watches until Ctrl-C, or until enough lines were shown. A node that was started anew may be at another address.
+pub(crate) async fn run(talk: &Talk, watch: Watch, rng: Rng) -> anyhow::Result<()> {
+    let mut client = talk.client(rng.clone()).await?;
+    let mut away = false;
     let mut cursor = watch.cursor;
     let mut left = watch.lines.unwrap_or(u64::MAX);
     while left > 0 {
-        let Err(refusal) = follow(client, &mut cursor, &mut left).await? else {
+        let Err(refusal) = follow(&client, &mut cursor, &mut left, &mut away).await? else {
             continue;
         };
         if refusal.0.problem != Problem::Unavailable {
             return Err(refusal.into());
         }
+        if !away {
+            client
+                .out
+                .remark("The node does not answer. What it has to show comes when it is back.")?;
+            away = true;
+        }
         #[expect(clippy::disallowed_methods, reason = "the pause of a watch between two tries")]
         tokio::time::sleep(AGAIN_AFTER).await;
+        // Not yet there: asked again with the line that was.
+        if let Ok(line) = talk.client(rng.clone()).await {
+            client = line;
+        }
     }
     Ok(())
 }
 
 /// One stream, to its end. The outer error is ours (nobody reads any more), the inner one the node's.
-async fn follow(client: &Client, cursor: &mut String, left: &mut u64) -> anyhow::Result<Result<(), Refusal>> {
+async fn follow(
+    client: &Client,
+    cursor: &mut String,
+    left: &mut u64,
+    away: &mut bool,
+) -> anyhow::Result<Result<(), Refusal>> {
     let asked = Request::new(v1::WatchReferralsRequest {
         cursor: cursor.clone(),
     });
@@ -51,6 +69,7 @@ async fn follow(client: &Client, cursor: &mut String, left: &mut u64) -> anyhow:
         Ok(answered) => answered.into_inner(),
         Err(status) => return Ok(Err(Refusal::from(status).typed(&[], &[]))),
     };
+    *away = false;
     while *left > 0 {
         match changes.message().await {
             Err(status) => return Ok(Err(status.into())),

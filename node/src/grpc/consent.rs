@@ -313,8 +313,8 @@ async fn by_stop_code(
     };
     let found = grants::by_stop_seed(&edge.node, &seed).await;
     let found = found.map_err(|error| refused(error.problem().into(), &error))?;
-    let nothing = "No consent that was recorded here has this stop code. Compare it with the sheet, letter by letter. It works at the \
-                   organisation that recorded the consent; what came here from there is ended with the referral's own code.";
+    let nothing = "No consent that was recorded here has this stop code. Compare it letter by letter. It works where the consent was \
+                   recorded; what came from there ends with `withdraw`.";
     found
         .map(Some)
         .ok_or_else(|| Failure::new(Problem::NotFound).with_sentence(nothing))

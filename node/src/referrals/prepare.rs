@@ -4,7 +4,7 @@
 
 use kith_proto::id::{EnvelopeId, EventId, ThreadId, WithdrawalId};
 use kith_proto::lifecycle::{self, Delivery, Move, Outcome, Party, Situation, State};
-use kith_proto::permits::{self, CategorySet, Header, Members, Refusal};
+use kith_proto::permits::{self, CategorySet, Header, MemberState, Members, Refusal};
 use kith_proto::slip::Slip;
 use kith_proto::v1;
 use kith_proto::words::{Category, EnvelopeKind};
@@ -127,6 +127,9 @@ fn stand<'a>(
         .slip(&new.grant_id, &new.recipient)
         .ok_or(Refusal::RecipientNotAllowed)?;
     let slip = row.parsed()?;
+    if node.members.state_of(node.organisation()) == MemberState::Suspended {
+        return Err(SendError::Suspended);
+    }
     allowed(node, new, (row, &slip), now_ms)?;
     if !slip.purposes.contains(&new.purpose) {
         return Err(SendError::PurposeNotAllowed);
