@@ -14,7 +14,7 @@
 use super::checkpoint::{Checkpoint, decimal};
 use super::note::{NOTE_BYTES_MAX, Note, NoteError, VerifierKey};
 use super::proof::{PROOF_HASHES_MAX, ProofError, verify_inclusion};
-use super::tree::{Hash, LEAVES_MAX};
+use super::tree::{Hash, LEAVES_MAX, bytes_of};
 use crate::problem::Problem;
 use data_encoding::BASE64;
 use std::fmt;
@@ -131,7 +131,7 @@ impl FromStr for LeafProof {
             None => Vec::new(),
             // No extra bytes are written as no line.
             Some("") => return Err(NoteError::Malformed),
-            Some(text) => BASE64.decode(text.as_bytes()).map_err(|_| NoteError::Malformed)?,
+            Some(text) => bytes_of(text).ok_or(NoteError::Malformed)?,
         };
         let index = lines.next().and_then(|line| line.strip_prefix("index "));
         let index = index.and_then(decimal).ok_or(NoteError::Malformed)?;

@@ -83,6 +83,7 @@ fn what_is_no_receipt_is_refused() {
         (changed("extra eA==", "extra "), NoteError::Malformed),
         (changed("extra eA==", "extra"), NoteError::Malformed),
         (changed("extra eA==", "extra eB=="), NoteError::Malformed),
+        (changed("extra eA==", "extra eA==eA=="), NoteError::Malformed),
         (
             changed("extra eA==", "extra eA==\nextra eA=="),
             NoteError::Malformed,

@@ -15,6 +15,7 @@
 //!
 //! The key id is the first 4 bytes of SHA-256(name ‖ 0x0a ‖ byte ‖ public key). Signatures of unknown keys are kept and passed over.
 
+use super::tree::bytes_of;
 use crate::problem::Problem;
 use crate::sign::{PlainText, PublicKey, Signature, SigningFailed, SigningKey, sha256};
 use data_encoding::{BASE64, HEXLOWER};
@@ -206,7 +207,7 @@ impl FromStr for VerifierKey {
         let mut part = || parts.next().ok_or(NoteError::Malformed);
         let (name, id, key) = (part()?, part()?, part()?);
         let id = HEXLOWER.decode(id.as_bytes()).map_err(|_| NoteError::Malformed)?;
-        let key = BASE64.decode(key.as_bytes()).map_err(|_| NoteError::Malformed)?;
+        let key = bytes_of(key).ok_or(NoteError::Malformed)?;
         let (kind, public) = match key.split_first() {
             Some((0x01, public)) => (KeyKind::Ed25519, public),
             Some((0x04, public)) => (KeyKind::Cosignature, public),
@@ -289,9 +290,7 @@ impl FromStr for NoteSignature {
         }
         let rest = line.strip_prefix("— ").ok_or(NoteError::Malformed)?;
         let (name, bytes) = rest.split_once(' ').ok_or(NoteError::Malformed)?;
-        let bytes = BASE64
-            .decode(bytes.as_bytes())
-            .map_err(|_| NoteError::Malformed)?;
+        let bytes = bytes_of(bytes).ok_or(NoteError::Malformed)?;
         match bytes.split_first_chunk() {
             Some((key_id, signature)) if !signature.is_empty() => Ok(Self {
                 name: name.parse()?,

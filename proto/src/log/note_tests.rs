@@ -94,6 +94,16 @@ fn the_cosigned_bytes_are_two_lines_and_the_text() {
         let made = checkpoint.cosign(&name("w2.example"), &key(2), refused);
         assert_eq!(made, Err(NoteError::Malformed));
     }
+    let of_time = |time_s| {
+        let made = NoteSignature::of_witness(&name("w2.example"), &key(2), time_s, &checkpoint.to_string());
+        checkpoint
+            .note(vec![made.unwrap()])
+            .unwrap()
+            .verify(&[witness(2)])
+            .map(|by| by[0].time_s)
+    };
+    assert_eq!(of_time((1 << 63) - 1), Ok(Some((1 << 63) - 1)));
+    assert_eq!(of_time(1 << 63), Err(NoteError::Forged));
 }
 
 /// The other implementation's key of a seed, and the vkey that it writes.
@@ -229,6 +239,7 @@ fn what_is_no_note_is_refused() {
         changed("==\n", "\n"),
         "text\n\n— w.example AAAAAA==\n".into(),
         "text\n\n— w.example AAAAAB==\n".into(),
+        "text\n\n— w.example AAA=AAAA\n".into(),
     ] {
         assert_eq!(Note::parse(bad.as_bytes()), Err(NoteError::Malformed), "{bad:?}");
     }
@@ -321,6 +332,7 @@ fn what_is_no_vkey_is_refused() {
         &VKEY.replace("+Aek", "+Auk"),
         &VKEY[..VKEY.len() - 4],
         &format!("{VKEY} "),
+        &VKEY.replace("+AekyeRrm", "+AQ==6Q==yeRrm"),
     ] {
         assert_eq!(bad.parse::<VerifierKey>(), Err(NoteError::Malformed), "{bad}");
     }

@@ -354,7 +354,9 @@ proptest! {
     /// A log that rewrote one old leaf: no proof joins the two.
     #[test]
     fn a_rewritten_log_is_refused((size, index, old_size, nodes) in tree()) {
-        prop_assume!(index < old_size);
+        if index >= old_size {
+            return Ok(());
+        }
         let mut forged = leaves(size);
         forged[usize::try_from(index).unwrap()] = Hash::of_leaf(b"another");
         let forged = Nodes::over(forged);
@@ -370,6 +372,8 @@ proptest! {
     fn a_hash_is_read_from_its_one_spelling(bytes in any::<[u8; 32]>(), text in "[A-Za-z0-9+/=]{40,46}") {
         let hash = Hash(bytes);
         prop_assert_eq!(hash.to_string().parse(), Ok(hash));
+        let pieces = [&bytes[..1], &bytes[1..]].map(|piece| data_encoding::BASE64.encode(piece)).concat();
+        prop_assert_eq!(pieces.parse::<Hash>(), Err(TreeError::Malformed));
         if let Ok(read) = text.parse::<Hash>() {
             prop_assert_eq!(read.to_string(), text);
         }

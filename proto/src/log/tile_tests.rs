@@ -283,7 +283,9 @@ proptest! {
         theirs.sort();
         ours.sort();
         prop_assert_eq!(ours, theirs);
-        prop_assume!(size >> level > 0);
+        if size >> level == 0 {
+            return Ok(());
+        }
         let index = index.index(usize::try_from(size >> level).unwrap()) as u64;
         let held = Tile::holding(Node { level, index }, size).unwrap();
         let narrow = tlog_tiles::Tile::from_index(8, tlog_tiles::stored_hash_index(level, index));
