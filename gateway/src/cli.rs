@@ -1,7 +1,6 @@
 //! The commands of `kith-gateway`. Each file parses its own arguments, calls use-cases, and says in plain sentences what it did.
 //! Called by `main`, and by whoever re-executes itself as a gateway with a clock of its own; nothing here can shift time.
 
-use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use kith_proto::id::{NetworkName, OrgId};
 use kith_proto::text::is_of_a_name;
@@ -16,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crate::gateway::{Gateway, GatewayConfig};
+use crate::keys::GatewayKeys;
 
 mod init;
 mod invite;
@@ -53,9 +53,6 @@ enum Command {
     Serve(serve::Arguments),
 }
 
-/// The file that names the store, where it is not the one in the folder: it may hold a password.
-const STORE_FILE: &str = "store";
-
 /// Where the gateway's keys and rows are.
 #[derive(Debug, clap::Args)]
 struct Place {
@@ -68,34 +65,21 @@ struct Place {
 }
 
 impl Place {
-    /// The store that is named, or else the one that `serve` was given last: a command on another one would find no members there.
-    fn config(&self) -> GatewayConfig {
+    /// The store that is named, or else the one that `serve` was given last.
+    fn config(&self) -> anyhow::Result<GatewayConfig> {
         let config = GatewayConfig::in_folder(&self.data);
-        let kept = || std::fs::read_to_string(self.data.join(STORE_FILE)).ok();
-        match self.store.clone().or_else(kept) {
+        let store = match &self.store {
+            Some(url) => Some(url.clone()),
+            None => GatewayKeys::kept_store(&self.data)?,
+        };
+        Ok(match store {
             Some(store_url) => GatewayConfig { store_url, ..config },
             None => config,
-        }
-    }
-
-    /// Remembers the store that was opened by its name.
-    fn remember_store(&self) -> anyhow::Result<()> {
-        match &self.store {
-            Some(url) => {
-                let mut options = std::fs::OpenOptions::new();
-                options.write(true).create(true).truncate(true);
-                #[cfg(unix)]
-                std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-                let written = options.open(self.data.join(STORE_FILE));
-                let written = written.and_then(|mut file| file.write_all(url.as_bytes()));
-                written.context("the data folder cannot be written to")
-            }
-            None => Ok(()),
-        }
+        })
     }
 
     async fn open(&self, world: World) -> anyhow::Result<std::sync::Arc<Gateway>> {
-        Ok(Gateway::open(&self.config(), world.clock, world.rng).await?)
+        Ok(Gateway::open(&self.config()?, world.clock, world.rng).await?)
     }
 }
 

@@ -25,6 +25,9 @@ mod folder;
 pub use folder::FileError;
 use folder::{Folder, NewFolder};
 
+/// The file that names the store, where it is not the one in the folder: it may hold a password.
+const STORE: &str = "store";
+
 /// Why keys were not made or loaded, by what the operator can do.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
@@ -170,6 +173,16 @@ impl GatewayKeys {
     pub fn look(dir: &Path) -> Result<(), KeyError> {
         Folder::of(dir, "gateway", "signing.key")?;
         Ok(())
+    }
+
+    /// Remembers the store that `serve` was given by its name: a command without it would look into an empty one.
+    pub fn keep_store(dir: &Path, url: &str) -> Result<(), KeyError> {
+        Ok(folder::replace(&dir.join(STORE), url.as_bytes())?)
+    }
+
+    /// The store that was remembered; `None` for the one in the folder.
+    pub fn kept_store(dir: &Path) -> Result<Option<String>, KeyError> {
+        Ok(folder::text_if_any(&dir.join(STORE))?)
     }
 
     /// Loads the gateway's folder and checks that the root signed what is in it and that it has not run out.

@@ -151,6 +151,10 @@ pub async fn join(token: &str, joining: &Joining) -> Result<Membership, JoinErro
     };
     link::checked(&answer.certificate_chain_pem, &membership).map_err(|_| JoinError::Answer)?;
     folder.write(TLS_CERTIFICATE, &answer.certificate_chain_pem)?;
+    // Before the folder counts as a node's: it is never served with another store than it was joined with.
+    if let Some(url) = &joining.config.store_url {
+        folder.keep_store(url)?;
+    }
     membership.save(folder)?;
     drop(lock);
     note(joining, &membership.organisation).await?;

@@ -25,14 +25,16 @@ pub(super) async fn run(arguments: Arguments, world: World) -> anyhow::Result<()
     let data = &arguments.place.data;
     GatewayKeys::look(data)?;
     // Held until the process ends; the system lets go of it even after a crash.
-    let _lock = match arguments.place.config().store_url.starts_with("sqlite:") {
+    let _lock = match arguments.place.config()?.store_url.starts_with("sqlite:") {
         true => Some(lock(data)?),
         false => None,
     };
     let shutdown = Shutdown::new();
     shutdown.on_signal()?;
     let gateway = arguments.place.open(world).await?;
-    arguments.place.remember_store()?;
+    if let Some(url) = &arguments.place.store {
+        GatewayKeys::keep_store(data, url)?;
+    }
     let listener = TcpListener::bind(arguments.listen)
         .await
         .with_context(|| format!("cannot listen on {}", arguments.listen))?;

@@ -1,5 +1,5 @@
 //! Files of one key folder: written once with rights for their owner alone, read with a size limit.
-//! Called by [`super`] only. Never overwrites a file and never prints what a file holds.
+//! Called by [`super`] only. Never overwrites a file of keys and never prints what a file holds.
 
 use data_encoding::HEXLOWER;
 use kith_proto::id::NetworkName;
@@ -85,16 +85,40 @@ impl NewFolder {
 
     fn write(&self, name: &str, bytes: &[u8]) -> Result<(), FileError> {
         let path = self.0.join(name);
-        let written = || -> io::Result<()> {
-            let mut file = OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(FILE_MODE)
-                .open(&path)?;
-            file.write_all(bytes)?;
-            file.sync_all()
-        };
-        written().map_err(|error| FileError::Io(path.clone(), error))
+        create(&path, bytes).map_err(|error| FileError::Io(path, error))
+    }
+}
+
+/// Makes a file for its owner alone, and waits until it is on disk; an error when it is there.
+fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(FILE_MODE)
+        .open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// Puts a file that is no key in the place of the one before.
+pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    let beside = path.with_extension("new");
+    let replaced = || -> io::Result<()> {
+        match std::fs::remove_file(&beside) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => create(&beside, bytes)?,
+        }
+        std::fs::rename(&beside, path)
+    };
+    replaced().map_err(|error| FileError::Io(path.to_owned(), error))
+}
+
+/// Reads a text; `None` where there is no such file.
+pub(super) fn text_if_any(path: &Path) -> Result<Option<String>, FileError> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(FileError::Io(path.to_owned(), error)),
     }
 }
 
@@ -160,5 +184,28 @@ impl Folder {
 
     fn contents(&self, name: &str) -> FileError {
         FileError::Contents(self.0.join(name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn a_file_that_is_no_key_is_replaced_for_its_owner_alone_and_an_unreadable_one_is_said() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("store");
+        assert_eq!(text_if_any(&path).unwrap(), None);
+        for url in ["postgres://a", "postgres://b"] {
+            // What an interrupted writing left behind is in nobody's way.
+            std::fs::write(path.with_extension("new"), "half").unwrap();
+            replace(&path, url.as_bytes()).unwrap();
+            assert_eq!(text_if_any(&path).unwrap().as_deref(), Some(url));
+            let mode = path.metadata().unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, FILE_MODE);
+        }
+        std::fs::write(&path, [0xff]).unwrap();
+        assert!(matches!(text_if_any(&path), Err(FileError::Io(..))));
     }
 }

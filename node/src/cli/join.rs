@@ -3,7 +3,7 @@
 //! It must never join twice into one folder, nor show the token again.
 
 use super::say::Refusal;
-use super::talk::{Talk, long_text, remember_store};
+use super::talk::{Talk, long_text};
 use crate::join::{self, JoinError, Joining};
 use crate::keys::DataFolder;
 use crate::node::Config;
@@ -28,10 +28,9 @@ pub(crate) struct Join {
 pub(crate) async fn run(talk: &Talk, arguments: Join, clock: Clock, rng: Rng) -> anyhow::Result<()> {
     let config = Config {
         folder: DataFolder::at(talk.data()?),
-        store_url: arguments.store.clone(),
+        store_url: arguments.store,
         store_blocking: false,
     };
-    let folder = config.folder.clone();
     let token = long_text(arguments.invite)?;
     let joined = join::join(
         token.trim(),
@@ -44,7 +43,6 @@ pub(crate) async fn run(talk: &Talk, arguments: Join, clock: Clock, rng: Rng) ->
     )
     .await;
     let me = joined.map_err(explained)?;
-    remember_store(&folder, arguments.store.as_ref())?;
     talk.out().say(
         &format!("{} ({}) is now in the network {}. Next: `kith-node serve --data DIR`.", me.name, me.organisation, me.network),
         &json!({ "network": me.network.as_str(), "organisation": me.organisation.as_str(), "name": me.name, "kind": me.kind.as_str() }),

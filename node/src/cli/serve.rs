@@ -2,7 +2,7 @@
 //! Called by the command line's dispatch with the process's clock and randomness.
 //! It must never listen before the folder's lock is held, nor leave an address behind that nobody listens on.
 
-use super::talk::{ADDRESS_FILE, Talk, remember_store, store_of};
+use super::talk::{ADDRESS_FILE, Talk, store_of};
 use crate::grpc::server::{Listen, listen};
 use crate::node::{Config, Node};
 use crate::serve::{self, Serve};
@@ -69,7 +69,9 @@ pub(crate) async fn run(
         store_blocking: false,
     };
     let node = Node::open(config, clock.clone(), rng).await?;
-    remember_store(&folder, arguments.store.as_ref())?;
+    if let Some(url) = &arguments.store {
+        folder.keep_store(url)?;
+    }
     let (incoming, address) = listen(listening, move || clock.now_ms()).await?;
     let file = folder.path().join(ADDRESS_FILE);
     std::fs::write(&file, address.to_string()).context("The data folder cannot be written to.")?;

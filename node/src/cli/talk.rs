@@ -175,24 +175,12 @@ impl Talk {
     }
 }
 
-/// The file among the keys that names the store, where it is not the one in the folder: it may hold a password.
-const STORE_FILE: &str = "store";
-
 /// The store of a command: the one that it names, or else the one that `join` or `serve` was given last; none for the file in the
-/// folder. A node that was started without the name of its store would else begin an empty one.
+/// folder.
 pub(crate) fn store_of(folder: &DataFolder, named: Option<String>) -> anyhow::Result<Option<String>> {
-    if named.is_some() {
-        return Ok(named);
-    }
-    let kept = folder.read(STORE_FILE)?;
-    Ok(kept.map(String::from_utf8).transpose()?)
-}
-
-/// Remembers the store that was opened by its name.
-pub(crate) fn remember_store(folder: &DataFolder, named: Option<&String>) -> anyhow::Result<()> {
     match named {
-        Some(url) => Ok(folder.write(STORE_FILE, url.as_bytes())?),
-        None => Ok(()),
+        Some(url) => Ok(Some(url)),
+        None => Ok(folder.kept_store()?),
     }
 }
 
@@ -328,9 +316,7 @@ mod tests {
         folder.make().unwrap();
         let url = |name: &str| Some(format!("postgres://{name}"));
         assert_eq!(store_of(&folder, None).unwrap(), None);
-        remember_store(&folder, None).unwrap();
-        assert_eq!(store_of(&folder, None).unwrap(), None);
-        remember_store(&folder, url("a").as_ref()).unwrap();
+        folder.keep_store("postgres://a").unwrap();
         assert_eq!(store_of(&folder, None).unwrap(), url("a"));
         assert_eq!(store_of(&folder, url("b")).unwrap(), url("b"));
         assert_eq!(store_of(&folder, None).unwrap(), url("a"));

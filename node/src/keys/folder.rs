@@ -19,6 +19,9 @@ pub struct DataFolder {
     root: PathBuf,
 }
 
+/// The file of `keys/` that names the store, where it is not the one in the folder: it may hold a password.
+const STORE: &str = "store";
+
 /// Says that this process holds the folder; let go when dropped.
 #[derive(Debug)]
 pub struct FolderLock {
@@ -117,6 +120,18 @@ impl DataFolder {
             Err(TryLockError::WouldBlock) => Err(KeysError::InUse),
             Err(TryLockError::Error(source)) => Err(KeysError::Io { file: LOCK, source }),
         }
+    }
+
+    /// Remembers the store that a node was given by its name. A node that is started without it would else begin an empty one.
+    pub fn keep_store(&self, url: &str) -> Result<(), KeysError> {
+        self.write(STORE, url.as_bytes())
+    }
+
+    /// The store that was remembered; `None` for the one in the folder.
+    pub fn kept_store(&self) -> Result<Option<String>, KeysError> {
+        let kept = self.read(STORE)?;
+        let text = kept.map(String::from_utf8).transpose();
+        text.map_err(|_| KeysError::Malformed(STORE))
     }
 
     /// The URL of the database in the folder.

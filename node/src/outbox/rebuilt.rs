@@ -20,7 +20,7 @@ pub struct Standing {
     content: ReferralContent,
 }
 
-/// Reads what a referral says, still sealed; none when its thread is gone.
+/// Reads what a referral says, still sealed; none when that is gone.
 pub async fn standing(tx: &mut Tx, thread_id: ThreadId) -> Result<Option<Standing>, StoreError> {
     let Some(asked) = store::referral::asked(tx, thread_id).await? else {
         return Ok(None);
@@ -30,7 +30,7 @@ pub async fn standing(tx: &mut Tx, thread_id: ThreadId) -> Result<Option<Standin
 }
 
 impl Standing {
-    /// The body, as it was sealed first; [`ContentError::Erased`](crate::content::ContentError::Erased) when a key is gone.
+    /// The body, as it was sealed first; [`ContentError::Erased`] when a key is gone.
     pub fn body(&self, keys: &HoldingKeys) -> Result<v1::Body, OutboxError> {
         let malformed = OutboxError::Envelope(EnvelopeError::Malformed("body"));
         let said = self.content.open(keys)?;

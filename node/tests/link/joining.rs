@@ -24,6 +24,11 @@ async fn an_invite_makes_a_member_once_and_the_link_comes_up() {
     let lost = join::join(&token, &joining).await.unwrap_err();
     assert!(matches!(lost, JoinError::Refused(_)), "{lost}");
     let membership = join::join(&token, &joining).await.unwrap();
+    let kept = joining.config.folder.kept_store().unwrap();
+    assert_eq!(
+        kept, joining.config.store_url,
+        "it is served with the store it was joined with"
+    );
     assert_eq!(membership.organisation.as_str(), "hope-street");
     {
         let asked = gateway.inner.issued.lock().unwrap();
