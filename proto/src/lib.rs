@@ -20,6 +20,7 @@
 //! | [`trust`] | the chain from the root to a member's keys, and the invite token |
 //! | [`order`] | contiguous, hash-linked order lines of a pair |
 //! | [`log`] | transparency logs: tree, proofs, tiles, notes, checkpoints, witnesses |
+//! | [`trail`] | audit events, and the leaves they become |
 //! | [`receipt`] | signed bytes of receipts, tombstones, stop notices, renewals |
 //! | [`v1`] | the generated messages |
 
@@ -40,6 +41,7 @@ pub mod seal;
 pub mod sign;
 pub mod slip;
 pub mod text;
+pub mod trail;
 pub mod trust;
 #[cfg(test)]
 mod wire;

@@ -1,0 +1,31 @@
+//! The trail: what becomes a leaf of a log, and what a leaf says once it is opened. The same for nodes and gateways, so that one
+//! verifier, one comparison and one sentence serve all.
+//! Use-cases make an [`event::Event`] and write it in the transaction of what it records; sequencers make [`leaf::Leaf`]s.
+//! Never put a name, a word that somebody wrote, or a hash of either into an event: opened, it is read by auditors and peers.
+//!
+//! | word | meaning |
+//! |---|---|
+//! | event | something that happened: a code, a time, and lines of ids, codes, numbers and times |
+//! | preimage | the event as text: what is hashed, and what an opened leaf shows |
+//! | salt | 16 random bytes that keep a preimage from being guessed |
+//! | commitment | SHA-256 of salt and preimage |
+//! | entry | what stands in the log: the code and the commitment |
+//! | subject | what an event is about: the narrowest of thread, envelope, slip, grant and person |
+//!
+//! | module | what it settles |
+//! |---|---|
+//! | [`code`] | the closed list of what can happen |
+//! | [`event`] | preimages, written and read |
+//! | [`leaf`] | commitments and entries |
+//! | [`key`] | by what an event is found again |
+
+pub mod code;
+pub mod event;
+pub mod key;
+pub mod leaf;
+#[cfg(test)]
+mod tests;
+
+pub use code::Code;
+pub use event::Event;
+pub use leaf::Leaf;
