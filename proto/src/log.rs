@@ -31,6 +31,7 @@
 //! | [`note`] | signed notes and their keys |
 //! | [`checkpoint`] | checkpoints and cosignatures |
 //! | [`leaf_proof`] | `.tlog-proof`, the receipt of one leaf that can be verified offline |
+//! | [`origin`] | what logs and cosigners are called |
 //! | [`policy`] | which checkpoint counts |
 //! | [`witness`] | what a witness is asked, and when it cosigns |
 
@@ -41,6 +42,7 @@ mod leaf_proof_tests;
 pub mod note;
 #[cfg(test)]
 mod note_tests;
+pub mod origin;
 pub mod policy;
 #[cfg(test)]
 mod policy_tests;

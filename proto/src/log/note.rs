@@ -83,6 +83,11 @@ impl KeyName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// A name made of names of a network, which have none of the characters that are refused.
+    pub(super) const fn of_ours(name: String) -> Self {
+        Self(name)
+    }
 }
 
 impl FromStr for KeyName {

@@ -21,6 +21,8 @@ pub struct WitnessPolicy {
     threshold: usize,
     witnesses: Vec<VerifierKey>,
     disclosures_per_week: u32,
+    number: u64,
+    made_at_ms: i64,
 }
 
 impl WitnessPolicy {
@@ -31,8 +33,9 @@ impl WitnessPolicy {
         sign(root, Context::Policy, policy)
     }
 
-    /// Verifies the root's policy for this network: 1 to [`WITNESSES_MAX`] witnesses with distinct names and distinct keys, and a
-    /// threshold of 1 to all of them. Whether there is a newer one is the caller's record: a policy has no number.
+    /// Verifies the root's policy for this network: up to [`WITNESSES_MAX`] witnesses with distinct names and distinct keys, and a
+    /// threshold of 1 to all of them, or of 0 where there is none. Of two policies the one with the higher number counts; which is
+    /// the highest seen is the caller's record.
     pub fn verify(signed: &v1::Signed, root: &PublicKey, network: &NetworkName) -> Result<Self, TrustError> {
         Self::read(&open(signed, Context::Policy, root)?, network)
     }
@@ -57,6 +60,16 @@ impl WitnessPolicy {
         self.disclosures_per_week
     }
 
+    /// Its number, from 1.
+    pub const fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// When the root signed it, in milliseconds UTC.
+    pub const fn made_at_ms(&self) -> i64 {
+        self.made_at_ms
+    }
+
     /// Opens a log's note as [`Checkpoint::open`] does and says whether it counts. A witness with a key of the log itself is passed
     /// over. [`NoteError::Forged`] when a cosignature in the name of a witness is not its own: take that line away, or fetch again.
     pub fn open(&self, note: &Note, log_keys: &[VerifierKey]) -> Result<(Checkpoint, Standing), NoteError> {
@@ -76,7 +89,9 @@ impl WitnessPolicy {
                 })
             })
             .collect();
-        let standing = if by.len() >= self.threshold {
+        let standing = if self.threshold == 0 {
+            Standing::NoWitness
+        } else if by.len() >= self.threshold {
             Standing::Counted { by }
         } else {
             Standing::Unwitnessed {
@@ -106,8 +121,10 @@ impl WitnessPolicy {
             witnesses.push(VerifierKey::new(name, KeyKind::Cosignature, public));
         }
         let threshold = usize::try_from(policy.threshold).map_err(|_| TrustError::TooLarge)?;
-        // None needed, or more than there are: one says "counted" of everything, the other of nothing.
-        if !(1..=witnesses.len()).contains(&threshold) {
+        // None needed of several says "counted" of everything, more than there are of nothing. Without any witness the root's owner
+        // says so, that nobody can say it for it.
+        let sound = (1..=witnesses.len()).contains(&threshold) || (threshold == 0 && witnesses.is_empty());
+        if !sound || policy.number == 0 {
             return Err(TrustError::Malformed);
         }
         Ok(Self {
@@ -115,6 +132,8 @@ impl WitnessPolicy {
             threshold,
             witnesses,
             disclosures_per_week: policy.disclosures_per_week,
+            number: policy.number,
+            made_at_ms: policy.made_at_ms,
         })
     }
 }
@@ -137,6 +156,8 @@ pub enum Standing {
         /// Who cosigned.
         by: Vec<Cosigned>,
     },
+    /// The policy names no witness: nobody but the log says so, and by the root's word that is enough.
+    NoWitness,
     /// Fewer.
     Unwitnessed {
         /// Who cosigned.
@@ -149,7 +170,7 @@ pub enum Standing {
 impl Standing {
     /// Whether what rests on the checkpoint may be believed.
     pub const fn is_counted(&self) -> bool {
-        matches!(self, Self::Counted { .. })
+        matches!(self, Self::Counted { .. } | Self::NoWitness)
     }
 }
 
@@ -160,6 +181,7 @@ impl fmt::Display for Standing {
                 write!(f, "counted: cosigned by ")?;
                 by
             }
+            Self::NoWitness => return f.write_str("unwitnessed: the network has no witness"),
             Self::Unwitnessed { by, needed } => {
                 write!(f, "unwitnessed: {} of {needed} cosignatures", by.len())?;
                 if by.is_empty() {

@@ -34,6 +34,8 @@ fn statement(threshold: u32, seeds: &[u8]) -> v1::WitnessPolicy {
             })
             .collect(),
         disclosures_per_week: 3,
+        number: 7,
+        made_at_ms: 9,
     }
 }
 
@@ -71,6 +73,7 @@ fn forced(root: &SigningKey, policy: &v1::WitnessPolicy) -> v1::Signed {
 fn a_policy_is_read_as_it_was_signed() {
     let policy = policy(2, &[2, 3, 4]);
     assert_eq!((policy.threshold(), policy.disclosures_per_week()), (2, 3));
+    assert_eq!((policy.number(), policy.made_at_ms()), (7, 9));
     assert_eq!(policy.network(), &network());
     let names: Vec<&str> = policy.witnesses().iter().map(|w| w.name().as_str()).collect();
     assert_eq!(names, ["w2.example", "w3.example", "w4.example"]);
@@ -87,10 +90,12 @@ fn a_policy_that_counts_everything_or_nothing_is_refused() {
     turned.witnesses[0].name = "w2\u{202e}.example".into();
     let mut short = statement(1, &[2]);
     short.witnesses[0].public_key.pop();
+    let mut unnumbered = statement(1, &[2]);
+    unnumbered.number = 0;
     let mut foreign = statement(1, &[2]);
     foreign.network = "other.example".into();
     for (bad, error) in [
-        (statement(0, &[]), TrustError::Malformed),
+        (unnumbered, TrustError::Malformed),
         (statement(0, &[2]), TrustError::Malformed),
         (statement(1, &[]), TrustError::Malformed),
         (statement(3, &[2, 3]), TrustError::Malformed),
@@ -154,7 +159,9 @@ fn a_checkpoint_counts_with_as_many_distinct_witnesses_as_the_policy_asks_for() 
                 known.len() >= threshold as usize,
                 "{threshold} {seeds:?}"
             );
-            let (Standing::Counted { by } | Standing::Unwitnessed { by, .. }) = standing;
+            let (Standing::Counted { by } | Standing::Unwitnessed { by, .. }) = standing else {
+                panic!("this policy has witnesses")
+            };
             let found: Vec<(String, u64)> = by
                 .into_iter()
                 .map(|c| (c.witness.to_string(), c.time_s))
@@ -166,6 +173,14 @@ fn a_checkpoint_counts_with_as_many_distinct_witnesses_as_the_policy_asks_for() 
             assert_eq!(found, expected);
         }
     }
+}
+
+#[test]
+fn without_a_witness_the_roots_word_is_enough_and_is_said() {
+    let note = cosigned(&checkpoint("log.example/1", 9), &[2]);
+    let (_, standing) = policy(0, &[]).open(&note, &log_keys()).unwrap();
+    assert!(standing.is_counted());
+    assert_eq!(standing.to_string(), "unwitnessed: the network has no witness");
 }
 
 #[test]
