@@ -4,6 +4,7 @@
 //! | module | what it gives |
 //! |---|---|
 //! | [`clock`], [`rng`] | time and randomness, as values |
+//! | [`log`] | the transparency log: append, sequence, prove, witness |
 //! | [`deadline`] | a deadline for every call |
 //! | [`shutdown`], [`telemetry`] | an orderly end, and the log |
 //! | [`status`] | problem to status, in one place |
@@ -12,6 +13,7 @@
 
 pub mod clock;
 pub mod deadline;
+pub mod log;
 pub mod rng;
 pub mod shutdown;
 pub mod status;

@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn the_longest_names_make_a_key_name() {
-        let network: NetworkName = format!("{}.example", "n".repeat(63)).parse().unwrap();
+        let network: NetworkName = format!("{}.example", "n".repeat(55)).parse().unwrap();
         let org: OrgId = "o".repeat(40).parse().unwrap();
         let name = Keeper::Node(org).origin(&network, u64::MAX);
         assert_eq!(name.as_str().parse(), Ok(name));

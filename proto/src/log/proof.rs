@@ -44,6 +44,12 @@ impl Plan {
         Ok(Self(vec![Node::covering(size).collect()]))
     }
 
+    /// Plans the frontier of a tree: the nodes that cover it, from left to right, each by itself.
+    pub fn frontier(size: u64) -> Result<Self, ProofError> {
+        within(size)?;
+        Ok(Self(Node::covering(size).map(|node| vec![node]).collect()))
+    }
+
     /// Plans the proof that leaf `index` is in the tree of `size`: from the leaf's sibling up to a child of the root
     /// (RFC 6962, 2.1.1). [`ProofError::OutOfRange`] when there is no such leaf.
     pub fn inclusion(index: u64, size: u64) -> Result<Self, ProofError> {

@@ -4,6 +4,8 @@
 #![expect(clippy::duplicate_mod, reason = "the same contract runs on both databases")]
 
 use super::*;
+use sqlx::Connection as _;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 static SQLITE: sqlx::migrate::Migrator = sqlx::migrate!("src/store/tests/sqlite");
 static POSTGRES: sqlx::migrate::Migrator = sqlx::migrate!("src/store/tests/postgres");
@@ -23,6 +25,22 @@ const NEWER: Migrations = Migrations {
 struct Fresh {
     url: String,
     _folder: Option<tempfile::TempDir>,
+}
+
+static DATABASES: AtomicU32 = AtomicU32::new(0);
+
+/// Makes an empty database on the server that `KITH_TEST_POSTGRES` names; its URL.
+pub(crate) async fn fresh_postgres() -> String {
+    let server =
+        std::env::var("KITH_TEST_POSTGRES").expect("KITH_TEST_POSTGRES names no server; run tests/run");
+    let number = DATABASES.fetch_add(1, Ordering::Relaxed);
+    let name = format!("kith_service_{}_{number}", std::process::id());
+    sqlx::any::install_default_drivers();
+    let mut connection = sqlx::AnyConnection::connect(&server).await.unwrap();
+    let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"));
+    sqlx::raw_sql(create).execute(&mut connection).await.unwrap();
+    let (before, _) = server.rsplit_once('/').unwrap();
+    format!("{before}/{name}")
 }
 
 mod sqlite {
@@ -111,23 +129,10 @@ mod sqlite {
 mod postgres {
     //! The contract on PostgreSQL, each test in a database of its own.
     use super::*;
-    use sqlx::Connection as _;
-    use std::sync::atomic::{AtomicU32, Ordering};
-
-    static DATABASES: AtomicU32 = AtomicU32::new(0);
 
     async fn provider() -> Fresh {
-        let server =
-            std::env::var("KITH_TEST_POSTGRES").expect("KITH_TEST_POSTGRES names no server; run tests/run");
-        let number = DATABASES.fetch_add(1, Ordering::Relaxed);
-        let name = format!("kith_service_{}_{number}", std::process::id());
-        sqlx::any::install_default_drivers();
-        let mut connection = sqlx::AnyConnection::connect(&server).await.unwrap();
-        let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"));
-        sqlx::raw_sql(create).execute(&mut connection).await.unwrap();
-        let (before, _) = server.rsplit_once('/').unwrap();
         Fresh {
-            url: format!("{before}/{name}"),
+            url: fresh_postgres().await,
             _folder: None,
         }
     }

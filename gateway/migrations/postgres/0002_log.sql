@@ -1,0 +1,56 @@
+-- The transparency log: what the audit events become, and what was seen of other logs. The formats are C2SP's. Times are milliseconds UTC.
+
+-- Nothing reads an event's random id: its number names it.
+ALTER TABLE audit_event DROP COLUMN event_id;
+
+-- Where the log stands. `frontier`: the hashes (32 bytes each) that cover a tree of `size`; `signed`: the checkpoint of this size;
+-- `offered`: the one that witnesses are asked to cosign; `counted`: the newest that counts. Leaf i is event first_seq + i.
+CREATE TABLE log_epoch (
+    epoch BIGINT PRIMARY KEY,
+    first_seq BIGINT NOT NULL,
+    size BIGINT NOT NULL,
+    frontier BYTEA NOT NULL,
+    signed BYTEA,
+    offered BYTEA,
+    counted BYTEA
+);
+
+-- Tiles of hashes (kind `0` to `7`, their level in tlog-tiles) and bundles of entries. Rows of the right edge grow, full ones never change.
+CREATE TABLE log_tile (
+    epoch BIGINT NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('0', '1', '2', '3', '4', '5', '6', '7', 'entries')),
+    number BIGINT NOT NULL,
+    bytes BYTEA NOT NULL,
+    PRIMARY KEY (epoch, kind, number)
+);
+
+-- By what an event is found: 8 bytes of a hash over a line of its preimage; and how far that is filled.
+CREATE TABLE log_index (
+    found_by BIGINT NOT NULL,
+    seq BIGINT NOT NULL,
+    PRIMARY KEY (found_by, seq)
+);
+CREATE TABLE log_index_end (
+    id BIGINT PRIMARY KEY CHECK (id = 1),
+    seq BIGINT NOT NULL
+);
+INSERT INTO log_index_end (id, seq) VALUES (1, 0);
+
+-- The last head that was cosigned or believed of somebody else's log.
+CREATE TABLE log_seen (
+    origin TEXT NOT NULL PRIMARY KEY,
+    size BIGINT NOT NULL,
+    root BYTEA NOT NULL,
+    note BYTEA NOT NULL,
+    seen_at_ms BIGINT NOT NULL
+);
+
+-- Forks: two notes of one log that cannot both be true, as evidence.
+CREATE TABLE log_fork (
+    origin TEXT NOT NULL,
+    offered_hash BYTEA NOT NULL,
+    held BYTEA NOT NULL,
+    offered BYTEA NOT NULL,
+    seen_at_ms BIGINT NOT NULL,
+    PRIMARY KEY (origin, offered_hash)
+);
