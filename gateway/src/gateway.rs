@@ -1,7 +1,7 @@
 //! The one struct of the process. [`crate::cli`] and the demo open it and serve; every use-case takes it as an argument.
 //! No global stands beside it; time, randomness and the listener are handed in.
 
-use crate::audit::{Code, Event};
+use crate::audit::{Code, Event, Salted};
 use crate::budget::Budgets;
 use crate::changes;
 use crate::grpc;
@@ -12,8 +12,10 @@ use crate::members::{KnownMember, Members};
 use crate::relay::{self, Relay};
 use crate::{store, window};
 use kith_proto::id::{NetworkName, OrgId};
+use kith_proto::log::origin::Keeper;
 use kith_proto::problem::Problem;
 use kith_service::clock::Clock;
+use kith_service::log::{Log, LogError, sequencer};
 use kith_service::rng::{RandomFailed, Rng};
 use kith_service::shutdown::{Shutdown, Unfinished};
 use kith_service::store::{Store, StoreError};
@@ -69,6 +71,9 @@ pub enum OpenError {
     /// The store cannot be used; `Foreign` also for the store of another network.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The log cannot be taken up.
+    #[error(transparent)]
+    Log(#[from] LogError),
     /// No randomness: try again.
     #[error(transparent)]
     Random(#[from] RandomFailed),
@@ -80,6 +85,7 @@ impl OpenError {
         match self {
             Self::Keys(error) => error.problem(),
             Self::Store(error) => error.problem(),
+            Self::Log(error) => error.problem(),
             Self::Random(_) => Problem::Unavailable,
         }
     }
@@ -123,6 +129,8 @@ pub struct Gateway {
     pub keys: GatewayKeys,
     /// Its rows.
     pub store: Store,
+    /// Its log, which the key log is a part of.
+    pub log: Log,
     /// Its time.
     pub clock: Clock,
     /// Its randomness.
@@ -150,11 +158,13 @@ impl Gateway {
         clock: Clock,
         rng: Rng,
     ) -> Result<Arc<Self>, OpenError> {
+        let log = Log::open(&store, &keys.network, Keeper::Gateway).await?;
         let gateway = Arc::new_cyclic(|this| Self {
             network: keys.network.clone(),
             relay: Relay::start(&store, this),
             keys,
             store,
+            log,
             clock,
             rng,
             members: Members::default(),
@@ -174,10 +184,10 @@ impl Gateway {
     async fn claim_store(&self) -> Result<(), OpenError> {
         let now_ms = self.clock.now_ms();
         let (network, root) = (&self.network, &self.keys.root);
-        let events = [Event::new(&self.rng, Code::NetworkCreated, now_ms)?
+        let event = Event::new(Code::NetworkCreated, now_ms)
             .network(network)
-            .bytes("root_public_key", &root.0)];
-        let events = &events;
+            .hash("root_public_key", &root.0);
+        let events = &[Salted::new(&self.rng, event)?];
         self.store
             .tx("claim_store", |mut tx| async move {
                 match store::network::read(&mut tx).await? {
@@ -219,6 +229,7 @@ where
     C: AsyncRead + AsyncWrite + Connected<ConnectInfo = Peer> + Unpin + Send + 'static,
 {
     shutdown.spawn(changes::poll(gateway.clone(), shutdown.clone()));
+    shutdown.spawn(sequence(gateway.clone(), shutdown.clone()));
     shutdown.spawn(window::sweep(gateway.clone(), shutdown.clone()));
     shutdown.spawn(relay::close_with(gateway.clone(), shutdown.clone()));
     let served = grpc::serve(&gateway, incoming, shutdown.wait()).await;
@@ -226,4 +237,9 @@ where
     gateway.store.close().await;
     served?;
     Ok(finished?)
+}
+
+/// Carries the log on until the wish to stop.
+async fn sequence(gateway: Arc<Gateway>, shutdown: Shutdown) {
+    sequencer::run(&gateway.log, &gateway.keys.signing, shutdown).await;
 }

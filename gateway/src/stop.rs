@@ -11,7 +11,7 @@ use kith_proto::v1;
 use kith_service::status::Failure;
 use kith_service::store::{StoreError, Tx};
 
-use crate::audit::{Code, Event};
+use crate::audit::{Code, Event, Salted};
 use crate::budget::Purpose;
 use crate::gateway::Gateway;
 use crate::relay::bury::{BuryError, Told, bury};
@@ -196,12 +196,11 @@ fn stopped(slip_id: SlipId, stop: &StopRow) -> v1::SlipStopped {
     }
 }
 
-fn event(gateway: &Gateway, slip_id: SlipId, stop: &StopRow) -> Result<Event, BuryError> {
-    let event =
-        Event::new(&gateway.rng, Code::SlipStopped, stop.stopped_at_ms).map_err(|_| BuryError::Library)?;
-    let event = event.bytes("slip_id", slip_id.as_bytes());
-    Ok(match &stop.organisation {
+fn event(gateway: &Gateway, slip_id: SlipId, stop: &StopRow) -> Result<Salted, BuryError> {
+    let event = Event::new(Code::SlipStopped, stop.stopped_at_ms).id("slip", slip_id.as_bytes());
+    let event = match &stop.organisation {
         Some(member) => event.org("by", member),
-        None => event.word("by", "secret"),
-    })
+        None => event.word("shown", "stop_secret"),
+    };
+    Salted::new(&gateway.rng, event).map_err(|_| BuryError::Library)
 }

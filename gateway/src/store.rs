@@ -22,24 +22,33 @@ pub mod taken;
 pub const PRODUCT: &str = "kith-gateway";
 
 static SQLITE: LazyLock<Migrator> = LazyLock::new(|| {
-    Migrator::with_migrations(vec![migration(include_str!(
-        "../migrations/sqlite/0001_gateway.sql"
-    ))])
+    migrator([
+        include_str!("../migrations/sqlite/0001_gateway.sql"),
+        include_str!("../migrations/sqlite/0002_log.sql"),
+    ])
 });
 static POSTGRES: LazyLock<Migrator> = LazyLock::new(|| {
-    Migrator::with_migrations(vec![migration(include_str!(
-        "../migrations/postgres/0001_gateway.sql"
-    ))])
+    migrator([
+        include_str!("../migrations/postgres/0001_gateway.sql"),
+        include_str!("../migrations/postgres/0002_log.sql"),
+    ])
 });
 
-fn migration(text: &'static str) -> Migration {
-    Migration::new(
-        1,
-        "gateway".into(),
-        MigrationType::Simple,
-        text.into_sql_str(),
-        false,
-    )
+/// What each file of the migrations is for, in their order.
+const NAMES: [&str; 2] = ["gateway", "log"];
+
+fn migrator(texts: [&'static str; 2]) -> Migrator {
+    let migration = |(version, (name, text)): (i64, (&'static str, &'static str))| {
+        Migration::new(
+            version,
+            name.into(),
+            MigrationType::Simple,
+            text.into_sql_str(),
+            false,
+        )
+    };
+    let named = NAMES.into_iter().zip(texts);
+    Migrator::with_migrations((1..).zip(named).map(migration).collect())
 }
 
 /// Opens this network's store at `sqlite:///path` or `postgres://…` and brings its schema up to date.

@@ -7,6 +7,7 @@ mod review;
 mod shown;
 mod statement;
 mod stop;
+mod trail;
 
 use kith_proto::id::{GrantId, OrgId, PersonId, RequestId, SlipId};
 use kith_proto::permits::{CategorySet, MemberState};
@@ -22,7 +23,7 @@ use kith_service::status::Failure;
 use kith_service::store::{StoreError, Tx};
 use prost::Message as _;
 
-use crate::audit::{self, Code, Event};
+use crate::audit;
 use crate::content::{ContentError, HoldingKeys, Place, Section};
 use crate::node::Node;
 use crate::parts::text_fault;
@@ -176,7 +177,7 @@ pub async fn record(
     let expires_at_ms = check(node, new, now_ms)?;
     let (person, own) = person_with_keys(node, caller, new).await?;
     let made = make(node, new, (&person, &own), (now_ms, expires_at_ms))?;
-    let events = events(caller, &made, now_ms);
+    let events = trail::events(caller, (&made.grant, &made.slips), now_ms);
     // The seed is never among the stored answers: a repeat reads it from where it is sealed.
     let kept = v1::RecordGrantResponse {
         grant_id: made.grant.grant_id.as_bytes().to_vec(),
@@ -316,22 +317,6 @@ pub fn sections(slip: &Slip) -> Vec<Section> {
         .iter()
         .map(Section::Category)
         .chain([Section::Record])
-        .collect()
-}
-
-fn events(caller: &Caller, made: &Made, now_ms: i64) -> Vec<Event> {
-    let grant = Event::new(Code::GrantGiven, now_ms).by(&caller.token_id);
-    let grant = grant
-        .id("grant", made.grant.grant_id.as_bytes())
-        .id("person", made.grant.person_id.as_bytes());
-    let slip = |slip: &SlipRow| {
-        let event = Event::new(Code::SlipIssued, now_ms).id("slip", slip.slip_id.as_bytes());
-        event
-            .id("grant", made.grant.grant_id.as_bytes())
-            .org("to", &slip.peer)
-    };
-    std::iter::once(grant)
-        .chain(made.slips.iter().map(slip))
         .collect()
 }
 

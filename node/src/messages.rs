@@ -159,7 +159,7 @@ async fn write(
     };
     store::message::insert(tx, &[message]).await?;
     ready.told.write(tx, &mut counter).await?;
-    let trail = [ready.told.trail(now_ms).by(&new.caller.token_id)];
+    let trail = [audit::brought_about(ready.told.trail(now_ms), &new.caller)];
     audit::insert(tx, &mut counter, &node.rng, &trail).await?;
     let answer = v1::SendMessageResponse {
         message_id: ready.message_id.as_bytes().to_vec(),

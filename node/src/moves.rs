@@ -247,7 +247,10 @@ async fn write(
     }
     store::thread::put_events(tx, std::slice::from_ref(event)).await?;
     told.write(tx, &mut counter).await?;
-    let trail = [told::moved(event).by(&new.caller.token_id), told.trail(now_ms)];
+    let trail = [
+        audit::brought_about(told::moved(event), &new.caller),
+        told.trail(now_ms),
+    ];
     audit::insert(tx, &mut counter, &node.rng, &trail).await?;
     counter.save(tx).await?;
     Ok(Written::Done(act.answer, Some(changed)))

@@ -6,9 +6,11 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use kith_proto::id::OrgId;
+use kith_proto::log::origin::Keeper;
 use kith_proto::problem::Problem;
 use kith_proto::v1;
 use kith_service::clock::Clock;
+use kith_service::log::{Log, LogError};
 use kith_service::rng::{RandomFailed, Rng};
 use kith_service::store::{Migrations, Store, StoreError};
 use tokio::sync::{Notify, watch};
@@ -56,6 +58,8 @@ pub struct Node {
     pub store: Store,
     /// The local time; use [`Node::now_ms`] for what others will judge.
     pub clock: Clock,
+    /// The log that the trail becomes.
+    pub log: Log,
     /// Randomness.
     pub rng: Rng,
     /// The keys of content at rest.
@@ -97,6 +101,9 @@ pub enum OpenError {
     /// The database cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The log cannot be taken up.
+    #[error(transparent)]
+    Log(#[from] LogError),
     /// Content cannot be opened with the keys of this folder: the folder and the database do not belong together.
     #[error(transparent)]
     Content(#[from] ContentError),
@@ -150,6 +157,8 @@ impl Node {
                 store::counter::last_change(&mut tx).await
             })
             .await?;
+        let keeper = Keeper::Node(membership.organisation.clone());
+        let log = Log::open(&opened, &membership.network, keeper).await?;
         let members = Members::load(&membership, &opened, clock.now_ms()).await?;
         let names = persons::load_names(&opened, &content).await?;
         Ok(Self {
@@ -160,6 +169,7 @@ impl Node {
             membership,
             keys,
             store: opened,
+            log,
             clock,
             rng,
             content,

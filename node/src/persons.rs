@@ -13,7 +13,7 @@ use kith_service::status::Failure;
 use kith_service::store::{StoreError, Tx};
 use prost::Message as _;
 
-use crate::audit::{self, Code, Event};
+use crate::audit::{self, Code};
 use crate::content::{ContentError, HoldingKeys, Section};
 use crate::node::Node;
 use crate::parts::Parts;
@@ -26,7 +26,7 @@ use crate::store::person::Person;
 use crate::tokens::Caller;
 
 pub use names::{After, Line, Names, load_names};
-pub use opening::{OPENING_REPEAT_MS, note_opening};
+pub use opening::{OPENING_REPEAT_MS, note_opening, opening};
 
 /// A person to record.
 #[derive(Clone, Debug)]
@@ -126,7 +126,7 @@ pub async fn create(
         updated_at_ms: now_ms,
     };
     let rows = sealed(node, &keys, &person.person_id, &new.parts, now_ms)?;
-    let event = Event::new(Code::PersonRecorded, now_ms).by(&caller.token_id);
+    let event = audit::by(caller, Code::PersonRecorded, now_ms);
     let event = event.id("person", person.person_id.as_bytes());
     let answer = v1::CreatePersonResponse {
         person_id: person.person_id.as_bytes().to_vec(),
@@ -178,7 +178,7 @@ pub async fn update(
     let keys = holding_keys(node, person.holding_id).await?;
     let now_ms = node.now_ms();
     let rows = sealed(node, &keys, &person.person_id, &change.parts, now_ms)?;
-    let event = Event::new(Code::PersonChanged, now_ms).by(&caller.token_id);
+    let event = audit::by(caller, Code::PersonChanged, now_ms);
     let event = event.id("person", person.person_id.as_bytes());
     let answer = v1::UpdatePersonResponse {
         version: change.version.saturating_add(1).unsigned_abs(),
@@ -219,14 +219,8 @@ pub async fn get(node: &Node, caller: &Caller, person_id: &PersonId) -> Result<v
         let tx = &mut tx;
         let mut counter = Counter::lock(tx).await?;
         let person = visible(tx, caller, person_id).await?;
-        note_opening(
-            tx,
-            &mut counter,
-            node,
-            (caller, "person", person_id.as_bytes()),
-            now_ms,
-        )
-        .await?;
+        let event = opening(caller, "person", person_id.as_bytes(), now_ms);
+        note_opening(tx, &mut counter, node, (caller, person_id.as_bytes()), event).await?;
         let holding = store::holding::get(tx, person.holding_id).await?;
         let rows = store::content::of_owners(tx, &[*person_id.as_bytes()]).await?;
         counter.save(tx).await?;
@@ -266,7 +260,7 @@ pub async fn list(
     let mut lines = node.names.find(name, owner, (after, size.saturating_add(1)));
     let more = lines.len() > size;
     lines.truncate(size);
-    let event = audit::listed(&caller.token_id, "person", lines.len(), node.now_ms());
+    let event = audit::listed(caller, "person", lines.len(), node.now_ms());
     audit::note(&node.store, &node.rng, event).await?;
     Ok((lines, more))
 }

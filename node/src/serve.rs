@@ -6,6 +6,7 @@ use crate::grpc::server::{self, ServerError};
 use crate::node::Node;
 use crate::{link, timers};
 use kith_proto::problem::Problem;
+use kith_service::log::sequencer;
 use kith_service::shutdown::{Shutdown, Unfinished};
 use kith_service::tls::dial::Dial;
 use kith_service::tls::incoming::Incoming;
@@ -61,11 +62,17 @@ where
     } = serve;
     shutdown.spawn(link::run(node.clone(), dial.clone(), shutdown.clone()));
     shutdown.spawn(tick(node.clone(), shutdown.clone()));
+    shutdown.spawn(sequence(node.clone(), shutdown.clone()));
     let ended = server::run(node.clone(), incoming, dial, &shutdown).await;
     let stopped = shutdown.finish(STOP_MAX).await;
     node.store.close().await;
     ended?;
     Ok(stopped?)
+}
+
+/// Carries the log on until the wish to stop.
+async fn sequence(node: Arc<Node>, shutdown: Shutdown) {
+    sequencer::run(&node.log, &node.keys.signing, shutdown).await;
 }
 
 /// Runs the timers every [`TICK_EVERY`]; a failure is logged and tried again at the next tick.

@@ -4,7 +4,6 @@
 //! A writing transaction that numbers anything, or must see what others committed, begins with
 //! [`counter::Counter::lock`]: it is the one write lock of a node on PostgreSQL, as `BEGIN IMMEDIATE` is on SQLite.
 
-pub mod audit;
 pub mod content;
 pub mod counter;
 pub mod event;

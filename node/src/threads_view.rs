@@ -130,7 +130,7 @@ pub async fn list(node: &Node, visible: Visible, asked: &ListAsked) -> Result<Pa
     // One more than asked says whether there is a next page.
     let more = lines.len() as i64 > size;
     lines.truncate(usize::try_from(size).unwrap_or(usize::MAX));
-    let event = audit::listed(&asked.caller.token_id, "referral", lines.len(), node.now_ms());
+    let event = audit::listed(&asked.caller, "referral", lines.len(), node.now_ms());
     audit::note(&node.store, &node.rng, event).await?;
     Ok(Page {
         next: lines.last().filter(|_| more).map(|line| line.arrival),
@@ -140,7 +140,7 @@ pub async fn list(node: &Node, visible: Visible, asked: &ListAsked) -> Result<Pa
 
 /// Notes in the trail that a watch begins, which shows the same lines as a list, for as long as it lasts: without a count.
 pub async fn note_watch(node: &Node, caller: &Caller) -> Result<(), ViewError> {
-    let event = audit::listed(&caller.token_id, "watch", 0, node.now_ms());
+    let event = audit::listed(caller, "watch", 0, node.now_ms());
     Ok(audit::note(&node.store, &node.rng, event).await?)
 }
 

@@ -98,7 +98,7 @@ pub async fn make(
         created_at_ms: clock.now_ms(),
         revoked_at_ms: None,
     };
-    let event = Event::new(Code::TokenMade, made.created_at_ms).by(&made.token_id);
+    let event = Event::new(Code::TokenMade, made.created_at_ms).token(&made.token_id);
     let (row, event) = (&made, &event);
     let insert = |mut tx: Tx| async move {
         let mut counter = Counter::lock(&mut tx).await?;
@@ -127,7 +127,7 @@ pub async fn revoke(
     token_id: &TokenId,
 ) -> Result<bool, TokenError> {
     let at_ms = clock.now_ms();
-    let event = Event::new(Code::TokenRevoked, at_ms).by(token_id);
+    let event = Event::new(Code::TokenRevoked, at_ms).token(token_id);
     let event = &event;
     let revoke = |mut tx: Tx| async move {
         let mut counter = Counter::lock(&mut tx).await?;

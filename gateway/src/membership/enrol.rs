@@ -11,7 +11,7 @@
 //! could have a certificate in its name.
 
 use super::MembershipError;
-use crate::audit::{Code, Event};
+use crate::audit::{Code, Event, Salted};
 use crate::gateway::Gateway;
 use crate::limits::MEMBERS_MAX;
 use crate::members::Standing;
@@ -107,26 +107,30 @@ fn usable_now(gateway: &Gateway, chain: &v1::BindingChain, now_ms: i64) -> Resul
 
 /// The events of both outcomes, drawn before the transaction.
 struct Events {
-    joined: Event,
-    certified: Event,
-    refused: Event,
+    joined: Salted,
+    certified: Salted,
+    refused: Salted,
 }
 
 impl Events {
     fn new(gateway: &Gateway, row: &MemberRow, now_ms: i64) -> Result<Self, MembershipError> {
-        let event = |code| -> Result<Event, MembershipError> {
-            Ok(Event::new(&gateway.rng, code, now_ms)?
+        let event = |code| {
+            Event::new(code, now_ms)
                 .org("organisation", &row.org)
-                .bytes("invite_id", row.invite_id.as_bytes())
-                .bytes("tls_key_hash", &row.tls_key_hash))
+                .id("invite", row.invite_id.as_bytes())
+                .hash("tls_key_hash", &row.tls_key_hash)
         };
+        let salted = |event| Salted::new(&gateway.rng, event);
         let binding = row.chain.bindings.first().map(binding_hash).unwrap_or_default();
         Ok(Self {
-            joined: event(Code::MemberJoined)?
-                .word("kind", row.kind.as_str())
-                .bytes("binding_hash", &binding),
-            certified: event(Code::CertificateIssued)?,
-            refused: event(Code::InviteRefused)?.bytes("binding_hash", &binding),
+            joined: salted(
+                event(Code::MemberJoined)
+                    .word("kind", row.kind.as_str())
+                    .number("number", 1)
+                    .hash("binding", &binding),
+            )?,
+            certified: salted(event(Code::CertificateIssued))?,
+            refused: salted(event(Code::InviteRefused).hash("binding", &binding))?,
         })
     }
 }

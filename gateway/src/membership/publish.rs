@@ -2,7 +2,7 @@
 //! A re-key must be signed by a registrar of this network: the one in use is put beside the chain when it signed.
 
 use super::MembershipError;
-use crate::audit::{Code, Event};
+use crate::audit::{Code, Event, Salted};
 use crate::changes;
 use crate::gateway::Gateway;
 use crate::store::audit;
@@ -45,12 +45,12 @@ pub async fn publish_binding(
         Err(error) => return Err(error.into()),
     };
     let newest = proven.bindings.last().ok_or(TrustError::Broken)?;
-    let event = Event::new(&gateway.rng, Code::BindingPublished, now_ms)?
+    let event = Event::new(Code::BindingPublished, now_ms)
         .org("organisation", org)
         .number("number", i64::try_from(newest.number).unwrap_or(i64::MAX))
-        .bytes("binding_hash", &newest.hash)
+        .hash("binding", &newest.hash)
         .word("signed_by", if newest.rekey { "registrar" } else { "member" });
-    let (read, chain, events) = (&read, &chain, &[event]);
+    let (read, chain, events) = (&read, &chain, &[Salted::new(&gateway.rng, event)?]);
     let kept = gateway
         .store
         .tx("publish_binding", |mut tx| async move {

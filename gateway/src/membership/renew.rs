@@ -2,7 +2,7 @@
 //! is not locked out. A suspended member renews too: it must still send and receive withdrawals.
 
 use super::MembershipError;
-use crate::audit::{Code, Event};
+use crate::audit::{Code, Event, Salted};
 use crate::budget::Purpose;
 use crate::gateway::Gateway;
 use crate::issuing;
@@ -35,10 +35,10 @@ pub async fn renew(
     let tls_key_hash = issuing::tls_key_hash(&request.certificate_request_der)?;
     let certificate =
         issuing::member_certificate(&gateway.keys, &org, &request.certificate_request_der, now_ms)?;
-    let event = Event::new(&gateway.rng, Code::CertificateIssued, now_ms)?
+    let event = Event::new(Code::CertificateIssued, now_ms)
         .org("organisation", &org)
-        .bytes("tls_key_hash", &tls_key_hash);
-    let events = &[event];
+        .hash("tls_key_hash", &tls_key_hash);
+    let events = &[Salted::new(&gateway.rng, event)?];
     gateway
         .store
         .tx(

@@ -1,7 +1,7 @@
 //! Suspending a member and ending it, by the operator's word. A running gateway follows within a second.
 
 use super::MembershipError;
-use crate::audit::{Code, Event};
+use crate::audit::{Code, Event, Salted};
 use crate::gateway::Gateway;
 use crate::members::Standing;
 use crate::store::counter::{self, Counter};
@@ -18,7 +18,8 @@ pub async fn set_standing(
         Standing::Active => Code::MemberResumed,
         Standing::Suspended => Code::MemberSuspended,
     };
-    let events = &[Event::new(&gateway.rng, code, gateway.clock.now_ms())?.org("organisation", org)];
+    let event = Event::new(code, gateway.clock.now_ms()).org("organisation", org);
+    let events = &[Salted::new(&gateway.rng, event)?];
     let changed = gateway
         .store
         .tx("set_standing", |mut tx| async move {

@@ -11,7 +11,7 @@ use kith_proto::v1;
 use kith_service::store::{StoreError, Tx};
 use prost::Message as _;
 
-use crate::audit::{Code, Event};
+use crate::audit::{Code, Event, Salted};
 use crate::gateway::Gateway;
 use crate::store::mailbox::{self, Held};
 use crate::store::notice::{self, Frame};
@@ -45,7 +45,7 @@ pub struct Told {
     /// Notices by member.
     pub notices: BTreeMap<OrgId, Vec<Frame>>,
     /// Audit events.
-    pub events: Vec<Event>,
+    pub events: Vec<Salted>,
     /// Members with something new to fetch.
     pub woken: BTreeSet<OrgId>,
 }
@@ -109,12 +109,12 @@ fn sign(gateway: &Gateway, row: &Held, problem: Problem, now_ms: i64) -> Result<
     Ok(dropped)
 }
 
-fn event(gateway: &Gateway, row: &Held, problem: Problem, now_ms: i64) -> Result<Event, BuryError> {
-    let event = Event::new(&gateway.rng, Code::EnvelopeDropped, now_ms).map_err(|_| BuryError::Library)?;
-    Ok(event
+fn event(gateway: &Gateway, row: &Held, problem: Problem, now_ms: i64) -> Result<Salted, BuryError> {
+    let event = Event::new(Code::EnvelopeDropped, now_ms)
         .org("from", &row.pair.sender)
         .org("to", &row.pair.recipient)
-        .bytes("envelope_id", &row.envelope_id)
-        .bytes("envelope_hash", &row.envelope_hash)
-        .word("problem", problem.as_str()))
+        .id("envelope", &row.envelope_id)
+        .hash("envelope_hash", &row.envelope_hash)
+        .word("problem", problem.as_str());
+    Salted::new(&gateway.rng, event).map_err(|_| BuryError::Library)
 }

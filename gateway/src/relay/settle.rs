@@ -12,7 +12,7 @@ use kith_service::rng::RandomFailed;
 use kith_service::store::{Batch, BatchAnswers, Store, StoreError, Tx};
 
 use super::bury::Told;
-use crate::audit::{Code, Event};
+use crate::audit::{Code, Event, Salted};
 use crate::gateway::Gateway;
 use crate::limits::SETTLE_ROWS_MAX;
 use crate::store::mailbox::{self, Held};
@@ -239,16 +239,17 @@ fn event(
     held: &Held,
     problem: Option<Problem>,
     now_ms: i64,
-) -> Result<Event, RandomFailed> {
-    let event = Event::new(&gateway.rng, Code::EnvelopeDelivered, now_ms)?
+) -> Result<Salted, RandomFailed> {
+    let event = Event::new(Code::EnvelopeDelivered, now_ms)
         .org("from", &held.pair.sender)
         .org("to", &held.pair.recipient)
-        .bytes("envelope_id", &held.envelope_id)
-        .bytes("envelope_hash", &held.envelope_hash);
-    Ok(match problem {
+        .id("envelope", &held.envelope_id)
+        .hash("envelope_hash", &held.envelope_hash);
+    let event = match problem {
         Some(problem) => event.word("problem", problem.as_str()),
         None => event,
-    })
+    };
+    Salted::new(&gateway.rng, event)
 }
 
 async fn write(tx: &mut Tx, settled: Settled, now_ms: i64) -> Result<(), StoreError> {

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Weak;
 
-use kith_proto::envelope::Ground;
+use kith_proto::envelope::{Ground, Verified};
 use kith_proto::id::{OrgId, SlipId};
 use kith_proto::order::OrderError;
 use kith_proto::problem::Problem;
@@ -21,7 +21,7 @@ pub(super) mod decide;
 
 use self::decide::{Decided, Held, Stored};
 use super::submit::{Line, Submission, What};
-use crate::audit::{Code, Event};
+use crate::audit::{Code, Event, Salted};
 use crate::gate::{self, Refusal};
 use crate::gateway::Gateway;
 use crate::limits::{SUBMISSION_ENVELOPES_MAX, TAKE_ROWS_MAX};
@@ -227,7 +227,7 @@ fn seen(rows: &[Submission]) -> BTreeMap<SlipId, Seen> {
 struct Prepared {
     batches: Vec<BatchRow>,
     posted: Vec<Posted>,
-    events: Vec<Event>,
+    events: Vec<Salted>,
 }
 
 fn prepare(
@@ -298,7 +298,7 @@ fn event(
     gateway: &Gateway,
     stored: &Stored<'_>,
     now_ms: i64,
-) -> Result<Event, kith_service::rng::RandomFailed> {
+) -> Result<Salted, kith_service::rng::RandomFailed> {
     let outcome = &stored.outcome;
     let code = match outcome.problem {
         None => Code::EnvelopeTaken,
@@ -307,17 +307,33 @@ fn event(
     let number = outcome
         .number
         .map_or(0, |number| i64::try_from(number).unwrap_or(i64::MAX));
-    let event = Event::new(&gateway.rng, code, now_ms)?
+    let event = Event::new(code, now_ms)
         .org("from", &outcome.pair.sender)
         .org("to", &outcome.pair.recipient)
-        .bytes("envelope_id", &outcome.envelope_id)
-        .bytes("envelope_hash", &outcome.envelope_hash)
+        .id("envelope", &outcome.envelope_id)
+        .hash("envelope_hash", &outcome.envelope_hash)
         .number("number", number);
-    Ok(match (outcome.problem, stored.head) {
-        (Some(problem), _) => event.word("problem", problem.as_str()),
-        (None, Some(verified)) => event.word("kind", verified.head.kind.as_str()),
-        (None, None) => event,
-    })
+    let event = match outcome.problem {
+        Some(problem) => event.word("problem", problem.as_str()),
+        None => event,
+    };
+    let event = match stored.head {
+        Some(verified) => about(event, verified),
+        None => event,
+    };
+    Salted::new(&gateway.rng, event)
+}
+
+/// What the head says of an envelope that could be read.
+fn about(event: Event, verified: &Verified) -> Event {
+    let head = &verified.head;
+    let event = event
+        .word("kind", head.kind.as_str())
+        .id("thread", head.thread_id.as_bytes());
+    match &head.ground {
+        Ground::Slip { claimed, .. } => event.id("slip", claimed.id.as_bytes()),
+        Ground::Membership | Ground::Note(_) => event,
+    }
 }
 
 async fn write(

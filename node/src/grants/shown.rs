@@ -42,14 +42,9 @@ pub async fn get(node: &Node, caller: &Caller, grant_id: &GrantId) -> Result<v1:
             .pop()
             .ok_or(GrantError::NotFound)?;
         let person = persons::visible(tx, caller, &grant.person_id).await?;
-        persons::note_opening(
-            tx,
-            &mut counter,
-            node,
-            (caller, "grant", grant_id.as_bytes()),
-            now_ms,
-        )
-        .await?;
+        let record = grant_id.as_bytes();
+        let event = persons::opening(caller, "grant", record, now_ms);
+        persons::note_opening(tx, &mut counter, node, (caller, record), event).await?;
         let held = Held::read(tx, &[*grant_id]).await?;
         let holding = store::holding::get(tx, person.holding_id).await?;
         let rows = store::content::of_owners(tx, &[*grant_id.as_bytes()]).await?;
@@ -95,7 +90,7 @@ pub async fn list(
     let now_ms = node.now_ms();
     let shown = grants.iter().map(|grant| held.shown(node, grant, now_ms));
     let shown: Vec<v1::Grant> = shown.collect::<Result<_, GrantError>>()?;
-    let event = audit::listed(&caller.token_id, "grant", shown.len(), now_ms);
+    let event = audit::listed(caller, "grant", shown.len(), now_ms);
     audit::note(&node.store, &node.rng, event).await?;
     Ok((shown, more))
 }

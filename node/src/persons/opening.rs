@@ -13,21 +13,24 @@ use crate::tokens::Caller;
 /// For so long the same token and record add no second event: 15 minutes.
 pub const OPENING_REPEAT_MS: i64 = 15 * 60 * 1000;
 
-/// Notes that a caller opens a record: `what` names its kind (`person`, `grant`, `thread`).
+/// Begins the event of an opening: `what` names the kind of record (`person`, `grant`, `thread`).
+pub fn opening(caller: &Caller, what: &'static str, record: &[u8; 16], now_ms: i64) -> Event {
+    audit::by(caller, Code::Opened, now_ms).id(what, record)
+}
+
+/// Notes that a caller opens a record, with the [`opening`] that says so.
 pub async fn note_opening(
     tx: &mut Tx,
     counter: &mut Counter,
     node: &Node,
-    (caller, what, record): (&Caller, &'static str, &[u8; 16]),
-    now_ms: i64,
+    (caller, record): (&Caller, &[u8; 16]),
+    event: Event,
 ) -> Result<(), StoreError> {
+    let now_ms = event.at_ms();
     let last = store::person::last_opened(tx, &caller.token_id, record).await?;
     if last.is_some_and(|at_ms| (0..OPENING_REPEAT_MS).contains(&now_ms.saturating_sub(at_ms))) {
         return Ok(());
     }
     store::person::opened(tx, &caller.token_id, record, now_ms).await?;
-    let event = Event::new(Code::Opened, now_ms)
-        .by(&caller.token_id)
-        .id(what, record);
     audit::insert(tx, counter, &node.rng, &[event]).await
 }

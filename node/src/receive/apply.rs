@@ -140,12 +140,18 @@ impl<'a> Work<'a> {
         };
         let problem = problem.err();
         let tombstone = matches!(row.effect, Effect::Nothing { tombstone: true, .. });
-        self.keep(meta, problem, tombstone);
+        self.keep(meta, row.effect.speaks_of(), problem, tombstone);
         Ok(meta.receipt(problem, meta.received_at_ms))
     }
 
     /// Writes down that the envelope came, and what is answered.
-    fn keep(&mut self, meta: &Meta, problem: Option<Problem>, tombstone: bool) {
+    fn keep(
+        &mut self,
+        meta: &Meta,
+        (slip, thread): (Option<SlipId>, Option<ThreadId>),
+        problem: Option<Problem>,
+        tombstone: bool,
+    ) {
         self.move_on(meta);
         let received = Received {
             envelope_id: meta.envelope_id,
@@ -170,7 +176,16 @@ impl<'a> Work<'a> {
         let event = audit::Event::new(code, meta.received_at_ms);
         let event = event
             .id("envelope", meta.envelope_id.as_bytes())
+            .hash("envelope_hash", &meta.envelope_hash)
             .org("from", &meta.peer);
+        let event = match thread {
+            Some(thread) => event.id("thread", thread.as_bytes()),
+            None => event,
+        };
+        let event = match slip {
+            Some(slip) => event.id("slip", slip.as_bytes()),
+            None => event,
+        };
         self.trail.push(match problem {
             None => event,
             Some(problem) => event.word("problem", problem.as_str()),

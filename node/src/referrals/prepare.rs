@@ -13,7 +13,7 @@ use prost::Message as _;
 
 use super::ground::Ground;
 use super::{NewReferral, SendError, Sent};
-use crate::audit::{Code, Event};
+use crate::audit::{self, Code, Event};
 use crate::content::{HoldingKeys, Section};
 use crate::grants;
 use crate::node::Node;
@@ -288,15 +288,18 @@ fn make(
     let outgoing = outbox::seal(node, &draft, Some(keys))?;
     let event_id = EventId::from_bytes(node.rng.bytes()?);
     let (thread, event) = rows(caller, stand, (thread_id, envelope_id, event_id), now_ms);
-    let audit = Event::new(Code::EnvelopeSent, now_ms)
-        .by(&caller.token_id)
-        .word("move", Move::Send.as_str());
+    let audit = audit::by(caller, Code::EnvelopeSent, now_ms).word("move", Move::Send.as_str());
     let audit = audit
         .id("thread", thread_id.as_bytes())
         .id("envelope", envelope_id.as_bytes());
     let audit = audit
         .id("slip", stand.slip.id.as_bytes())
-        .org("to", &new.recipient);
+        .org("to", &new.recipient)
+        .word("kind", EnvelopeKind::Referral.as_str())
+        .word("purpose", new.purpose.as_str());
+    let audit = categories
+        .iter()
+        .fold(audit, |event, category| event.word("category", category.as_str()));
     let sent = Sent {
         thread_id,
         deadline_ms: thread.thread.deadline_ms,

@@ -112,6 +112,7 @@ fn trail(one: &Answered) -> Event {
     };
     let event = Event::new(code, one.at_ms)
         .id("envelope", one.row.envelope_id.as_bytes())
+        .hash("envelope_hash", &one.row.envelope_hash)
         .id("thread", one.row.thread_id.as_bytes())
         .org("to", &one.row.peer)
         .word("kind", one.row.kind.as_str());

@@ -209,6 +209,7 @@ fn settled(outcome: Result<bool, Refused>) {
 fn trail(code: Code, row: &Sent, problem: Option<Problem>, at_ms: i64) -> Event {
     let event = Event::new(code, at_ms)
         .id("envelope", row.envelope_id.as_bytes())
+        .hash("envelope_hash", &row.envelope_hash)
         .id("thread", row.thread_id.as_bytes())
         .org("to", &row.peer)
         .word("kind", row.kind.as_str());

@@ -77,10 +77,11 @@ impl Counter {
         self.inbox
     }
 
-    /// The next place in the trail.
-    pub fn next_audit(&mut self) -> i64 {
-        self.audit += 1;
-        self.audit
+    /// Takes so many places in the trail, one after another; the first.
+    pub fn take_audit(&mut self, count: usize) -> i64 {
+        let first = self.audit + 1;
+        self.audit += i64::try_from(count).unwrap_or(i64::MAX);
+        first
     }
 }
 

@@ -11,7 +11,7 @@ use super::{ViewError, Visible, Which, found, wire_event, wire_line};
 use crate::content::ContentError;
 use crate::moves::plan::open_moves;
 use crate::node::Node;
-use crate::persons::note_opening;
+use crate::persons::{note_opening, opening as opening_event};
 use crate::store;
 use crate::store::content::{Content, ContentKind};
 use crate::store::counter::Counter;
@@ -54,14 +54,11 @@ async fn open_rows(tx: &mut Tx, node: &Node, opening: &Opening, now_ms: i64) -> 
     let mut counter = Counter::lock(tx).await?;
     let line = found(tx, opening.visible, opening.which).await?;
     let record = *line.thread_id.as_bytes();
-    note_opening(
-        tx,
-        &mut counter,
-        node,
-        (&opening.caller, "thread", &record),
-        now_ms,
-    )
-    .await?;
+    let event = opening_event(&opening.caller, "thread", &record, now_ms)
+        .org("with", &line.peer)
+        .word("purpose", line.purpose.as_str())
+        .word("consent", line.situation.consent.as_str());
+    note_opening(tx, &mut counter, node, (&opening.caller, &record), event).await?;
     counter.save(tx).await?;
     let events = store::threads_view::events(tx, &line.thread_id).await?;
     let messages = store::threads_view::messages(tx, &line.thread_id).await?;

@@ -220,7 +220,7 @@ pub(super) async fn end(
 
 /// The trail's line of what was withdrawn; none where nothing was.
 fn withdrawn(plan: &Plan<'_>) -> Option<Event> {
-    let mut event = Event::new(Code::GrantWithdrawn, plan.at_ms).by(&plan.caller.token_id);
+    let mut event = audit::by(plan.caller, Code::GrantWithdrawn, plan.at_ms);
     if let Some((grant_id, invalidated)) = plan.grant {
         let word = if invalidated { "invalidated" } else { "withdrawn" };
         event = event.id("grant", grant_id.as_bytes()).word("as", word);

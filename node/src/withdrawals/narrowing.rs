@@ -14,7 +14,7 @@ use kith_service::store::{StoreError, Tx};
 
 use super::ending::{self, Ending, Meaning};
 use super::{Found, WithdrawError, find, tell};
-use crate::audit::{self, Code, Event};
+use crate::audit::{self, Code};
 use crate::content::{ContentError, Section};
 use crate::grants::Allowed;
 use crate::moves::{ATTEMPTS_MAX, Written};
@@ -206,7 +206,7 @@ async fn write(
         lessen((tx, &counter), node, &mut threads, (one, *gone)).await?;
     }
     if !all.is_empty() {
-        let event = Event::new(Code::GrantNarrowed, at_ms).by(&new.caller.token_id);
+        let event = audit::by(&new.caller, Code::GrantNarrowed, at_ms);
         let event = event.id("grant", new.grant_id.as_bytes());
         trail.push(
             all.iter()

@@ -3,6 +3,7 @@
 use crate::fixture::{Desk, PEER};
 use kith_node::tokens::Role;
 use kith_proto::problem::Problem;
+use kith_proto::trail::event::Told;
 use kith_proto::v1;
 use kith_service::status::problem_of;
 use kith_service::store::{Row, StoreError, Tx, column, query};
@@ -253,7 +254,10 @@ async fn listed(desk: &Desk) -> Vec<i64> {
         rows.iter().map(preimage).collect::<Result<Vec<_>, StoreError>>()
     };
     let preimages = desk.node.store.read("listed", read).await.unwrap();
-    let count = |preimage: &Vec<u8>| i64::from_be_bytes(*preimage.last_chunk::<8>().unwrap());
+    let count = |preimage: &Vec<u8>| {
+        let text = std::str::from_utf8(preimage).unwrap();
+        Told::read(text).unwrap().get("count").unwrap().parse().unwrap()
+    };
     preimages.iter().map(count).collect()
 }
 

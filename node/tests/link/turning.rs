@@ -167,8 +167,8 @@ async fn no_key_is_destroyed_without_its_line_in_the_trail() {
     timers::tick(node, over_ms).await.unwrap();
     story
         .run(
-            "INSERT INTO audit_event (seq, event_id, at_ms, code, salt, preimage) \
-             SELECT -1, event_id, at_ms, 'key_destroyed', salt, preimage FROM audit_event WHERE seq = 1",
+            "INSERT INTO audit_event (seq, at_ms, code, salt, preimage) \
+             SELECT -1, at_ms, 'key_destroyed', salt, preimage FROM audit_event WHERE seq = 1",
         )
         .await;
     story
