@@ -168,23 +168,20 @@ impl Witness<'_> {
             .tx("cosign", |mut tx| async move {
                 let last = last(&mut tx, request.claimed_origin()).await?;
                 let checked = request.check(log_keys, last.as_ref().map(|seen| &seen.head));
-                match (&checked, last) {
-                    (Ok(checkpoint), _) => {
-                        // Held by the row to the commit: nobody cosigns an older one meanwhile.
-                        if !put(&mut tx, checkpoint, request.note(), now_ms).await? {
-                            return Err(StoreError::Abandoned);
-                        }
-                    }
-                    (Err(WitnessRefusal::Inconsistent), Some(last)) => {
-                        let fork = Fork {
-                            origin: request.claimed_origin().to_owned(),
-                            held: last.note,
-                            offered: request.note().clone(),
-                            seen_at_ms: now_ms,
-                        };
-                        put_fork(&mut tx, &fork).await?;
-                    }
-                    _ => {}
+                // Held by the row to the commit: nobody cosigns an older one meanwhile.
+                if let Ok(checkpoint) = &checked
+                    && !put(&mut tx, checkpoint, request.note(), now_ms).await?
+                {
+                    return Err(StoreError::Abandoned);
+                }
+                if let (Err(WitnessRefusal::Inconsistent), Some(last)) = (&checked, last) {
+                    let fork = Fork {
+                        origin: request.claimed_origin().to_owned(),
+                        held: last.note,
+                        offered: request.note().clone(),
+                        seen_at_ms: now_ms,
+                    };
+                    put_fork(&mut tx, &fork).await?;
                 }
                 Ok(checked)
             })
