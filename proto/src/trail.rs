@@ -18,11 +18,15 @@
 //! | [`event`] | preimages, written and read |
 //! | [`leaf`] | commitments and entries |
 //! | [`key`] | by what an event is found again |
+//! | [`sentence`] | an event in plain English |
 
 pub mod code;
 pub mod event;
 pub mod key;
 pub mod leaf;
+pub mod sentence;
+#[cfg(test)]
+mod sentence_tests;
 #[cfg(test)]
 mod tests;
 
