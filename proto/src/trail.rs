@@ -17,11 +17,20 @@
 //! | [`code`] | the closed list of what can happen |
 //! | [`event`] | preimages, written and read |
 //! | [`leaf`] | commitments and entries |
+//! | [`export`] | the self-contained file that a part of a trail is given out as |
+//! | [`verify`] | whether such a file holds, offline, by the network's root key alone |
+//! | [`compare`] | whether the accounts of sender, recipient and gateway agree |
 //! | [`key`] | by what an event is found again |
 //! | [`sentence`] | an event in plain English |
 
 pub mod code;
+pub mod compare;
+#[cfg(test)]
+mod compare_tests;
 pub mod event;
+pub mod export;
+#[cfg(test)]
+mod export_tests;
 pub mod key;
 pub mod leaf;
 pub mod sentence;
@@ -29,6 +38,11 @@ pub mod sentence;
 mod sentence_tests;
 #[cfg(test)]
 mod tests;
+pub mod verify;
+#[cfg(test)]
+mod verify_tests;
+#[cfg(test)]
+mod world;
 
 pub use code::Code;
 pub use event::Event;
