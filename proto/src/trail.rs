@@ -10,6 +10,8 @@
 //! | salt | 16 random bytes that keep a preimage from being guessed |
 //! | commitment | SHA-256 of salt and preimage |
 //! | entry | what stands in the log: the code and the commitment |
+//! | export | a part of one trail as a file that can be verified without its log |
+//! | account | what one verified export says of a referral |
 //! | subject | what an event is about: the narrowest of thread, envelope, slip, grant and person |
 //!
 //! | module | what it settles |

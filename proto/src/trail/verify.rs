@@ -25,6 +25,7 @@ use crate::trust::{Member, RootKey};
 use aws_lc_rs::digest;
 use std::collections::BTreeMap;
 
+mod shown;
 mod trusted;
 mod unproven;
 
@@ -35,7 +36,7 @@ pub use unproven::{Statement, Unproven};
 /// Whether a line holds, and what it then says; or why not.
 pub type LineVerdict = Result<Proven, Unproven>;
 
-/// What a line that holds says.
+/// What a line that holds says; written as one line of a report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Proven {
     /// The file is of this network, by this exporter, under the expected root.

@@ -152,6 +152,35 @@ fn several_epochs_are_each_proven_under_their_own_checkpoint() {
     assert_eq!(first.size(), 3);
 }
 
+#[test]
+fn every_line_that_holds_is_named() {
+    let log = sender_log();
+    let mut lines = sender_lines();
+    let last = lines.len() - 1;
+    lines[last] = log.line_of_event(2, log.size(), false);
+    let (proven, _) = verified(&written(lines));
+    let named: Vec<String> = proven.iter().map(ToString::to_string).collect();
+    let expected = [
+        "the trail of riverside-gp in lune-valley.example",
+        "the root's word: witness policy 5 asks for cosignatures of 1",
+        "the keys of Riverside GP (riverside-gp)",
+        "binding 1 of riverside-gp, in the gateway's log (counted: cosigned by w.example)",
+        "binding 2 of riverside-gp, in the gateway's log (counted: cosigned by w.example)",
+        "the log of epoch 1 with 1 leaves (cosigned by the gateway)",
+        "the log of epoch 1 with 3 leaves (cosigned by the gateway)",
+        "leaf 0 of epoch 1, opened",
+        "leaf 1 of epoch 1, opened",
+        "leaf 2 of epoch 1, opened (content not shown)",
+        "the end: 11 lines, all signed by the exporter",
+    ];
+    assert_eq!(named, expected);
+    let unwitnessed = Proven::Trust {
+        threshold: 0,
+        policy_number: 5,
+    };
+    assert!(unwitnessed.to_string().contains("no witness"));
+}
+
 /// Every byte, one bit of it for long lines and all eight for the last two. A line that stands is refused by the end of the file.
 #[test]
 fn every_altered_byte_is_refused() {
