@@ -50,6 +50,8 @@ pub enum Context {
     Withdrawal,
     /// The gateway's TLS issuing certificate, by the root.
     Issuer,
+    /// An exported trail up to its last line, by the log's keeper.
+    Export,
 }
 
 impl Context {
@@ -72,6 +74,7 @@ impl Context {
         Self::Renewal,
         Self::Withdrawal,
         Self::Issuer,
+        Self::Export,
     ];
 
     /// The ASCII text that is signed in front of the message: `kith/v1/` and one word, no zero byte.
@@ -94,6 +97,7 @@ impl Context {
             Self::Renewal => "kith/v1/renewal",
             Self::Withdrawal => "kith/v1/withdrawal",
             Self::Issuer => "kith/v1/issuer",
+            Self::Export => "kith/v1/export",
         }
     }
 
@@ -336,7 +340,7 @@ mod tests {
         );
         texts.sort_unstable();
         texts.dedup();
-        assert_eq!(texts.len(), 17);
+        assert_eq!(texts.len(), 18);
     }
 
     #[test]

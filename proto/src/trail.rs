@@ -10,6 +10,8 @@
 //! | salt | 16 random bytes that keep a preimage from being guessed |
 //! | commitment | SHA-256 of salt and preimage |
 //! | entry | what stands in the log: the code and the commitment |
+//! | export | a part of one trail as a file that can be verified without its log |
+//! | account | what one verified export says of a referral |
 //! | subject | what an event is about: the narrowest of thread, envelope, slip, grant and person |
 //!
 //! | module | what it settles |
@@ -17,14 +19,32 @@
 //! | [`code`] | the closed list of what can happen |
 //! | [`event`] | preimages, written and read |
 //! | [`leaf`] | commitments and entries |
+//! | [`export`] | the self-contained file that a part of a trail is given out as |
+//! | [`verify`] | whether such a file holds, offline, by the network's root key alone |
+//! | [`compare`] | whether the accounts of sender, recipient and gateway agree |
 //! | [`key`] | by what an event is found again |
+//! | [`sentence`] | an event in plain English |
 
 pub mod code;
+pub mod compare;
+#[cfg(test)]
+mod compare_tests;
 pub mod event;
+pub mod export;
+#[cfg(test)]
+mod export_tests;
 pub mod key;
 pub mod leaf;
+pub mod sentence;
+#[cfg(test)]
+mod sentence_tests;
 #[cfg(test)]
 mod tests;
+pub mod verify;
+#[cfg(test)]
+mod verify_tests;
+#[cfg(test)]
+mod world;
 
 pub use code::Code;
 pub use event::Event;

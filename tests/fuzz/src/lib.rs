@@ -18,6 +18,7 @@ mod slip;
 mod statements;
 mod text;
 mod token;
+mod trail;
 
 pub mod corpus;
 pub mod mutate;
@@ -147,6 +148,18 @@ pub const TARGETS: &[Target] = &[
         check: log::tiles,
         seeds: log::tile_seeds,
         rounds: 3_000,
+    },
+    Target {
+        name: "trail_event",
+        check: trail::events_and_entries,
+        seeds: trail::event_seeds,
+        rounds: 5_000,
+    },
+    Target {
+        name: "trail_export",
+        check: trail::exports,
+        seeds: trail::export_seeds,
+        rounds: 1_000,
     },
 ];
 
