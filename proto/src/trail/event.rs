@@ -1,5 +1,5 @@
 //! Events and their preimages: lines of `name=value`, `code` and `at_ms` first, in printable ASCII.
-//! Use-cases write them, opened leaves are read with [`lines`].
+//! Use-cases write them, opened leaves are read with [`Told::read`].
 //! Never a value that a person wrote: the methods take ids, hashes, slugs, numbers and words of this program only.
 
 use super::Code;
