@@ -72,6 +72,7 @@ pub fn token(
         registrar: keys.registrar.clone(),
         invite: trust::issue_invite(&keys.signing, terms, clock.now_ms())?,
         issuer: keys.issuer.clone(),
+        policy: keys.policy.clone(),
     };
     Ok(token.encode()?)
 }

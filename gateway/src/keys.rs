@@ -3,14 +3,15 @@
 //!
 //! | folder | secret files | public files |
 //! |---|---|---|
-//! | `root` | `root.key` | `root.pub`, `network` |
-//! | `registrar` | `registrar.key` | `registrar.signed`, `issuer.signed`, `root.pub`, `network`, `public-address` |
-//! | `gateway` | `issuing.key`, `signing.key` | `issuing.pem`, `issuer.signed`, `registrar.signed`, `root.pub`, `network`, `public-address` |
+//! | `root` | `root.key` | `root.pub`, `network`, `policy.signed` |
+//! | `registrar` | `registrar.key` | `registrar.signed`, `issuer.signed`, `policy.signed`, `root.pub`, `network`, `public-address` |
+//! | `gateway` | `issuing.key`, `signing.key` | `issuing.pem`, `issuer.signed`, `registrar.signed`, `policy.signed`, `root.pub`, `network`, `public-address` |
 //!
 //! `.key` and `.pub` of Ed25519 are the seed and the public key in hexadecimal; `.signed` is a serialised `Signed`.
 
 use crate::limits::{ADDRESS_BYTES_MAX, ISSUER_LIFE_MS, REGISTRAR_LIFE_MS};
 use kith_proto::id::NetworkName;
+use kith_proto::log::policy::WitnessPolicy;
 use kith_proto::problem::Problem;
 use kith_proto::sign::{PublicKey, SigningKey};
 use kith_proto::trust::{self, CLOCK_SKEW_MS, TrustError};
@@ -118,12 +119,21 @@ pub fn create(terms: &NetworkTerms, out: &Path, clock: &Clock, rng: &Rng) -> Res
         &gateway,
         issuing.not_after_ms(),
     )?;
+    // Nobody is named yet who could cosign: the owner signs another policy once somebody is.
+    let policy = v1::WitnessPolicy {
+        network: terms.network.to_string(),
+        number: 1,
+        made_at_ms: now_ms,
+        ..v1::WitnessPolicy::default()
+    };
+    let policy_signed = WitnessPolicy::issue(&root, &policy)?;
 
     let out = NewFolder::at(out)?;
     let folder = out.inner("root")?;
     folder.seed("root.key", &root_seed)?;
     folder.public_key("root.pub", &root.public())?;
     folder.text("network", terms.network.as_str())?;
+    folder.signed("policy.signed", &policy_signed)?;
     for (name, seed) in [("registrar", "registrar.key"), ("gateway", "signing.key")] {
         let folder = out.inner(name)?;
         folder.seed(
@@ -136,6 +146,7 @@ pub fn create(terms: &NetworkTerms, out: &Path, clock: &Clock, rng: &Rng) -> Res
         )?;
         folder.signed("registrar.signed", &registrar_signed)?;
         folder.signed("issuer.signed", &issuer_signed)?;
+        folder.signed("policy.signed", &policy_signed)?;
         folder.public_key("root.pub", &root.public())?;
         folder.text("network", terms.network.as_str())?;
         folder.text("public-address", &terms.public_address)?;
@@ -166,6 +177,8 @@ pub struct GatewayKeys {
     pub issuer: v1::Signed,
     /// The root's statement over the registrar in use.
     pub registrar: v1::Signed,
+    /// The root's witness policy.
+    pub policy: v1::Signed,
 }
 
 impl GatewayKeys {
@@ -202,6 +215,7 @@ impl GatewayKeys {
         }
         Ok(Self {
             registrar: folder.signed("registrar.signed")?,
+            policy: policy(&folder, &root, &network)?,
             network,
             root,
             issuing,
@@ -224,6 +238,8 @@ pub struct RegistrarKeys {
     pub registrar: v1::Signed,
     /// The root's statement over the gateway's keys.
     pub issuer: v1::Signed,
+    /// The root's witness policy.
+    pub policy: v1::Signed,
     /// Where nodes reach the gateway.
     pub public_address: String,
 }
@@ -244,6 +260,7 @@ impl RegistrarKeys {
         }
         Ok(Self {
             public_address: folder.text("public-address")?,
+            policy: policy(&folder, &root, &network)?,
             network,
             root,
             signing,
@@ -251,4 +268,11 @@ impl RegistrarKeys {
             issuer,
         })
     }
+}
+
+/// Reads a folder's witness policy, which the root must have signed for this network.
+fn policy(folder: &Folder, root: &PublicKey, network: &NetworkName) -> Result<v1::Signed, KeyError> {
+    let policy = folder.signed("policy.signed")?;
+    WitnessPolicy::verify(&policy, root, network)?;
+    Ok(policy)
 }

@@ -51,6 +51,8 @@ pub(super) async fn read(
                     .await
                     .map_err(|_| Ended::Again)?;
             }
+            // Not followed yet.
+            Frame::CheckpointOffered(_) => {}
             Frame::Delivery(frame) => sorted.deliveries.send(frame).await.map_err(|_| Ended::Again)?,
             Frame::RecipientReceipts(frame) => {
                 let settlement = received(session, &frame);

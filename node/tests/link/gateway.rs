@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use kith_proto::envelope::Head;
 use kith_proto::id::{Address, InviteId, NetworkName};
+use kith_proto::log::policy::WitnessPolicy;
 use kith_proto::problem::Problem;
 use kith_proto::receipt::{self, SignedFrame};
 use kith_proto::sign::SigningKey;
@@ -185,7 +186,19 @@ impl Inner {
             registrar: registrar.unwrap(),
             invite: trust::issue_invite(&self.registrar, terms, self.clock.now_ms()).unwrap(),
             issuer: self.issuer(),
+            policy: self.policy(),
         }
+    }
+
+    /// A policy without witnesses.
+    fn policy(&self) -> v1::Signed {
+        let policy = v1::WitnessPolicy {
+            network: self.network.to_string(),
+            number: 1,
+            made_at_ms: T0,
+            ..v1::WitnessPolicy::default()
+        };
+        WitnessPolicy::issue(&self.root, &policy).unwrap()
     }
 
     fn issuer(&self) -> v1::Signed {

@@ -1,6 +1,7 @@
 //! The trust chain with each of its links forged, swapped, expired, reordered or of another network.
 use super::issue::sign;
 use super::*;
+use crate::log::policy::WitnessPolicy;
 use crate::sign::SigningKey;
 use proptest::prelude::*;
 
@@ -304,6 +305,11 @@ fn registrar_invite_and_issuer_end_and_belong_to_one_network() {
 }
 
 fn token() -> InviteToken {
+    let policy = v1::WitnessPolicy {
+        network: network().to_string(),
+        number: 1,
+        ..v1::WitnessPolicy::default()
+    };
     InviteToken {
         gateway: "https://gateway.camden.example:8443".to_owned(),
         root: root(),
@@ -311,6 +317,7 @@ fn token() -> InviteToken {
         registrar: registrar(2, T0),
         invite: issue_invite(&key(2), terms("the-practice"), T0).unwrap(),
         issuer: issue_issuer(&key(1), &network(), &[0; 400], &key(9).public(), T0 + YEAR).unwrap(),
+        policy: WitnessPolicy::issue(&key(1), &policy).unwrap(),
     }
 }
 
@@ -353,7 +360,7 @@ fn cut_altered_long_and_foreign_text_are_told_apart() {
     assert_eq!(error(&text.replacen("kith1.", "kith2.", 1)), TokenError::Foreign);
     assert_eq!(error(""), TokenError::Foreign);
     assert_eq!(
-        error(&format!("kith1.{}", "A".repeat(9000))),
+        error(&format!("kith1.{}", "A".repeat(17_000))),
         TokenError::TooLarge
     );
 }

@@ -11,8 +11,8 @@ use prost::Message;
 
 /// What every token starts with.
 pub const TOKEN_PREFIX: &str = "kith1.";
-/// Longest token, in bytes of text.
-pub const TOKEN_TEXT_BYTES_MAX: usize = 8192;
+/// Longest token, in bytes of text: three statements of some 500 bytes, an issuer of 1 KiB, a policy of up to 5 KiB.
+pub const TOKEN_TEXT_BYTES_MAX: usize = 16 * 1024;
 /// Longest gateway address, in bytes.
 const GATEWAY_BYTES_MAX: usize = 255;
 const LENGTH_LEN: usize = 4;
@@ -63,6 +63,8 @@ pub struct InviteToken {
     pub invite: v1::Signed,
     /// The gateway's TLS issuing certificate, signed by the root.
     pub issuer: v1::Signed,
+    /// The witness policy, signed by the root.
+    pub policy: v1::Signed,
 }
 
 impl std::fmt::Debug for InviteToken {
@@ -82,6 +84,7 @@ impl InviteToken {
             invite: Some(self.invite.clone()),
             root_public_key: self.root.0.to_vec(),
             issuer: Some(self.issuer.clone()),
+            policy: Some(self.policy.clone()),
         }
         .encode_to_vec();
         let length = u32::try_from(message.len()).map_err(|_| TokenError::TooLarge)?;
@@ -134,6 +137,7 @@ impl InviteToken {
             registrar: message.registrar.ok_or(TokenError::Malformed)?,
             invite: message.invite.ok_or(TokenError::Malformed)?,
             issuer: message.issuer.ok_or(TokenError::Malformed)?,
+            policy: message.policy.ok_or(TokenError::Malformed)?,
         })
     }
 }

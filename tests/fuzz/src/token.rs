@@ -5,12 +5,18 @@ use crate::refused;
 use crate::statements::{invite, issuer, registrar};
 use crate::world::{NOW_MS, key};
 use data_encoding::BASE64URL_NOPAD;
+use kith_proto::log::policy::WitnessPolicy;
 use kith_proto::sign::sha256;
 use kith_proto::trust::{InviteToken, TOKEN_PREFIX, TOKEN_TEXT_BYTES_MAX, TokenError};
 use kith_proto::v1;
 use prost::Message as _;
 
 fn token() -> InviteToken {
+    let policy = v1::WitnessPolicy {
+        network: "lune-valley.example".to_owned(),
+        number: 1,
+        ..v1::WitnessPolicy::default()
+    };
     InviteToken {
         gateway: "gateway.lune-valley.example:7400".to_owned(),
         root: key(1).public(),
@@ -18,6 +24,7 @@ fn token() -> InviteToken {
         registrar: registrar(),
         invite: invite(NOW_MS),
         issuer: issuer(),
+        policy: WitnessPolicy::issue(&key(1), &policy).expect("a policy"),
     }
 }
 
@@ -31,6 +38,7 @@ fn message() -> v1::InviteToken {
         invite: Some(token.invite),
         root_public_key: token.root.0.to_vec(),
         issuer: Some(token.issuer),
+        policy: Some(token.policy),
     }
 }
 
