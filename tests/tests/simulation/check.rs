@@ -356,10 +356,16 @@ fn trails(facts: &Facts) -> Vec<String> {
     if !gateway.trail.whole {
         breaches.push("the gateway's trail has a gap".to_owned());
     }
+    if !gateway.trail.proven {
+        breaches.push("the gateway's log does not prove its trail".to_owned());
+    }
     for (org, node) in &facts.nodes {
         let name = org.name();
         if !node.trail.whole {
             breaches.push(format!("the trail of {name} has a gap"));
+        }
+        if !node.trail.proven {
+            breaches.push(format!("the log of {name} does not prove its trail"));
         }
         let (sent, queued) = (count(&node.trail, "envelope_sent"), node.outbox.len() as i64);
         if sent != queued {

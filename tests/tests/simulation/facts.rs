@@ -8,7 +8,10 @@ use kith_gateway::store as gateway_store;
 use kith_node::node::Node;
 use kith_node::threads_view;
 use kith_proto::id::ThreadId;
+use kith_proto::log::checkpoint::Checkpoint;
+use kith_proto::log::tree::head_of;
 use kith_proto::v1;
+use kith_service::log::{append, epoch};
 use kith_service::store::{Row, Store, StoreError, Tx, column, query};
 
 use crate::desk::opening;
@@ -86,12 +89,13 @@ pub(crate) struct NodeFacts {
 /// The last position of each pair.
 pub(crate) type Positions = BTreeMap<String, (i64, Vec<u8>)>;
 
-/// How many audit events there are of each code, those that name a problem with ` refused` behind it, and whether their
-/// numbers go up from 1 without a gap.
+/// How many audit events there are of each code, those that name a problem with ` refused` behind it, whether their
+/// numbers go up from 1 without a gap, and whether each is the leaf of its number in the tree that the log signed.
 #[derive(Clone, Debug)]
 pub(crate) struct Trail {
     pub(crate) codes: BTreeMap<String, i64>,
     pub(crate) whole: bool,
+    pub(crate) proven: bool,
 }
 
 /// One copy of a thread, opened by a coordinator.
@@ -370,7 +374,26 @@ async fn trail(store: &Store) -> Trail {
         .iter()
         .zip(1..)
         .all(|(row, number)| int(row, "seq") == number);
-    Trail { codes, whole }
+    Trail {
+        codes,
+        whole,
+        proven: is_proven(store).await,
+    }
+}
+
+/// Whether the signed tree has every event, and nothing else.
+async fn is_proven(store: &Store) -> bool {
+    let read = |mut tx: Tx| async move {
+        let events = append::after(&mut tx, 0, i64::MAX).await?;
+        Ok((events, epoch::newest(&mut tx).await?))
+    };
+    let (events, epoch) = store.read::<_, StoreError, _, _>("leaves", read).await.unwrap();
+    let tree = head_of(events.iter().map(|event| event.leaf().hash())).unwrap();
+    let signed = epoch
+        .unwrap()
+        .signed
+        .map(|note| note.text().parse::<Checkpoint>());
+    signed.is_some_and(|checkpoint| *checkpoint.unwrap().head() == tree)
 }
 
 async fn rows(store: &Store, statement: &'static str) -> Vec<Row> {

@@ -56,7 +56,7 @@ fn circle(facts: &mut Facts) -> &mut NodeFacts {
 }
 
 /// What each rule must find, once it is made wrong.
-const FALSIFIED: [(&str, Falsify); 28] = [
+const FALSIFIED: [(&str, Falsify); 30] = [
     ("at rest", |f| f.rested = Err("a withdrawal".into())),
     ("at rest", |f| f.panics = 1),
     ("at rest", |f| f.log.push_str("00:01.000 ERROR two histories\n")),
@@ -114,6 +114,8 @@ const FALSIFIED: [(&str, Falsify); 28] = [
     }),
     ("positions agree", |f| gp(f).sent.clear()),
     ("trails", |f| gp(f).trail.whole = false),
+    ("trails", |f| gp(f).trail.proven = false),
+    ("trails", |f| f.gateway.trail.proven = false),
     ("nothing in clear", |f| f.written.clear()),
     ("nothing in clear", |f| {
         f.written
