@@ -17,6 +17,7 @@ use std::process::ExitCode;
 use crate::gateway::{Gateway, GatewayConfig};
 use crate::keys::GatewayKeys;
 
+mod audit;
 mod init;
 mod invite;
 mod members;
@@ -49,6 +50,9 @@ enum Command {
     Suspend(suspend::Arguments),
     /// Ends a member's suspension.
     Resume(suspend::Arguments),
+    /// Shows what is in the log.
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Serves the network.
     Serve(serve::Arguments),
 }
@@ -117,6 +121,7 @@ async fn dispatch(arguments: Arguments, world: World) -> anyhow::Result<()> {
         Command::Members(place) => members::run(&place, world).await,
         Command::Suspend(arguments) => suspend::suspend(arguments, world).await,
         Command::Resume(arguments) => suspend::resume(arguments, world).await,
+        Command::Audit(command) => audit::run(command, world).await,
         Command::Serve(arguments) => serve::run(arguments, world).await,
     }
 }

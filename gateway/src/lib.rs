@@ -18,7 +18,8 @@
 //! | [`stop`] | stopping a slip |
 //! | [`budget`] | what a member may leave behind for nothing |
 //! | [`window`] | dropping what waited too long |
-//! | [`audit`] | the closed list of audit events |
+//! | [`audit`] | audit events with their salts |
+//! | [`trail`] | a part of the log as a file that verifies offline |
 //! | [`limits`] | every limit, with its reason |
 //! | [`grpc`] | the edges of the three services |
 //! | [`cli`] | the commands |
@@ -40,6 +41,7 @@ pub mod membership;
 pub mod relay;
 pub mod stop;
 pub mod store;
+pub mod trail;
 pub mod window;
 
 pub use gateway::{Gateway, GatewayConfig, serve};

@@ -17,10 +17,12 @@
 //! | [`sequencer`] | leaves, tiles and the next checkpoint |
 //! | [`tiles`] | tiles by their paths, and proofs made from them |
 //! | [`index`] | by what events are found |
+//! | [`export`] | a part of the log as a file that verifies offline |
 //! | [`seen`] | the last head of somebody else's log, and forks |
 
 pub mod append;
 pub mod epoch;
+pub mod export;
 pub mod index;
 pub mod seen;
 pub mod sequencer;

@@ -2,7 +2,7 @@
 //! records; rows are never changed, and a preimage is what opens a leaf.
 //! Never writes a row without its own salt.
 
-use crate::store::{Insert, Row, StoreError, Tx, bytes, column, query};
+use crate::store::{InList, Insert, Row, StoreError, Tx, bytes, column, query};
 use kith_proto::trail::leaf::Salt;
 use kith_proto::trail::{Code, Event, Leaf};
 
@@ -57,6 +57,25 @@ const AFTER: &str = "SELECT seq, code, salt, preimage FROM audit_event WHERE seq
 pub async fn after(tx: &mut Tx, seq: i64, limit: i64) -> Result<Vec<Stored>, StoreError> {
     let rows = tx.all(query(AFTER).bind(seq).bind(limit)).await?;
     rows.iter().map(read).collect()
+}
+
+static THOSE: InList = InList::new(
+    "SELECT seq, code, salt, preimage FROM audit_event WHERE seq IN",
+    0,
+    "",
+);
+
+/// Returns the events of these numbers, ascending; those that do not exist are left out.
+pub async fn those(tx: &mut Tx, seqs: &[i64]) -> Result<Vec<Stored>, StoreError> {
+    if seqs.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows = THOSE
+        .all(tx, seqs, |query| query, |query, seq| query.bind(*seq))
+        .await?;
+    let mut events: Vec<Stored> = rows.iter().map(read).collect::<Result<_, _>>()?;
+    events.sort_unstable_by_key(|event| event.seq);
+    Ok(events)
 }
 
 pub(super) fn read(row: &Row) -> Result<Stored, StoreError> {

@@ -44,12 +44,19 @@ macro_rules! columns {
 }
 
 const NEWEST: &str = columns!("ORDER BY epoch DESC LIMIT 1");
+const ALL: &str = columns!("ORDER BY epoch LIMIT 1000");
 const ONE: &str = columns!("WHERE epoch = $1");
 
 /// Returns the newest epoch; `None` before the log was opened.
 pub async fn newest(tx: &mut Tx) -> Result<Option<Epoch>, StoreError> {
     let row = tx.one(query(NEWEST)).await?;
     row.map(|row| read(&row)).transpose()
+}
+
+/// Returns every epoch, the first one first, at most a thousand.
+pub async fn all(tx: &mut Tx) -> Result<Vec<Epoch>, StoreError> {
+    let rows = tx.all(query(ALL)).await?;
+    rows.iter().map(read).collect()
 }
 
 /// Returns one epoch.

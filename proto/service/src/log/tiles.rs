@@ -192,7 +192,7 @@ pub async fn entries(tx: &mut Tx, epoch: u64, first: u64, count: usize) -> Resul
 }
 
 /// Tiles of one tree as they are needed, for many proofs in a row.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Prover {
     epoch: u64,
     tiles: Tiles,

@@ -1,0 +1,272 @@
+//! A part of the gateway's log as a file that verifies offline: what of its events belongs to a thread, a member or a span of time.
+//! Called by `audit export`. Never more than the gateway knows: ids, members, times; and only up to a checkpoint that counts.
+
+use crate::audit::{Code, Event, Salted};
+use crate::gateway::Gateway;
+use crate::members::KnownMember;
+use crate::store;
+use data_encoding::HEXLOWER;
+use kith_proto::id::{OrgId, ThreadId};
+use kith_proto::log::checkpoint::Checkpoint;
+use kith_proto::log::leaf_proof::LeafProof;
+use kith_proto::log::origin::Keeper;
+use kith_proto::log::proof::Plan;
+use kith_proto::problem::Problem;
+use kith_proto::trail::event::Told;
+use kith_proto::trail::export::{BindingLeaf, FORMAT, Header, Line, MemberChain, Trust};
+use kith_proto::trail::key;
+use kith_service::log::append::{self, Stored};
+use kith_service::log::export::{Part, WriteError, Written};
+use kith_service::log::tiles::Prover;
+use kith_service::log::{LogError, epoch};
+use kith_service::rng::RandomFailed;
+use kith_service::store::{StoreError, Tx};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Events read in one step.
+const STEP: i64 = 4096;
+
+/// Which events are wanted; what is set must all hold.
+#[derive(Clone, Debug, Default)]
+pub struct Question {
+    /// Of this thread, with what became of its envelopes and of the slips they went under.
+    pub thread: Option<ThreadId>,
+    /// That name this member.
+    pub organisation: Option<OrgId>,
+    /// From this time on, ms UTC.
+    pub from_ms: Option<i64>,
+    /// Before this time, ms UTC.
+    pub until_ms: Option<i64>,
+}
+
+/// Why nothing was exported, by what the operator can do.
+#[derive(Debug, thiserror::Error)]
+pub enum TrailError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The log could not be read.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The file could not be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// No randomness: try again.
+    #[error(transparent)]
+    Random(#[from] RandomFailed),
+}
+
+impl TrailError {
+    /// The problem code that an edge answers.
+    pub fn problem(&self) -> Problem {
+        match self {
+            Self::Store(error) => error.problem(),
+            Self::Log(error) => error.problem(),
+            Self::Write(error) => error.problem(),
+            Self::Random(_) => Problem::Unavailable,
+        }
+    }
+}
+
+impl Question {
+    /// The question as the file states it.
+    fn stated(&self) -> BTreeMap<String, String> {
+        let mut stated = BTreeMap::new();
+        let mut put = |name: &str, value: Option<String>| {
+            stated.extend(value.map(|value| (name.to_owned(), value)));
+        };
+        put("thread", self.thread.map(|id| HEXLOWER.encode(id.as_bytes())));
+        put(
+            "organisation",
+            self.organisation.as_ref().map(ToString::to_string),
+        );
+        put("from_ms", self.from_ms.map(|at| at.to_string()));
+        put("until_ms", self.until_ms.map(|at| at.to_string()));
+        stated
+    }
+
+    fn fits(&self, told: &Told<'_>) -> bool {
+        let named = |org: &OrgId| {
+            let names = told.lines().filter(|(name, _)| key::ORGANISATIONS.contains(name));
+            names.into_iter().any(|(_, value)| value == org.as_str())
+        };
+        self.organisation.as_ref().is_none_or(named)
+            && self.from_ms.is_none_or(|from| told.at_ms >= from)
+            && self.until_ms.is_none_or(|until| told.at_ms < until)
+    }
+}
+
+/// Writes the events that are asked for into `sink`, line by line. That it was done stands in the log before the first line.
+pub async fn export(
+    gateway: &Gateway,
+    question: &Question,
+    sink: impl FnMut(String) -> bool,
+) -> Result<Written, TrailError> {
+    let events = wanted(gateway, question).await?;
+    let now_ms = gateway.clock.now_ms();
+    let event = Event::new(Code::TrailExported, now_ms)
+        .number("count", i64::try_from(events.len()).unwrap_or(i64::MAX));
+    let exported = &[Salted::new(&gateway.rng, event)?];
+    gateway
+        .store
+        .tx("note export", |mut tx| async move {
+            store::audit::insert(&mut tx, exported).await
+        })
+        .await?;
+    let mut preface = vec![Line::Trust(Trust {
+        issuer: gateway.keys.issuer.clone(),
+        policy: gateway.keys.policy.clone(),
+    })];
+    let named: BTreeSet<String> = events.iter().flat_map(organisations).collect();
+    for known in gateway.members.all().values() {
+        if named.contains(known.member.org.as_str()) {
+            preface.extend(member(gateway, known).await?);
+        }
+    }
+    let part = Part {
+        header: Header {
+            format: FORMAT.to_owned(),
+            network: gateway.network.clone(),
+            exporter: Keeper::Gateway,
+            exported_at_ms: now_ms,
+            question: question.stated(),
+            root_public_key: gateway.keys.root,
+        },
+        preface,
+        seqs: events.iter().map(|event| event.seq).collect(),
+    };
+    let key = &gateway.keys.signing;
+    Ok(gateway.log.export(part, key, |_| true, sink).await?)
+}
+
+/// The organisations that an event names.
+fn organisations(event: &Stored) -> Vec<String> {
+    let told = Told::read(&event.preimage);
+    let names = told.iter().flat_map(|told| told.lines());
+    names
+        .filter(|(name, _)| key::ORGANISATIONS.contains(name))
+        .map(|(_, value)| value.to_owned())
+        .collect()
+}
+
+/// The events that are asked for, in their order.
+async fn wanted(gateway: &Gateway, question: &Question) -> Result<Vec<Stored>, TrailError> {
+    let events = match (&question.thread, &question.organisation) {
+        (Some(thread), _) => of_thread(gateway, thread).await?,
+        (None, Some(org)) => {
+            let seqs = gateway.log.found(key::key("organisation", org.as_str())).await?;
+            those(gateway, &seqs).await?
+        }
+        (None, None) => all(gateway).await?,
+    };
+    let fits = |event: &Stored| Told::read(&event.preimage).is_ok_and(|told| question.fits(&told));
+    Ok(events.into_iter().filter(fits).collect())
+}
+
+/// The events of a thread, of its envelopes, and of the slips that they went under.
+async fn of_thread(gateway: &Gateway, thread: &ThreadId) -> Result<Vec<Stored>, TrailError> {
+    let hex = HEXLOWER.encode(thread.as_bytes());
+    let seqs = gateway.log.found(key::key("thread", &hex)).await?;
+    let mut events = those(gateway, &seqs).await?;
+    events.retain(|event| says(event, "thread", &hex));
+    let mut subjects: BTreeSet<(&str, String)> = BTreeSet::new();
+    for event in &events {
+        for name in ["envelope", "slip"] {
+            let told = Told::read(&event.preimage);
+            subjects.extend(
+                told.iter()
+                    .flat_map(|told| told.all(name))
+                    .map(|value| (name, value.to_owned())),
+            );
+        }
+    }
+    let mut found: BTreeMap<i64, Stored> = BTreeMap::new();
+    for (name, value) in subjects {
+        let seqs = gateway.log.found(key::key(name, &value)).await?;
+        let more = those(gateway, &seqs).await?;
+        let more = more.into_iter().filter(|event| says(event, name, &value));
+        found.extend(more.map(|event| (event.seq, event)));
+    }
+    found.extend(events.into_iter().map(|event| (event.seq, event)));
+    Ok(found.into_values().collect())
+}
+
+/// Whether an event has a line; two lines may share a key of the index.
+fn says(event: &Stored, name: &str, value: &str) -> bool {
+    Told::read(&event.preimage).is_ok_and(|told| told.all(name).any(|said| said == value))
+}
+
+async fn those(gateway: &Gateway, seqs: &[i64]) -> Result<Vec<Stored>, StoreError> {
+    let read = |mut tx: Tx| async move { append::those(&mut tx, seqs).await };
+    gateway.store.read("read events", read).await
+}
+
+async fn all(gateway: &Gateway) -> Result<Vec<Stored>, StoreError> {
+    let mut events: Vec<Stored> = Vec::new();
+    loop {
+        let last = events.last().map_or(0, |event| event.seq);
+        let read = |mut tx: Tx| async move { append::after(&mut tx, last, STEP).await };
+        let page: Vec<Stored> = gateway.store.read("read events", read).await?;
+        if page.is_empty() {
+            return Ok(events);
+        }
+        events.extend(page);
+    }
+}
+
+/// A member's chain and the leaves that name its bindings, each proven; nothing where one is not under a checkpoint that counts yet.
+async fn member(gateway: &Gateway, known: &KnownMember) -> Result<Vec<Line>, TrailError> {
+    let org = &known.member.org;
+    let row = |mut tx: Tx| async move { store::member::by_org(&mut tx, org).await };
+    let Some(row) = gateway.store.read::<_, StoreError, _, _>("member", row).await? else {
+        return Ok(Vec::new());
+    };
+    let seqs = gateway.log.found(key::key("organisation", org.as_str())).await?;
+    let events = those(gateway, &seqs).await?;
+    let mut lines = vec![Line::Member(MemberChain { chain: row.chain })];
+    for binding in &known.member.bindings {
+        let leaf = events.iter().find(|event| {
+            let told = Told::read(&event.preimage);
+            let names = |told: &Told<'_>| {
+                matches!(told.code, Code::MemberJoined | Code::BindingPublished)
+                    && told.get("organisation") == Some(org.as_str())
+                    && told.hash("binding") == Some(binding.hash)
+            };
+            told.is_ok_and(|told| names(&told))
+        });
+        let proven = match leaf {
+            Some(leaf) => prove(gateway, leaf).await?,
+            None => None,
+        };
+        let (Some(leaf), Some(proof)) = (leaf, proven) else {
+            return Ok(Vec::new());
+        };
+        lines.push(Line::Binding(BindingLeaf {
+            organisation: org.clone(),
+            number: binding.number,
+            salt: leaf.salt,
+            preimage: leaf.preimage.clone(),
+            proof,
+        }));
+    }
+    Ok(lines)
+}
+
+/// The receipt of one leaf under the newest checkpoint that counts; none where it is not in its tree.
+async fn prove(gateway: &Gateway, event: &Stored) -> Result<Option<LeafProof>, LogError> {
+    let prove = |mut tx: Tx| async move {
+        for epoch in epoch::all(&mut tx).await?.into_iter().rev() {
+            let Some(note) = epoch.counted else { continue };
+            let size = note.text().parse::<Checkpoint>()?.head().size;
+            let index = event.seq.checked_sub(epoch.first_seq).filter(|index| *index >= 0);
+            let Some(index) = index.map(i64::cast_unsigned).filter(|index| *index < size) else {
+                continue;
+            };
+            let plan = Plan::inclusion(index, size)?;
+            let hashes = Prover::new(epoch.number, size).hashes(&mut tx, &plan).await?;
+            return Ok(Some(LeafProof::new(index, hashes, note, Vec::new())?));
+        }
+        Ok::<_, LogError>(None)
+    };
+    gateway.store.read("prove", prove).await
+}
