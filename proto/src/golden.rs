@@ -3,12 +3,17 @@
 
 use crate::envelope::{SUITE, VERSION, envelope_hash, seal_envelope};
 use crate::human_code::HumanCode;
-use crate::id::{PersonId, ThreadId};
+use crate::id::{OrgId, PersonId, ThreadId};
+use crate::log::checkpoint::Checkpoint;
+use crate::log::leaf_proof::LeafProof;
+use crate::log::origin::Keeper;
+use crate::log::tree::head_of;
 use crate::order::{self, Position};
 use crate::receipt;
 use crate::seal::SealingKey;
 use crate::sign::{SigningKey, sha256};
 use crate::slip::{SignedSlip, Slip, person_commitment, stop_hash, stop_secret};
+use crate::trail::{Code, Event, Leaf};
 use crate::v1;
 use data_encoding::HEXLOWER;
 use prost::Message;
@@ -71,6 +76,28 @@ fn envelope(signer: &SigningKey, slip: v1::SignedSlip) -> v1::Envelope {
         .into_envelope()
 }
 
+/// A log of one event, cosigned by a witness, and the receipt of its leaf.
+fn log(signer: &SigningKey) -> (Leaf, LeafProof) {
+    let network = "lune-valley.example".parse().unwrap();
+    let gp: OrgId = "riverside-gp".parse().unwrap();
+    let event = Event::new(Code::EnvelopeTaken, 1_700_000_000_123)
+        .id("envelope", &[2; 16])
+        .org("from", &gp)
+        .word("kind", "referral")
+        .number("number", 7);
+    let leaf = Leaf::new(event.code(), &[6; 16], event.preimage());
+    let head = head_of([leaf.hash()]).unwrap();
+    let checkpoint = Checkpoint::new(&Keeper::Gateway.origin(&network, 1), head).unwrap();
+    let witness = SigningKey::from_seed([10; 32]).unwrap();
+    let name = Keeper::Node(gp).witness(&network);
+    let lines = vec![
+        checkpoint.sign(signer).unwrap(),
+        checkpoint.cosign(&name, &witness, 1_700_000_001).unwrap(),
+    ];
+    let note = checkpoint.note(lines).unwrap();
+    (leaf, LeafProof::new(0, Vec::new(), note, Vec::new()).unwrap())
+}
+
 /// Every vector as `name hex`, one a line.
 fn made() -> String {
     let signer = SigningKey::from_seed([9; 32]).unwrap();
@@ -89,6 +116,7 @@ fn made() -> String {
         signature: Vec::new(),
     };
     receipt::sign(&signer, &mut receipts).unwrap();
+    let (leaf, leaf_proof) = log(&signer);
     let code = HumanCode::of(&ThreadId::from_bytes([3; 16])).to_string();
     let lines = [
         ("slip", slip.slip),
@@ -102,6 +130,8 @@ fn made() -> String {
         ("order-batch", batch.encode_to_vec()),
         ("gateway-receipts", receipts.encode_to_vec()),
         ("human-code", code.into_bytes()),
+        ("leaf-entry", leaf.to_string().into_bytes()),
+        ("tlog-proof", leaf_proof.to_string().into_bytes()),
     ];
     let lines = lines.map(|(name, bytes)| format!("{name} {}\n", HEXLOWER.encode(&bytes)));
     lines.concat()
