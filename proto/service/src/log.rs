@@ -18,6 +18,7 @@
 //! | [`tiles`] | tiles by their paths, and proofs made from them |
 //! | [`index`] | by what events are found |
 //! | [`export`] | a part of the log as a file that verifies offline |
+//! | [`whole`] | whether everything stored fits together |
 //! | [`seen`] | the last head of somebody else's log, and forks |
 
 pub mod append;
@@ -29,6 +30,7 @@ pub mod sequencer;
 #[cfg(test)]
 mod tests;
 pub mod tiles;
+pub mod whole;
 
 use crate::store::{Store, StoreError};
 use kith_proto::id::NetworkName;

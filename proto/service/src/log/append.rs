@@ -78,7 +78,8 @@ pub async fn those(tx: &mut Tx, seqs: &[i64]) -> Result<Vec<Stored>, StoreError>
     Ok(events)
 }
 
-pub(super) fn read(row: &Row) -> Result<Stored, StoreError> {
+/// Reads a row with the columns `seq`, `code`, `salt` and `preimage`.
+pub fn read(row: &Row) -> Result<Stored, StoreError> {
     let corrupt = |column| StoreError::Corrupt { table: TABLE, column };
     let code: String = column(row, TABLE, "code")?;
     let preimage: Vec<u8> = column(row, TABLE, "preimage")?;

@@ -56,6 +56,8 @@ mod sqlite {
 
     #[path = "../contract.rs"]
     mod contract;
+    #[path = "../tampered.rs"]
+    mod tampered;
 }
 
 mod postgres {
@@ -69,4 +71,6 @@ mod postgres {
 
     #[path = "../contract.rs"]
     mod contract;
+    #[path = "../tampered.rs"]
+    mod tampered;
 }

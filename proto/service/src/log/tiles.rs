@@ -4,7 +4,7 @@
 
 use super::epoch;
 use super::{Log, LogError};
-use crate::store::{Insert, StoreError, Tx, column, query};
+use crate::store::{Insert, Row, StoreError, Tx, column, query};
 use kith_proto::log::proof::Plan;
 use kith_proto::log::tile::{self, TILE_HEIGHT, TILE_WIDTH, Tile, TileError, TileKind, Tiles};
 use kith_proto::log::tree::{Frontier, Hash};
@@ -108,6 +108,69 @@ impl Grown {
         .await?;
         Ok(())
     }
+}
+
+/// Where a tile or bundle stands: its kind's segment and its number.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    kind: String,
+    number: u64,
+}
+
+impl Place {
+    /// Whether it holds the hashes of leaves.
+    pub(super) fn is_leaves(&self) -> bool {
+        self.kind == "0"
+    }
+
+    /// The first leaf that it holds, of one that holds leaves.
+    pub(super) fn first_leaf(&self) -> i64 {
+        self.number.saturating_mul(TILE_WIDTH.into()).cast_signed()
+    }
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "tile {}/{}", self.kind, self.number)
+    }
+}
+
+impl Grown {
+    /// Every tile with the bytes that were added; of a tree that began empty its whole bytes.
+    pub(super) fn tiles(&self) -> impl Iterator<Item = (Place, &[u8])> {
+        self.parts.iter().map(|((kind, number), part)| {
+            let place = Place {
+                kind: segment(*kind).to_owned(),
+                number: *number,
+            };
+            (place, part.bytes.as_slice())
+        })
+    }
+}
+
+const AFTER: &str = "SELECT kind, number, bytes FROM log_tile WHERE epoch = $1 AND \
+    (kind > $2 OR (kind = $2 AND number > $3)) ORDER BY kind, number LIMIT 64";
+
+/// The stored tiles after a place, in the order of places, at most 64.
+pub(super) async fn stored_after(
+    tx: &mut Tx,
+    epoch: u64,
+    after: Option<&Place>,
+) -> Result<Vec<(Place, Vec<u8>)>, StoreError> {
+    let (kind, number) = after.map_or((String::new(), 0), |place| (place.kind.clone(), place.number));
+    let rows = query(AFTER)
+        .bind(epoch.cast_signed())
+        .bind(kind)
+        .bind(number.cast_signed());
+    let read = |row: &Row| {
+        let number: i64 = column(row, TABLE, "number")?;
+        let place = Place {
+            kind: column(row, TABLE, "kind")?,
+            number: number.cast_unsigned(),
+        };
+        Ok((place, column(row, TABLE, "bytes")?))
+    };
+    tx.all(rows).await?.iter().map(read).collect()
 }
 
 /// Whether a bundle holds this many entries.

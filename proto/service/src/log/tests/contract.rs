@@ -11,11 +11,11 @@ use kith_proto::log::witness::{AddCheckpoint, WitnessRefusal};
 use kith_proto::sign::SigningKey;
 use kith_proto::trail::{Code, Event, Leaf, key};
 
-fn signing_key() -> SigningKey {
+pub(super) fn signing_key() -> SigningKey {
     SigningKey::from_seed([9; 32]).unwrap()
 }
 
-async fn log() -> (Log, Option<tempfile::TempDir>) {
+pub(super) async fn log() -> (Log, Option<tempfile::TempDir>) {
     let (store, folder) = provider().await;
     let network = "lune-valley.example".parse().unwrap();
     (
@@ -43,7 +43,7 @@ fn leaf(number: i64) -> Leaf {
     )
 }
 
-async fn append(log: &Log, numbers: std::ops::RangeInclusive<i64>) {
+pub(super) async fn append(log: &Log, numbers: std::ops::RangeInclusive<i64>) {
     let first = *numbers.start();
     let events: Vec<(Event, [u8; 16])> = numbers.map(|n| (event(n), [n as u8; 16])).collect();
     let events = &events;
@@ -56,7 +56,7 @@ async fn append(log: &Log, numbers: std::ops::RangeInclusive<i64>) {
         .unwrap();
 }
 
-async fn run(log: &Log, statement: &'static str) -> u64 {
+pub(super) async fn run(log: &Log, statement: &'static str) -> u64 {
     let ran: Result<u64, StoreError> = log
         .store
         .tx("run", |mut tx| async move { tx.run(query(statement)).await })

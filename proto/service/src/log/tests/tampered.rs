@@ -1,0 +1,179 @@
+//! What somebody with the database in hand would try with the log's own tables, one row at a time: `whole` names each.
+//! (A database that is set back as a whole is consistent in itself; those who cosigned it see that.)
+
+use super::contract::{append, log, run, signing_key};
+use super::*;
+use crate::store::StoreError;
+use whole::{Fault, Whole};
+
+async fn look(log: &Log) -> Whole {
+    log.whole(&[signing_key().public()]).await.unwrap()
+}
+
+/// A log of 700 events in two steps, an older checkpoint counted, and five events that are not in it yet.
+async fn grown() -> (Log, Option<tempfile::TempDir>) {
+    let (log, folder) = log().await;
+    append(&log, 1..=300).await;
+    log.catch_up(&signing_key()).await.unwrap();
+    let older = log.newest().await.unwrap().signed.unwrap();
+    append(&log, 301..=700).await;
+    log.catch_up(&signing_key()).await.unwrap();
+    append(&log, 701..=705).await;
+    let older = &older;
+    let counted = |mut tx| async move {
+        epoch::offer(&mut tx, 1, older).await?;
+        epoch::count(&mut tx, 1, older).await
+    };
+    log.store
+        .tx::<_, StoreError, _, _>("count", counted)
+        .await
+        .unwrap();
+    (log, folder)
+}
+
+/// A change of one row, and what must be named.
+const TAMPERED: [(&str, &str); 22] = [
+    (
+        "UPDATE audit_event SET preimage = (SELECT preimage FROM audit_event WHERE seq = 5) WHERE seq = 7",
+        "event 7 ",
+    ),
+    (
+        "UPDATE audit_event SET salt = (SELECT salt FROM audit_event WHERE seq = 5) WHERE seq = 7",
+        "event 7 ",
+    ),
+    ("UPDATE audit_event SET code = 'opened' WHERE seq = 7", "event 7 "),
+    (
+        "UPDATE audit_event SET at_ms = at_ms + 1 WHERE seq = 7",
+        "event 7 ",
+    ),
+    (
+        "UPDATE audit_event SET at_ms = at_ms + 1 WHERE seq = 703",
+        "event 703 ",
+    ),
+    ("DELETE FROM audit_event WHERE seq = 300", "event 300 is missing"),
+    ("DELETE FROM audit_event WHERE seq = 700", "event 700 is missing"),
+    ("DELETE FROM audit_event WHERE seq = 702", "event 702 is missing"),
+    ("DELETE FROM audit_event WHERE seq > 650", "event 651 is missing"),
+    (
+        "UPDATE audit_event SET seq = 0 WHERE seq = 8",
+        "event 8 is missing",
+    ),
+    (
+        "INSERT INTO audit_event SELECT 709, at_ms, code, salt, preimage FROM audit_event WHERE seq = 5",
+        "event 706 is missing",
+    ),
+    ("UPDATE log_epoch SET size = 699", "epoch 1"),
+    ("DELETE FROM log_epoch", "epoch 1"),
+    ("UPDATE log_epoch SET first_seq = 2", "epoch 1"),
+    (
+        "UPDATE log_epoch SET frontier = (SELECT bytes FROM log_tile WHERE kind = '1')",
+        "epoch 1",
+    ),
+    (
+        "UPDATE log_epoch SET signed = counted",
+        "the newest checkpoint of epoch 1",
+    ),
+    (
+        "UPDATE log_epoch SET signed = NULL",
+        "the newest checkpoint of epoch 1",
+    ),
+    (
+        "UPDATE log_tile SET bytes = (SELECT bytes FROM log_tile WHERE kind = '0' AND number = 1) WHERE kind = '0' AND number = 0",
+        "tile 0/0",
+    ),
+    (
+        "UPDATE log_tile SET number = 5 WHERE kind = 'entries' AND number = 1",
+        "tile entries/5",
+    ),
+    (
+        "DELETE FROM log_tile WHERE kind = 'entries' AND number = 2",
+        "tile entries/2",
+    ),
+    ("DELETE FROM log_tile WHERE kind = '1'", "tile 1/0"),
+    (
+        "INSERT INTO log_tile SELECT epoch, '2', 0, bytes FROM log_tile WHERE kind = '1'",
+        "tile 2/0",
+    ),
+];
+
+#[tokio::test]
+async fn a_log_that_nobody_touched_is_whole() {
+    let (log, _folder) = grown().await;
+    assert_eq!(
+        look(&log).await,
+        Whole {
+            events: 705,
+            faults: Vec::new()
+        }
+    );
+    let other = kith_proto::sign::SigningKey::from_seed([1; 32]).unwrap().public();
+    let by_another = log.whole(&[other]).await.unwrap();
+    assert_eq!(
+        by_another.faults,
+        [
+            Fault::Checkpoint(1, "counted"),
+            Fault::Checkpoint(1, "newest"),
+            Fault::Checkpoint(1, "offered")
+        ]
+    );
+}
+
+#[tokio::test]
+async fn every_altered_missing_added_or_moved_row_is_named() {
+    let (log, _folder) = grown().await;
+    for (statement, named) in TAMPERED {
+        let found = tampered(&log, statement).await;
+        assert!(
+            found.iter().any(|fault| fault.contains(named)),
+            "{statement}: {found:?}"
+        );
+    }
+    assert!(look(&log).await.faults.is_empty());
+}
+
+/// Does it, looks, and puts everything back.
+async fn tampered(log: &Log, statement: &'static str) -> Vec<String> {
+    for kept in ["audit_event", "log_epoch", "log_tile"] {
+        run(log, keep(kept)).await;
+    }
+    run(log, statement).await;
+    // A row that cannot even be read ends the look, and says where.
+    let found = match log.whole(&[signing_key().public()]).await {
+        Ok(whole) => whole.faults.iter().map(ToString::to_string).collect(),
+        Err(error) => vec![format!("epoch 1: {error}")],
+    };
+    for kept in ["audit_event", "log_epoch", "log_tile"] {
+        for put_back in back(kept) {
+            run(log, put_back).await;
+        }
+    }
+    found
+}
+
+fn keep(table: &str) -> &'static str {
+    match table {
+        "audit_event" => "CREATE TABLE kept_audit_event AS SELECT * FROM audit_event",
+        "log_epoch" => "CREATE TABLE kept_log_epoch AS SELECT * FROM log_epoch",
+        _ => "CREATE TABLE kept_log_tile AS SELECT * FROM log_tile",
+    }
+}
+
+fn back(table: &str) -> [&'static str; 3] {
+    match table {
+        "audit_event" => [
+            "DELETE FROM audit_event",
+            "INSERT INTO audit_event SELECT * FROM kept_audit_event",
+            "DROP TABLE kept_audit_event",
+        ],
+        "log_epoch" => [
+            "DELETE FROM log_epoch",
+            "INSERT INTO log_epoch SELECT * FROM kept_log_epoch",
+            "DROP TABLE kept_log_epoch",
+        ],
+        _ => [
+            "DELETE FROM log_tile",
+            "INSERT INTO log_tile SELECT * FROM kept_log_tile",
+            "DROP TABLE kept_log_tile",
+        ],
+    }
+}
