@@ -19,6 +19,7 @@
 //! | [`budget`] | what a member may leave behind for nothing |
 //! | [`window`] | dropping what waited too long |
 //! | [`audit`] | audit events with their salts |
+//! | [`whole`] | whether the database fits its log |
 //! | [`trail`] | a part of the log as a file that verifies offline |
 //! | [`limits`] | every limit, with its reason |
 //! | [`grpc`] | the edges of the three services |
@@ -42,6 +43,7 @@ pub mod relay;
 pub mod stop;
 pub mod store;
 pub mod trail;
+pub mod whole;
 pub mod window;
 
 pub use gateway::{Gateway, GatewayConfig, serve};

@@ -17,6 +17,7 @@ pub mod pair;
 pub mod service;
 pub mod slip;
 pub mod taken;
+pub mod whole;
 
 /// The name that a gateway's database carries; another product's database is refused.
 pub const PRODUCT: &str = "kith-gateway";

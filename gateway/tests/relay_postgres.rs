@@ -3,6 +3,9 @@
 //! fails, as a skipped database is an untested one.
 
 #[cfg(test)]
+#[path = "relay/auditing.rs"]
+mod auditing;
+#[cfg(test)]
 #[path = "relay/delivering.rs"]
 mod delivering;
 #[cfg(test)]

@@ -2,6 +2,9 @@
 //! Cargo runs it; it never touches a server of the machine.
 
 #[cfg(test)]
+#[path = "relay/auditing.rs"]
+mod auditing;
+#[cfg(test)]
 #[path = "relay/delivering.rs"]
 mod delivering;
 #[cfg(test)]

@@ -1,8 +1,9 @@
-//! `audit export`: a part of the gateway's log as a file that anybody can verify offline. Works beside a running gateway.
-//! Never over a file that is there.
+//! `audit export`: a part of the gateway's log as a file that anybody can verify offline; `audit verify`: whether the database fits
+//! the log. Both work beside a running gateway. Never writes over a file that is there.
 
 use super::{Place, World, say, shown};
 use crate::trail::{self, Question};
+use crate::whole;
 use anyhow::Context as _;
 use data_encoding::HEXLOWER_PERMISSIVE;
 use kith_proto::id::{OrgId, ThreadId};
@@ -15,6 +16,8 @@ use std::path::PathBuf;
 pub(super) enum Command {
     /// Writes a part of the log as one file, to be verified with `kith-node audit verify`.
     Export(Export),
+    /// Works the whole log out again and holds the database against it; names every row that does not fit.
+    Verify(Place),
 }
 
 /// What is exported, and where to.
@@ -46,7 +49,32 @@ fn thread(text: &str) -> Result<ThreadId, String> {
 }
 
 pub(super) async fn run(command: Command, world: World) -> anyhow::Result<()> {
-    let Command::Export(export) = command;
+    match command {
+        Command::Export(arguments) => export(arguments, world).await,
+        Command::Verify(place) => verify(&place, world).await,
+    }
+}
+
+async fn verify(place: &Place, world: World) -> anyhow::Result<()> {
+    let gateway = place.open(world).await?;
+    let report = whole::look(&gateway).await;
+    gateway.store.close().await;
+    let report = report?;
+    for fault in &report.faults {
+        say(fault)?;
+    }
+    anyhow::ensure!(
+        report.faults.is_empty(),
+        "{} things do not fit; keep this database as it is, and compare it with a backup and with what the members have cosigned",
+        report.faults.len()
+    );
+    say(format_args!(
+        "{} events, and every row that rests on them, are as the log signed them.",
+        report.events
+    ))
+}
+
+async fn export(export: Export, world: World) -> anyhow::Result<()> {
     let mut options = OpenOptions::new();
     let file = options.write(true).create_new(true).open(&export.file);
     let file = file.with_context(|| format!("cannot make {}; choose another name", shown(&export.file)))?;
