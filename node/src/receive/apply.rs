@@ -173,19 +173,7 @@ impl<'a> Work<'a> {
             Some(_) if tombstone => Code::EnvelopeDropped,
             Some(_) => Code::EnvelopeRejected,
         };
-        let event = audit::Event::new(code, meta.received_at_ms);
-        let event = event
-            .id("envelope", meta.envelope_id.as_bytes())
-            .hash("envelope_hash", &meta.envelope_hash)
-            .org("from", &meta.peer);
-        let event = match thread {
-            Some(thread) => event.id("thread", thread.as_bytes()),
-            None => event,
-        };
-        let event = match slip {
-            Some(slip) => event.id("slip", slip.as_bytes()),
-            None => event,
-        };
+        let event = meta.event(code, (slip, thread));
         self.trail.push(match problem {
             None => event,
             Some(problem) => event.word("problem", problem.as_str()),

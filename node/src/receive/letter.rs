@@ -1,7 +1,7 @@
 //! What an opened body says, field by field: the receiving node's own parse, as nothing that a sender wrote is trusted.
 //! Called first for every arrival. Never keeps a body that breaks a limit, never corrects one.
 
-use kith_proto::id::{EventId, MessageId, SlipId, WithdrawalId};
+use kith_proto::id::{EventId, MessageId, SlipId, ThreadId, WithdrawalId};
 use kith_proto::lifecycle::{Move, Reason, State};
 use kith_proto::part::{FIELD_VALUE_BYTES_MAX, PARTS_BYTES_MAX, is_field};
 use kith_proto::problem::Problem;
@@ -10,6 +10,7 @@ use kith_proto::v1::{self, body::Body};
 use kith_proto::words::{Category, Purpose};
 
 use super::{Arrival, Opened, Receipt, What};
+use crate::audit::{self, Code};
 use crate::threads::is_event;
 
 /// Longest text of a consent record's fields, in bytes: a language tag, a day, `ti by professional`.
@@ -142,6 +143,26 @@ impl Letter {
 }
 
 impl Meta {
+    /// The trail's line of this arrival, and what it is about as far as it was read.
+    pub(super) fn event(
+        &self,
+        code: Code,
+        (slip, thread): (Option<SlipId>, Option<ThreadId>),
+    ) -> audit::Event {
+        let event = audit::Event::new(code, self.received_at_ms)
+            .id("envelope", self.envelope_id.as_bytes())
+            .hash("envelope_hash", &self.envelope_hash)
+            .org("from", &self.peer);
+        let event = match thread {
+            Some(thread) => event.id("thread", thread.as_bytes()),
+            None => event,
+        };
+        match slip {
+            Some(slip) => event.id("slip", slip.as_bytes()),
+            None => event,
+        }
+    }
+
     /// The receipt of this arrival.
     pub(super) fn receipt(&self, problem: Option<Problem>, at_ms: i64) -> Receipt {
         Receipt {
