@@ -65,9 +65,10 @@ pub async fn one(tx: &mut Tx, number: u64) -> Result<Option<Epoch>, StoreError> 
     row.map(|row| read(&row)).transpose()
 }
 
-const BEGIN: &str = "INSERT INTO log_epoch (epoch, first_seq, size, frontier) VALUES ($1, $2, 0, $3)";
+const BEGIN: &str = "INSERT INTO log_epoch (epoch, first_seq, size, frontier) VALUES ($1, $2, 0, $3) \
+    ON CONFLICT (epoch) DO NOTHING";
 
-/// Begins an epoch whose first leaf is this event.
+/// Begins an epoch whose first leaf is this event; nothing where another replica has begun it.
 pub async fn begin(tx: &mut Tx, number: u64, first_seq: i64) -> Result<(), StoreError> {
     let begun = query(BEGIN).bind(number.cast_signed()).bind(first_seq);
     tx.run(begun.bind(Vec::<u8>::new())).await.map(drop)
