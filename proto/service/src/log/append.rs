@@ -56,7 +56,8 @@ pub async fn after(tx: &mut Tx, seq: i64, limit: i64) -> Result<Vec<Stored>, Sto
     rows.iter().map(read).collect()
 }
 
-pub(super) fn read(row: &Row) -> Result<Stored, StoreError> {
+/// Reads a row with the columns `seq`, `code`, `salt` and `preimage`.
+pub fn read(row: &Row) -> Result<Stored, StoreError> {
     let corrupt = |column| StoreError::Corrupt { table: TABLE, column };
     let code: String = column(row, TABLE, "code")?;
     let preimage: Vec<u8> = column(row, TABLE, "preimage")?;

@@ -52,6 +52,13 @@ pub async fn newest(tx: &mut Tx) -> Result<Option<Epoch>, StoreError> {
     row.map(|row| read(&row)).transpose()
 }
 
+const ALL: &str = columns!("ORDER BY epoch DESC LIMIT 1024");
+
+/// Returns every epoch, the newest first; at most 1,024, as a new one is opened only by a person who restores a server.
+pub async fn all(tx: &mut Tx) -> Result<Vec<Epoch>, StoreError> {
+    tx.all(query(ALL)).await?.iter().map(read).collect()
+}
+
 /// Returns one epoch.
 pub async fn one(tx: &mut Tx, number: u64) -> Result<Option<Epoch>, StoreError> {
     let row = tx.one(query(ONE).bind(number.cast_signed())).await?;
