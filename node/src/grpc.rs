@@ -9,9 +9,10 @@
 //! | `roles` | the role × call table |
 //! | `parse` | reading fields with their limits |
 //! | `page` | page tokens and watch cursors |
-//! | `person`, `consent`, `referral`, `directory` | the handlers |
-//! | `bulk`, `watch` | the two streams |
+//! | `person`, `consent`, `referral`, `directory`, `audit` | the handlers |
+//! | `bulk`, `watch` | the two long streams |
 
+mod audit;
 mod bulk;
 mod consent;
 mod directory;

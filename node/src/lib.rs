@@ -26,6 +26,7 @@
 //! | [`receive`] | what other members sent |
 //! | [`settle`] | what others said about envelopes of this node |
 //! | [`directory`] | publishing what this organisation offers |
+//! | [`trail`] | reading, counting, checking and exporting the trail |
 //! | [`threads`] | one thread and what a move makes of it |
 //! | [`status`] | how a node is, for the command line |
 //! | [`grpc`] | what the organisation's own systems call |
@@ -61,6 +62,7 @@ pub mod threads;
 pub mod threads_view;
 pub mod timers;
 pub mod tokens;
+pub mod trail;
 pub mod withdrawals;
 
 #[cfg(test)]

@@ -29,6 +29,8 @@ pub mod thread;
 pub mod threads_view;
 pub mod timers;
 pub mod token;
+pub(crate) mod trail;
+pub(crate) mod trail_gaps;
 pub mod withdrawals;
 
 use std::str::FromStr;

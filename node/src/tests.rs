@@ -4,6 +4,7 @@
 #![expect(clippy::duplicate_mod, reason = "the same stories run on both databases")]
 
 pub(crate) mod fixture;
+pub(crate) mod looked;
 
 #[path = "tests"]
 mod sqlite {
@@ -22,6 +23,8 @@ mod sqlite {
     mod recording;
     #[path = "sending.rs"]
     mod sending;
+    #[path = "trails.rs"]
+    mod trails;
 }
 
 #[path = "tests"]
@@ -41,4 +44,6 @@ mod postgres {
     mod recording;
     #[path = "sending.rs"]
     mod sending;
+    #[path = "trails.rs"]
+    mod trails;
 }

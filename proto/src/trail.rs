@@ -22,6 +22,7 @@
 //! | [`export`] | the self-contained file that a part of a trail is given out as |
 //! | [`verify`] | whether such a file holds, offline, by the network's root key alone |
 //! | [`compare`] | whether the accounts of sender, recipient and gateway agree |
+//! | [`fhir`], [`csv`] | events for other programs, without proofs |
 //! | [`key`] | by what an event is found again |
 //! | [`sentence`] | an event in plain English |
 
@@ -29,10 +30,12 @@ pub mod code;
 pub mod compare;
 #[cfg(test)]
 mod compare_tests;
+pub mod csv;
 pub mod event;
 pub mod export;
 #[cfg(test)]
 mod export_tests;
+pub mod fhir;
 pub mod key;
 pub mod leaf;
 pub mod sentence;

@@ -21,6 +21,8 @@ pub(crate) enum List {
     Changes = 5,
     /// `ListOrganisations`: after an organisation.
     Organisations = 6,
+    /// `ListTrail`: before an event.
+    Trail = 7,
 }
 
 /// Writes the token that goes on after this key.

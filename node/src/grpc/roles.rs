@@ -11,6 +11,8 @@ const ALL: &[Role] = &[Referrer, Coordinator, Auditor, Admin];
 const CARE: &[Role] = &[Referrer, Coordinator];
 /// Lists that hold no content.
 const LISTS: &[Role] = &[Referrer, Coordinator, Auditor];
+/// Trails and proofs: no care content.
+const TRAILS: &[Role] = &[Auditor, Admin];
 /// Settings of the organisation.
 const SETTINGS: &[Role] = &[Admin];
 
@@ -36,6 +38,11 @@ pub(crate) const TABLE: &[(&str, &[Role])] = &[
     ("/kith.v1.ReferralService/WatchReferrals", LISTS),
     ("/kith.v1.DirectoryService/ListOrganisations", ALL),
     ("/kith.v1.DirectoryService/SetService", SETTINGS),
+    ("/kith.v1.AuditService/ListTrail", TRAILS),
+    ("/kith.v1.AuditService/CountTrail", TRAILS),
+    ("/kith.v1.AuditService/CheckGaps", TRAILS),
+    ("/kith.v1.AuditService/ExportTrail", TRAILS),
+    ("/kith.v1.AuditService/GetLogStatus", TRAILS),
 ];
 
 /// The roles that may make the call of this path; `None` for a path that is none of ours.
@@ -53,11 +60,12 @@ mod tests {
     use std::collections::BTreeSet;
 
     /// The services that a node answers; the others of the package are the gateway's.
-    const SERVICES: [&str; 4] = [
+    const SERVICES: [&str; 5] = [
         "PersonService",
         "ConsentService",
         "ReferralService",
         "DirectoryService",
+        "AuditService",
     ];
 
     /// Every call of the node's services, from the descriptors that reflection shows.
@@ -98,6 +106,11 @@ mod tests {
         ("WatchReferrals", "rca"),
         ("ListOrganisations", "rcam"),
         ("SetService", "m"),
+        ("ListTrail", "am"),
+        ("CountTrail", "am"),
+        ("CheckGaps", "am"),
+        ("ExportTrail", "am"),
+        ("GetLogStatus", "am"),
     ];
 
     #[test]

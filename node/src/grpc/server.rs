@@ -7,6 +7,7 @@ use super::guard::Guard;
 use crate::node::Node;
 use kith_proto::problem::Problem;
 use kith_proto::v1;
+use kith_proto::v1::audit_service_server::AuditServiceServer;
 use kith_proto::v1::consent_service_server::ConsentServiceServer;
 use kith_proto::v1::directory_service_server::DirectoryServiceServer;
 use kith_proto::v1::person_service_server::PersonServiceServer;
@@ -30,6 +31,7 @@ pub const REQUEST_BYTES_MAX: usize = 384 << 10;
 pub const LEAVE_MAX: Duration = Duration::from_secs(5);
 /// The methods that stay open: they have no deadline.
 const STREAMING: &[&str] = &[
+    "/kith.v1.AuditService/ExportTrail",
     "/kith.v1.ReferralService/SendReferrals",
     "/kith.v1.ReferralService/WatchReferrals",
     "/grpc.health.v1.Health/Watch",
@@ -143,6 +145,7 @@ where
         .add_service(PersonServiceServer::new(edge.clone()).max_decoding_message_size(REQUEST_BYTES_MAX))
         .add_service(ConsentServiceServer::new(edge.clone()).max_decoding_message_size(REQUEST_BYTES_MAX))
         .add_service(ReferralServiceServer::new(edge.clone()).max_decoding_message_size(REQUEST_BYTES_MAX))
+        .add_service(AuditServiceServer::new(edge.clone()).max_decoding_message_size(REQUEST_BYTES_MAX))
         .add_service(DirectoryServiceServer::new(edge).max_decoding_message_size(REQUEST_BYTES_MAX))
         .serve_with_incoming_shutdown(incoming, shutdown.wait());
     let left = async {
@@ -160,11 +163,12 @@ where
 }
 
 /// The services of a node, by the names on the wire.
-const SERVICES: [&str; 4] = [
+const SERVICES: [&str; 5] = [
     PersonServiceServer::<Edge>::NAME,
     ConsentServiceServer::<Edge>::NAME,
     ReferralServiceServer::<Edge>::NAME,
     DirectoryServiceServer::<Edge>::NAME,
+    AuditServiceServer::<Edge>::NAME,
 ];
 
 /// Reflection over the node's own services and health; the gateway's are not offered here.

@@ -14,6 +14,13 @@ pub const ORGANISATIONS: [&str; 6] = ["organisation", "from", "to", "by", "for",
 /// The words that a trail can be filtered by.
 pub const FILTERS: [&str; 3] = ["purpose", "category", "role"];
 
+const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+
+/// The key of the day, in UTC, that a time in milliseconds lies in: by it a span of days is found.
+pub fn day(at_ms: i64) -> i64 {
+    key("day", &at_ms.div_euclid(DAY_MS).to_string())
+}
+
 /// The key of a name and a value: the first 8 bytes of SHA-256(name ‖ `=` ‖ value), as a number that fits a column.
 pub fn key(name: &str, value: &str) -> i64 {
     let hash = sha256(&[name.as_bytes(), b"=", value.as_bytes()]);
@@ -21,9 +28,9 @@ pub fn key(name: &str, value: &str) -> i64 {
     i64::from_be_bytes([a, b, c, d, e, f, g, h])
 }
 
-/// The keys of an event: its code, its subject, every organisation and every word that it can be filtered by; each once.
+/// The keys of an event: its code, its day, its subject, every organisation and every word that it can be filtered by; each once.
 pub fn keys(told: &Told<'_>) -> Vec<i64> {
-    let mut keys = vec![key("code", told.code.as_str())];
+    let mut keys = vec![key("code", told.code.as_str()), day(told.at_ms)];
     let subject = SUBJECTS.into_iter().find(|name| told.get(name).is_some());
     if let Some(name) = subject {
         keys.extend(told.all(name).map(|value| key(name, value)));

@@ -13,7 +13,7 @@ mod said;
 mod when;
 
 use said::Said;
-pub use when::written;
+pub use when::{instant, written};
 
 /// For whom an event is told.
 #[derive(Clone, Copy)]

@@ -94,6 +94,7 @@ fn an_event_is_found_by_its_narrowest_subject_its_code_organisations_and_words()
     let hex = data_encoding::HEXLOWER.encode(thread.as_bytes());
     let mut expected = vec![
         key::key("code", "envelope_sent"),
+        key::day(1_700_000_000_123),
         key::key("thread", &hex),
         key::key("organisation", "riverside-gp"),
         key::key("purpose", "care"),

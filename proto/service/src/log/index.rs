@@ -95,3 +95,18 @@ pub async fn found(
     let rows = tx.all(found).await?;
     rows.iter().map(|row| column(row, "log_index", "seq")).collect()
 }
+
+const COUNT: &str = "SELECT CAST(COUNT(*) AS BIGINT) AS number FROM \
+    (SELECT seq FROM log_index WHERE found_by = $1 AND seq < $2 AND seq > $3 LIMIT $4) AS found";
+
+/// How many events with this key lie between the two numbers (exclusive); counts no further than `limit`.
+pub async fn count(
+    tx: &mut Tx,
+    key: i64,
+    (after, before): (i64, i64),
+    limit: i64,
+) -> Result<i64, StoreError> {
+    let count = query(COUNT).bind(key).bind(before).bind(after).bind(limit);
+    let row = tx.one(count).await?;
+    row.map_or(Ok(0), |row| column(&row, "log_index", "number"))
+}

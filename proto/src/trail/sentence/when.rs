@@ -3,6 +3,7 @@
 
 const MINUTE_MS: i64 = 60 * 1000;
 const DAY_MINUTES: i64 = 24 * 60;
+const DAY_MS: i64 = DAY_MINUTES * MINUTE_MS;
 /// Days of 400 years, after which the calendar repeats.
 const ERA_DAYS: i64 = 146_097;
 /// Days from 0000-03-01 to 1970-01-01.
@@ -17,6 +18,20 @@ pub fn written(at_ms: i64) -> String {
         "{year:04}-{month:02}-{day:02} {:02}:{:02} UTC",
         minute / 60,
         minute % 60
+    )
+}
+
+/// Writes a time in milliseconds UTC as FHIR's `instant` (RFC 3339): `2026-11-26T20:15:30.250Z`.
+pub fn instant(at_ms: i64) -> String {
+    let (day, of_day) = (at_ms.div_euclid(DAY_MS), at_ms.rem_euclid(DAY_MS));
+    let (year, month, date) = civil(day);
+    let (minute, ms) = (of_day / MINUTE_MS, of_day % MINUTE_MS);
+    format!(
+        "{year:04}-{month:02}-{date:02}T{:02}:{:02}:{:02}.{:03}Z",
+        minute / 60,
+        minute % 60,
+        ms / 1000,
+        ms % 1000
     )
 }
 
@@ -55,7 +70,9 @@ mod tests {
             (4_107_542_399_999, "2100-02-28 23:59 UTC"),
         ] {
             assert_eq!(written(at_ms), text);
+            assert_eq!(instant(at_ms).replace('T', " ")[..16], text[..16]);
         }
+        assert_eq!(instant(1_795_724_130_250), "2026-11-26T20:15:30.250Z");
     }
 
     #[test]
