@@ -15,6 +15,7 @@ use kith_proto::problem::Problem;
 use kith_proto::trail::event::Told;
 use kith_proto::trail::export::{BindingLeaf, FORMAT, Header, Line, MemberChain, Trust};
 use kith_proto::trail::key;
+use kith_proto::trust::binding_hash;
 use kith_service::log::append::{self, Stored};
 use kith_service::log::export::{Part, WriteError, Written};
 use kith_service::log::tiles::Prover;
@@ -106,6 +107,14 @@ pub async fn export(
     let now_ms = gateway.clock.now_ms();
     let event = Event::new(Code::TrailExported, now_ms)
         .number("count", i64::try_from(events.len()).unwrap_or(i64::MAX));
+    let event = match &question.thread {
+        Some(thread) => event.id("thread", thread.as_bytes()),
+        None => event,
+    };
+    let event = match &question.organisation {
+        Some(org) => event.org("organisation", org),
+        None => event,
+    };
     let exported = &[Salted::new(&gateway.rng, event)?];
     gateway
         .store
@@ -223,14 +232,15 @@ async fn member(gateway: &Gateway, known: &KnownMember) -> Result<Vec<Line>, Tra
     };
     let seqs = gateway.log.found(key::key("organisation", org.as_str())).await?;
     let events = those(gateway, &seqs).await?;
+    let bindings: Vec<[u8; 32]> = row.chain.bindings.iter().map(binding_hash).collect();
     let mut lines = vec![Line::Member(MemberChain { chain: row.chain })];
-    for binding in &known.member.bindings {
+    for (number, binding) in (1..).zip(bindings) {
         let leaf = events.iter().find(|event| {
             let told = Told::read(&event.preimage);
             let names = |told: &Told<'_>| {
                 matches!(told.code, Code::MemberJoined | Code::BindingPublished)
                     && told.get("organisation") == Some(org.as_str())
-                    && told.hash("binding") == Some(binding.hash)
+                    && told.hash("binding") == Some(binding)
             };
             told.is_ok_and(|told| names(&told))
         });
@@ -243,7 +253,7 @@ async fn member(gateway: &Gateway, known: &KnownMember) -> Result<Vec<Line>, Tra
         };
         lines.push(Line::Binding(BindingLeaf {
             organisation: org.clone(),
-            number: binding.number,
+            number,
             salt: leaf.salt,
             preimage: leaf.preimage.clone(),
             proof,

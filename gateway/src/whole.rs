@@ -5,24 +5,30 @@
 //! |---|---|
 //! | `member` | it joined, with these bindings, and stands as it was last set |
 //! | `stop` | somebody stopped that slip; and no stop is gone whose slip is still in use |
-//! | `slip` | what went under it went between its two members |
+//! | `slip` | what went under it went between its two members; it ends and is stopped as it was issued, and is there as long |
+//! | `mailbox` | what was taken and has come to no end waits there, by the same hash |
+//! | `counter` | the last event's number is the last one given out |
 //! | `taken` | the envelope, by this hash, was taken or refused as the row says; and none of the last weeks is gone |
 //! | `pair` | the last number and hash are those of the last event of the pair |
 
 use crate::audit::Code;
 use crate::gateway::Gateway;
-use crate::limits::{DELIVERED_MS_MAX, MAILBOX_WINDOW_MS};
+use crate::limits::{DELIVERED_MS_MAX, MAILBOX_WINDOW_MS, TAKEN_MS_MAX};
 use crate::members::Standing;
+use crate::store::counter::{self, Counter};
 use crate::store::whole as rows;
 use data_encoding::HEXLOWER;
+use kith_proto::slip::SLIP_LIFE_MS_MAX;
 use kith_proto::trail::event::Told;
 use kith_proto::trust::binding_hash;
-use kith_service::log::{LogError, append};
+use kith_service::log::LogError;
 use kith_service::store::{StoreError, Tx};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Events read in one step.
 const STEP: i64 = 4096;
+/// How long after its time a row may still be there: a gateway that was off for a week sweeps at its start.
+const SPARE_MS: i64 = 7 * 24 * 60 * 60 * 1000;
 
 /// What was looked at.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,26 +39,25 @@ pub struct Report {
     pub faults: Vec<String>,
 }
 
-/// Looks at the log and at the rows that it vouches for. Beside a gateway that serves, what is committed meanwhile can look like a
-/// fault: what a second look does not find again was none.
+/// Looks at the log and at the rows that it vouches for, on one unchanging view: beside a gateway that serves as well.
 pub async fn look(gateway: &Gateway) -> Result<Report, LogError> {
-    let mut report = look_once(gateway).await?;
-    if !report.faults.is_empty() {
-        let again = look_once(gateway).await?;
-        report.faults.retain(|fault| again.faults.contains(fault));
-    }
-    Ok(report)
+    let look = |mut tx: Tx| async move { look_within(&mut tx, gateway).await };
+    gateway.store.read("whole", look).await
 }
 
-async fn look_once(gateway: &Gateway) -> Result<Report, LogError> {
-    let log = gateway.log.whole(&[gateway.keys.signing.public()]).await?;
+async fn look_within(tx: &mut Tx, gateway: &Gateway) -> Result<Report, LogError> {
+    let log = gateway.log.whole(tx, &[gateway.keys.signing.public()]).await?;
     let mut faults: Vec<String> = log.faults.iter().map(ToString::to_string).collect();
-    let done = Done::read(gateway).await?;
     let now_ms = gateway.clock.now_ms();
-    faults.extend(members(gateway, &done).await?);
-    faults.extend(stops(gateway, &done, now_ms).await?);
-    faults.extend(outcomes(gateway, &done, now_ms).await?);
-    faults.extend(pairs(gateway, &done).await?);
+    let done = Done::read(tx, now_ms).await?;
+    if counter::read(tx, Counter::Audit).await? != done.last {
+        faults.push("the counter of events is not at the last event".to_owned());
+    }
+    faults.extend(members(tx, &done).await?);
+    faults.extend(slips(tx, &done, now_ms).await?);
+    faults.extend(outcomes(tx, &done, now_ms).await?);
+    faults.extend(mailboxes(tx, &done).await?);
+    faults.extend(pairs(tx, &done).await?);
     Ok(Report {
         events: log.events,
         faults,
@@ -62,26 +67,32 @@ async fn look_once(gateway: &Gateway) -> Result<Report, LogError> {
 /// What the events say was done.
 #[derive(Default)]
 struct Done {
+    /// The number of the last event.
+    last: i64,
     members: BTreeMap<String, Joined>,
     /// Slip and who said it, to when.
     stops: BTreeMap<(String, String), i64>,
+    /// Of the last weeks: what may still have a row.
     envelopes: BTreeMap<String, Envelope>,
     pairs: BTreeMap<(String, String), (i64, String)>,
     slips: BTreeMap<String, Used>,
 }
 
 #[derive(Default)]
-struct Used {
-    /// The members that something went between under it.
-    between: BTreeSet<String>,
-    /// When something last went under it that needs it to be live.
-    live_at_ms: i64,
+struct Joined {
+    kind: String,
+    invite: String,
+    tls_key_hash: String,
+    bindings: Vec<String>,
+    suspended: bool,
 }
 
 #[derive(Default)]
-struct Joined {
-    bindings: Vec<String>,
-    suspended: bool,
+struct Used {
+    /// The members that something went between under it.
+    between: BTreeSet<String>,
+    /// When it ends and what stops it, as a referral under it said.
+    terms: Option<(i64, String)>,
 }
 
 #[derive(Default)]
@@ -89,36 +100,44 @@ struct Envelope {
     hash: String,
     problem: Option<String>,
     delivered: bool,
+    dropped: bool,
     pair: (String, String),
+    taken_at_ms: i64,
     /// Of the last event about it.
     at_ms: i64,
 }
 
 impl Done {
-    async fn read(gateway: &Gateway) -> Result<Self, StoreError> {
+    async fn read(tx: &mut Tx, now_ms: i64) -> Result<Self, StoreError> {
         let mut done = Self::default();
-        let mut last = 0;
+        // A row may outlive its time until the next sweep.
+        let since_ms = now_ms.saturating_sub(TAKEN_MS_MAX).saturating_sub(SPARE_MS);
         loop {
-            let read = |mut tx: Tx| async move { append::after(&mut tx, last, STEP).await };
-            let page = gateway.store.read::<_, StoreError, _, _>("events", read).await?;
-            let Some(end) = page.last().map(|event| event.seq) else {
+            let page = rows::preimages(tx, done.last, STEP).await?;
+            let Some((end, _)) = page.last() else {
                 return Ok(done);
             };
-            last = end;
-            for event in &page {
+            done.last = *end;
+            for (_, preimage) in &page {
                 // One that cannot be read was named by the log itself.
-                if let Ok(told) = Told::read(&event.preimage) {
-                    done.take(&told);
+                let text = std::str::from_utf8(preimage).unwrap_or_default();
+                if let Ok(told) = Told::read(text) {
+                    done.take(&told, since_ms);
                 }
             }
         }
     }
 
-    fn take(&mut self, told: &Told<'_>) {
+    fn take(&mut self, told: &Told<'_>, since_ms: i64) {
         let text = |name: &str| told.get(name).unwrap_or_default().to_owned();
         match told.code {
             Code::MemberJoined | Code::BindingPublished => {
                 let member = self.members.entry(text("organisation")).or_default();
+                if told.code == Code::MemberJoined {
+                    member.kind = text("kind");
+                    member.invite = text("invite");
+                    member.tls_key_hash = text("tls_key_hash");
+                }
                 member.bindings.push(text("binding"));
             }
             Code::MemberSuspended | Code::MemberResumed => {
@@ -128,12 +147,13 @@ impl Done {
             Code::SlipStopped => {
                 self.stops.insert((text("slip"), text("by")), told.at_ms);
             }
-            Code::EnvelopeTaken | Code::EnvelopeRefused => self.taken(told),
+            Code::EnvelopeTaken | Code::EnvelopeRefused => self.taken(told, since_ms),
             Code::EnvelopeDropped | Code::EnvelopeDelivered => {
                 if let Some(envelope) = self.envelopes.get_mut(&text("envelope")) {
                     envelope.at_ms = told.at_ms;
                     envelope.delivered |= told.code == Code::EnvelopeDelivered;
                     if told.code == Code::EnvelopeDropped {
+                        envelope.dropped = true;
                         envelope.problem = Some(text("problem"));
                     }
                 }
@@ -142,7 +162,7 @@ impl Done {
         }
     }
 
-    fn taken(&mut self, told: &Told<'_>) {
+    fn taken(&mut self, told: &Told<'_>, since_ms: i64) {
         let text = |name: &str| told.get(name).unwrap_or_default().to_owned();
         let number = text("number").parse().unwrap_or_default();
         if number > 0 {
@@ -154,24 +174,26 @@ impl Done {
         if let Some(slip) = told.get("slip").filter(|_| told.code == Code::EnvelopeTaken) {
             let used = self.slips.entry(slip.to_owned()).or_default();
             used.between.extend([text("from"), text("to")]);
-            if matches!(told.get("kind"), Some("referral" | "message")) {
-                used.live_at_ms = told.at_ms;
+            if let Some(until) = told.get("until_ms").and_then(|until| until.parse().ok()) {
+                used.terms = Some((until, text("stop_hash")));
             }
         }
-        let envelope = Envelope {
-            hash: text("envelope_hash"),
-            problem: told.get("problem").map(str::to_owned),
-            delivered: false,
-            pair: (text("from"), text("to")),
-            at_ms: told.at_ms,
-        };
-        self.envelopes.insert(text("envelope"), envelope);
+        if told.at_ms >= since_ms {
+            let envelope = Envelope {
+                hash: text("envelope_hash"),
+                problem: told.get("problem").map(str::to_owned),
+                pair: (text("from"), text("to")),
+                taken_at_ms: told.at_ms,
+                at_ms: told.at_ms,
+                ..Envelope::default()
+            };
+            self.envelopes.insert(text("envelope"), envelope);
+        }
     }
 }
 
-async fn members(gateway: &Gateway, done: &Done) -> Result<Vec<String>, StoreError> {
-    let read = |mut tx: Tx| async move { rows::members(&mut tx).await };
-    let stored = gateway.store.read::<_, StoreError, _, _>("members", read).await?;
+async fn members(tx: &mut Tx, done: &Done) -> Result<Vec<String>, StoreError> {
+    let stored = rows::members(tx).await?;
     let mut faults = Vec::new();
     let mut seen: BTreeSet<&str> = BTreeSet::new();
     for row in &stored {
@@ -183,7 +205,11 @@ async fn members(gateway: &Gateway, done: &Done) -> Result<Vec<String>, StoreErr
             .collect();
         seen.insert(row.org.as_str());
         let fits = done.members.get(row.org.as_str()).is_some_and(|joined| {
-            joined.bindings == bindings && joined.suspended == (row.state == Standing::Suspended)
+            joined.bindings == bindings
+                && joined.suspended == (row.state == Standing::Suspended)
+                && joined.kind == row.kind.as_str()
+                && joined.invite == HEXLOWER.encode(row.invite_id.as_bytes())
+                && joined.tls_key_hash == HEXLOWER.encode(&row.tls_key_hash)
         });
         if !fits {
             faults.push(format!("the member {} is not as the log says", row.org));
@@ -194,44 +220,53 @@ async fn members(gateway: &Gateway, done: &Done) -> Result<Vec<String>, StoreErr
     Ok(faults)
 }
 
-async fn stops(gateway: &Gateway, done: &Done, now_ms: i64) -> Result<Vec<String>, StoreError> {
-    let read = |mut tx: Tx| async move { Ok((rows::stops(&mut tx).await?, rows::slips(&mut tx).await?)) };
-    let (stops, slips) = gateway.store.read::<_, StoreError, _, _>("stops", read).await?;
-    let mut faults = Vec::new();
-    let said: BTreeSet<(String, String)> = stops
+/// Slips and their stops: a slip is kept for the mailbox window after its end, and as long its stops.
+async fn slips(tx: &mut Tx, done: &Done, now_ms: i64) -> Result<Vec<String>, StoreError> {
+    let said: BTreeSet<(String, String)> = rows::stops(tx)
+        .await?
         .into_iter()
         .map(|(slip, by)| (HEXLOWER.encode(&slip), by))
         .collect();
+    let mut faults = Vec::new();
     for (slip, by) in said.iter().filter(|stop| !done.stops.contains_key(*stop)) {
         faults.push(format!("a stop of slip {slip} by {} is in no event", whom(by)));
     }
     let mut known: BTreeMap<String, i64> = BTreeMap::new();
-    for slip in &slips {
+    for slip in rows::slips(tx).await? {
         let id = HEXLOWER.encode(&slip.slip_id);
         let two = BTreeSet::from([slip.sender.clone(), slip.recipient.clone()]);
-        if done
-            .slips
-            .get(&id)
-            .is_some_and(|used| !used.between.is_subset(&two))
-        {
+        let terms = Some((slip.expires_at_ms, HEXLOWER.encode(&slip.stop_hash)));
+        let used = done.slips.get(&id);
+        if used.is_some_and(|used| !used.between.is_subset(&two)) {
             faults.push(format!("slip {id} is not between the members that used it"));
+        }
+        if used.is_some_and(|used| used.terms.is_some() && used.terms != terms) {
+            faults.push(format!(
+                "slip {id} does not end, or is not stopped, as it was issued"
+            ));
         }
         known.insert(id, slip.expires_at_ms);
     }
-    let in_use = |id: &str| {
-        let until = known.get(id).copied();
-        until.is_some_and(|until| until.saturating_add(MAILBOX_WINDOW_MS) > now_ms)
-    };
-    for (slip, by) in done.stops.keys().filter(|stop| !said.contains(*stop)) {
-        if in_use(slip) {
+    let is_kept = |until_ms: i64| until_ms.saturating_add(MAILBOX_WINDOW_MS) > now_ms;
+    let in_use = |id: &String| known.get(id).is_some_and(|until_ms| is_kept(*until_ms));
+    // Of a slip that nothing went under yet, nobody knows the end: its stops are kept as long as a slip can live at all.
+    let unseen_ms = now_ms
+        .saturating_sub(MAILBOX_WINDOW_MS)
+        .saturating_sub(SLIP_LIFE_MS_MAX);
+    for (stop, at_ms) in done.stops.iter().filter(|(stop, _)| !said.contains(*stop)) {
+        let was_seen = known.contains_key(&stop.0) || done.slips.contains_key(&stop.0);
+        if in_use(&stop.0) || (!was_seen && *at_ms > unseen_ms) {
+            let (slip, by) = stop;
             faults.push(format!("the stop of slip {slip} by {} is missing", whom(by)));
         }
     }
-    // A slip is kept for the mailbox window after its end, so what was live within it must be there, with an end after that.
     for (slip, used) in &done.slips {
-        let recent = used.live_at_ms > now_ms.saturating_sub(MAILBOX_WINDOW_MS);
-        if recent && known.get(slip).is_none_or(|until| *until < used.live_at_ms) {
-            faults.push(format!("slip {slip} is missing, or ends before it was last used"));
+        let must_be_there = used
+            .terms
+            .as_ref()
+            .is_some_and(|(until_ms, _)| is_kept(*until_ms));
+        if must_be_there && !known.contains_key(slip) {
+            faults.push(format!("slip {slip} is missing"));
         }
     }
     Ok(faults)
@@ -241,20 +276,12 @@ fn whom(by: &str) -> &str {
     if by.is_empty() { "its stop secret" } else { by }
 }
 
-async fn outcomes(gateway: &Gateway, done: &Done, now_ms: i64) -> Result<Vec<String>, StoreError> {
+async fn outcomes(tx: &mut Tx, done: &Done, now_ms: i64) -> Result<Vec<String>, StoreError> {
     let mut faults = Vec::new();
     let mut seen: BTreeSet<String> = BTreeSet::new();
     let mut after: Vec<u8> = Vec::new();
     loop {
-        let from = after.clone();
-        let read = |mut tx: Tx| {
-            let from = from.clone();
-            async move { rows::outcomes(&mut tx, &from).await }
-        };
-        let page = gateway
-            .store
-            .read::<_, StoreError, _, _>("outcomes", read)
-            .await?;
+        let page = rows::outcomes(tx, &after).await?;
         let Some(last) = page.last() else { break };
         after.clone_from(&last.envelope_id);
         for row in page {
@@ -271,22 +298,39 @@ async fn outcomes(gateway: &Gateway, done: &Done, now_ms: i64) -> Result<Vec<Str
             seen.insert(id);
         }
     }
-    let kept_ms = now_ms.saturating_sub(DELIVERED_MS_MAX);
-    let recent = done
-        .envelopes
-        .iter()
-        .filter(|(_, envelope)| envelope.at_ms > kept_ms);
+    // Delivered ones are let go of a month after, all others two months after they were taken.
+    let kept = |envelope: &Envelope| {
+        let is_young = envelope.taken_at_ms > now_ms.saturating_sub(TAKEN_MS_MAX);
+        let is_waiting = !envelope.delivered || envelope.at_ms > now_ms.saturating_sub(DELIVERED_MS_MAX);
+        is_young && is_waiting
+    };
+    let recent = done.envelopes.iter().filter(|(_, envelope)| kept(envelope));
     let gone = recent.filter(|(id, _)| !seen.contains(*id));
     faults.extend(gone.map(|(id, _)| format!("what became of envelope {id} is missing")));
     Ok(faults)
 }
 
-async fn pairs(gateway: &Gateway, done: &Done) -> Result<Vec<String>, StoreError> {
-    let read = |mut tx: Tx| async move { rows::pairs(&mut tx).await };
-    let stored = gateway.store.read::<_, StoreError, _, _>("pairs", read).await?;
+/// What was taken and neither delivered nor dropped waits in its recipient's mailbox, the same to the byte.
+async fn mailboxes(tx: &mut Tx, done: &Done) -> Result<Vec<String>, StoreError> {
+    let waiting: BTreeMap<String, String> = rows::waiting(tx)
+        .await?
+        .into_iter()
+        .map(|(id, hash)| (HEXLOWER.encode(&id), HEXLOWER.encode(&hash)))
+        .collect();
+    let must_wait = done
+        .envelopes
+        .iter()
+        .filter(|(_, envelope)| envelope.problem.is_none() && !envelope.delivered);
+    Ok(must_wait
+        .filter(|(id, envelope)| waiting.get(*id) != Some(&envelope.hash))
+        .map(|(id, _)| format!("envelope {id} is not in the mailbox where it should wait"))
+        .collect())
+}
+
+async fn pairs(tx: &mut Tx, done: &Done) -> Result<Vec<String>, StoreError> {
     let mut faults = Vec::new();
     let mut seen: BTreeSet<(String, String)> = BTreeSet::new();
-    for (sender, recipient, number, hash) in stored {
+    for (sender, recipient, number, hash) in rows::pairs(tx).await? {
         let pair = (sender, recipient);
         let said = done.pairs.get(&pair).cloned().unwrap_or_default();
         let begun = number > 0 || said.0 > 0;

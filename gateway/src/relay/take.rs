@@ -317,9 +317,12 @@ fn event(
         Some(problem) => event.word("problem", problem.as_str()),
         None => event,
     };
-    let event = match stored.head {
-        Some(verified) => about(event, verified),
-        None => event,
+    // Of a refused one as well, as far as it could be read.
+    let event = match &stored.line.what {
+        What::Envelope {
+            read: Ok(verified), ..
+        } => about(event, verified),
+        What::Envelope { .. } | What::Withheld => event,
     };
     Salted::new(&gateway.rng, event)
 }
@@ -331,6 +334,11 @@ fn about(event: Event, verified: &Verified) -> Event {
         .word("kind", head.kind.as_str())
         .id("thread", head.thread_id.as_bytes());
     match &head.ground {
+        // A referral says what the slip's row must go on saying.
+        Ground::Slip { claimed, .. } if head.kind == EnvelopeKind::Referral => event
+            .id("slip", claimed.id.as_bytes())
+            .number("until_ms", claimed.expires_at_ms)
+            .hash("stop_hash", &claimed.stop_hash),
         Ground::Slip { claimed, .. } => event.id("slip", claimed.id.as_bytes()),
         Ground::Membership | Ground::Note(_) => event,
     }

@@ -45,7 +45,7 @@ pub async fn outcomes(tx: &mut Tx, after: &[u8]) -> Result<Vec<Outcome>, StoreEr
 
 const STOPS: &str = "SELECT slip_id, said_by FROM stop ORDER BY slip_id, said_by LIMIT 1000000";
 const SLIPS: &str =
-    "SELECT slip_id, sender, recipient, expires_at_ms FROM slip ORDER BY slip_id LIMIT 1000000";
+    "SELECT slip_id, sender, recipient, expires_at_ms, stop_hash FROM slip ORDER BY slip_id LIMIT 1000000";
 const PAIRS: &str =
     "SELECT sender, recipient, number, envelope_hash FROM pair ORDER BY sender, recipient LIMIT 1000000";
 
@@ -66,6 +66,8 @@ pub struct Slip {
     pub recipient: String,
     /// When it ends.
     pub expires_at_ms: i64,
+    /// The hash of what stops it.
+    pub stop_hash: Vec<u8>,
 }
 
 /// Every slip.
@@ -76,6 +78,7 @@ pub async fn slips(tx: &mut Tx) -> Result<Vec<Slip>, StoreError> {
             sender: column(row, "slip", "sender")?,
             recipient: column(row, "slip", "recipient")?,
             expires_at_ms: column(row, "slip", "expires_at_ms")?,
+            stop_hash: column(row, "slip", "stop_hash")?,
         })
     };
     tx.all(query(SLIPS)).await?.iter().map(read).collect()
@@ -95,6 +98,29 @@ pub async fn pairs(tx: &mut Tx) -> Result<Vec<Position>, StoreError> {
         ))
     };
     tx.all(query(PAIRS)).await?.iter().map(read).collect()
+}
+
+const WAITING: &str = "SELECT envelope_id, envelope_hash FROM mailbox ORDER BY position LIMIT 1000000";
+
+/// What waits in mailboxes: id and hash.
+pub async fn waiting(tx: &mut Tx) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    let read = |row: &Row| {
+        let id = column(row, "mailbox", "envelope_id")?;
+        Ok((id, column(row, "mailbox", "envelope_hash")?))
+    };
+    tx.all(query(WAITING)).await?.iter().map(read).collect()
+}
+
+const PREIMAGES: &str = "SELECT seq, preimage FROM audit_event WHERE seq > $1 ORDER BY seq LIMIT $2";
+
+/// Events after a number as they stand: number and preimage.
+pub async fn preimages(tx: &mut Tx, after: i64, limit: i64) -> Result<Vec<(i64, Vec<u8>)>, StoreError> {
+    let read = |row: &Row| {
+        let seq = column(row, "audit_event", "seq")?;
+        Ok((seq, column(row, "audit_event", "preimage")?))
+    };
+    let rows = tx.all(query(PREIMAGES).bind(after).bind(limit)).await?;
+    rows.iter().map(read).collect()
 }
 
 /// Every member's row.

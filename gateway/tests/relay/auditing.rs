@@ -69,7 +69,7 @@ const TAMPERED: [(&str, &str); 19] = [
         "UPDATE slip SET expires_at_ms = 5",
         "ends before it was last used",
     ),
-    ("DELETE FROM slip", "is missing, or ends"),
+    ("DELETE FROM slip", "is missing"),
     (
         "UPDATE taken SET problem = 'invalid' WHERE problem IS NULL AND delivered_at_ms IS NOT NULL",
         "what became of",

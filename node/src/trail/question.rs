@@ -14,7 +14,7 @@
 use kith_proto::human_code::HumanCode;
 use kith_proto::id::{GrantId, OrgId, PersonId, SlipId, ThreadId};
 use kith_proto::trail::event::Told;
-use kith_proto::trail::key::{self, ORGANISATIONS, SUBJECTS};
+use kith_proto::trail::key::{self, ORGANISATIONS};
 use kith_proto::words::{Category, Purpose};
 use kith_service::log::LogError;
 use kith_service::log::append::Stored;
@@ -263,15 +263,12 @@ impl Question {
     }
 }
 
-/// Whether the narrowest thing that an event names is among these.
+/// Whether something that an event is found by is among these.
 fn is_about(told: &Told<'_>, subjects: &BTreeSet<(&'static str, [u8; 16])>) -> bool {
-    let narrowest = SUBJECTS.into_iter().find(|name| told.get(name).is_some());
-    narrowest.is_some_and(|name| {
-        let ids = told
-            .all(name)
-            .filter_map(|value| data_encoding::HEXLOWER.decode(value.as_bytes()).ok());
-        let ids = ids.filter_map(|bytes| <[u8; 16]>::try_from(bytes).ok());
-        ids.into_iter().any(|id| subjects.contains(&(name, id)))
+    key::subjects(told).any(|(name, value)| {
+        let bytes = data_encoding::HEXLOWER.decode(value.as_bytes()).ok();
+        let id: Option<[u8; 16]> = bytes.and_then(|bytes| bytes.try_into().ok());
+        id.is_some_and(|id| subjects.iter().any(|(of, subject)| *of == name && *subject == id))
     })
 }
 

@@ -51,7 +51,7 @@ pub enum LogError {
     /// An event is missing, stands twice or cannot be read: the database was damaged or altered; look at it with `audit verify`.
     #[error("the trail is not whole at event {0}")]
     Broken(i64),
-    /// The log was not opened: a fault of this program.
+    /// The row that says where the log stands is gone: the database was damaged or altered; bring back a backup.
     #[error("the log has no epoch")]
     NoEpoch,
     /// A checkpoint could not be made or read.
@@ -113,6 +113,8 @@ impl Log {
             .tx("open log", |mut tx| async move {
                 match epoch::newest(&mut tx).await? {
                     Some(epoch) => Ok(epoch),
+                    // Whoever took the row away must not get another tree signed in its place.
+                    None if epoch::was_begun(&mut tx).await? => Err(LogError::NoEpoch),
                     None => {
                         epoch::begin(&mut tx, 1, 1).await?;
                         epoch::newest(&mut tx).await?.ok_or(LogError::NoEpoch)

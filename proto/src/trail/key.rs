@@ -4,9 +4,16 @@
 use super::event::Told;
 use crate::sign::sha256;
 
-/// What an event may be about, the narrowest first. It is found by the first that it names: whoever asks for a grant asks for its
-/// slips and their threads as well.
+/// What an event may be about. One that names its thread is found by that alone: whoever asks for a grant asks for its slips and
+/// their threads as well. Any other is found by everything that it names.
 pub const SUBJECTS: [&str; 5] = ["thread", "envelope", "slip", "grant", "person"];
+
+/// What an event is found by, of [`SUBJECTS`]: name and value.
+pub fn subjects<'a>(told: &Told<'a>) -> impl Iterator<Item = (&'a str, &'a str)> {
+    let has_thread = told.get("thread").is_some();
+    told.lines()
+        .filter(move |(name, _)| SUBJECTS.contains(name) && (!has_thread || *name == "thread"))
+}
 
 /// The names under which a line holds an organisation; all are found as `organisation`.
 pub const ORGANISATIONS: [&str; 6] = ["organisation", "from", "to", "by", "for", "with"];
@@ -31,10 +38,7 @@ pub fn key(name: &str, value: &str) -> i64 {
 /// The keys of an event: its code, its day, its subject, every organisation and every word that it can be filtered by; each once.
 pub fn keys(told: &Told<'_>) -> Vec<i64> {
     let mut keys = vec![key("code", told.code.as_str()), day(told.at_ms)];
-    let subject = SUBJECTS.into_iter().find(|name| told.get(name).is_some());
-    if let Some(name) = subject {
-        keys.extend(told.all(name).map(|value| key(name, value)));
-    }
+    keys.extend(subjects(told).map(|(name, value)| key(name, value)));
     for (name, value) in told.lines() {
         if ORGANISATIONS.contains(&name) {
             keys.push(key("organisation", value));

@@ -158,7 +158,7 @@ fn of_slips(said: &Said<'_>) -> String {
             format!("{} issued a consent slip{to}", said.machine())
         }
         Code::SlipStopped => {
-            let by = if said.is("by", "secret") {
+            let by = if said.is("shown", "stop_secret") {
                 ", asked with the person's stop code".to_owned()
             } else {
                 said.orgs(", asked by ", "by")

@@ -282,7 +282,7 @@ fn of_the_gateway() -> Vec<(Event, &'static str)> {
         (
             event(Code::SlipStopped)
                 .id("slip", &[0x0e; 16])
-                .word("by", "secret"),
+                .word("shown", "stop_secret"),
             "The gateway stopped a consent slip, asked with the person's stop code, consent slip 0e0e0e0e",
         ),
         (

@@ -65,6 +65,16 @@ pub async fn one(tx: &mut Tx, number: u64) -> Result<Option<Epoch>, StoreError> 
     row.map(|row| read(&row)).transpose()
 }
 
+const BEGUN: &str = "SELECT (SELECT CAST(COUNT(*) AS BIGINT) FROM (SELECT number FROM log_tile LIMIT 1) AS few) \
+    + (SELECT seq FROM log_index_end WHERE id = 1) AS n";
+
+/// Whether anything tells that the log once had an epoch.
+pub(super) async fn was_begun(tx: &mut Tx) -> Result<bool, StoreError> {
+    let row = tx.one(query(BEGUN)).await?;
+    let count: i64 = row.map_or(Ok(1), |row| column(&row, TABLE, "n"))?;
+    Ok(count > 0)
+}
+
 const BEGIN: &str = "INSERT INTO log_epoch (epoch, first_seq, size, frontier) VALUES ($1, $2, 0, $3) \
     ON CONFLICT (epoch) DO NOTHING";
 

@@ -95,7 +95,9 @@ impl Log {
             put(writer.line(line)?)?;
         }
         for (number, proven) in epochs.iter().enumerate() {
-            if placed.iter().any(|(at, _)| *at == number) {
+            // The newest always, so that a file without events shows as of when it has none.
+            let is_newest = number + 1 == epochs.len();
+            if is_newest || placed.iter().any(|(at, _)| *at == number) {
                 put(writer.line(&Line::Checkpoint(LogCheckpoint {
                     epoch: proven.epoch.number,
                     note: proven.note.clone(),

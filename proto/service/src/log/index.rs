@@ -43,6 +43,12 @@ pub async fn follow(log: &Log, idle: bool) -> Result<(), LogError> {
             })
             .await?;
         let behind = i64::try_from(events.len()).unwrap_or(i64::MAX);
+        if let Some((expected, _)) = (end + 1..)
+            .zip(&events)
+            .find(|(expected, event)| event.seq != *expected)
+        {
+            return Err(LogError::Broken(expected));
+        }
         if behind == 0 || (behind < BEHIND_MAX && !idle) {
             return Ok(());
         }
@@ -59,11 +65,16 @@ pub async fn follow(log: &Log, idle: bool) -> Result<(), LogError> {
                 part.last().map_or(end, |e| e.seq),
             );
             let rows = &rows;
-            log.store
+            let was_first: bool = log
+                .store
                 .tx("index events", |mut tx| async move {
                     put(&mut tx, rows, (from, to)).await
                 })
                 .await?;
+            if !was_first {
+                // Another replica indexes; this one looks again at its next turn.
+                return Ok(());
+            }
         }
         if behind < BEHIND_MAX {
             return Ok(());
@@ -71,14 +82,14 @@ pub async fn follow(log: &Log, idle: bool) -> Result<(), LogError> {
     }
 }
 
-/// Puts rows in and moves the end; another replica that was first has put the same rows in.
-async fn put(tx: &mut Tx, rows: &[(i64, i64)], (from, to): (i64, i64)) -> Result<(), LogError> {
+/// Puts rows in and moves the end; `false` when another replica was first, which has put the same rows in.
+async fn put(tx: &mut Tx, rows: &[(i64, i64)], (from, to): (i64, i64)) -> Result<bool, StoreError> {
     if tx.run(query(MOVE).bind(to).bind(from)).await? == 0 {
-        return Ok(());
+        return Ok(false);
     }
     PUT.rows(tx, rows, |query, (key, seq)| query.bind(*key).bind(*seq))
         .await?;
-    Ok(())
+    Ok(true)
 }
 
 const FOUND: &str = "SELECT seq FROM log_index WHERE found_by = $1 AND seq < $2 AND seq > $3 \

@@ -13,6 +13,8 @@ use kith_proto::log::checkpoint::Checkpoint;
 use kith_proto::log::note::Note;
 use kith_proto::log::tree::Frontier;
 use kith_proto::sign::SigningKey;
+use kith_proto::trail::Code;
+use kith_proto::trail::event::Told;
 use std::time::Duration;
 
 /// How often a sequencer looks for events: a receipt promises inclusion within 10 s.
@@ -41,6 +43,8 @@ impl Log {
             })
             .await?;
         if events.is_empty() {
+            // Another replica may have appended since.
+            self.tell(held.frontier.size());
             return Ok(Step {
                 appended: 0,
                 size: held.frontier.size(),
@@ -49,7 +53,11 @@ impl Log {
         let mut next = held.frontier.clone();
         let mut grown = tiles::Grown::of(held.frontier.size());
         for (expected, event) in (held.last_seq() + 1..).zip(&events) {
-            if event.seq != expected {
+            let told = Told::read(&event.preimage).map_err(|_| LogError::Broken(expected))?;
+            // A later epoch begins with the event that says why, or it was not opened by a person who restored this server.
+            let begins = held.number > 1 && expected == held.first_seq;
+            let is_whole = event.seq == expected && told.code == event.code;
+            if !is_whole || (begins && event.code != Code::EpochOpened) {
                 return Err(LogError::Broken(expected));
             }
             let leaf = event.leaf();
@@ -69,11 +77,19 @@ impl Log {
                 size: held.frontier.size(),
             });
         }
-        self.grown.send_replace(next.size());
+        self.tell(next.size());
         Ok(Step {
             appended: events.len(),
             size: next.size(),
         })
+    }
+
+    fn tell(&self, size: u64) {
+        self.grown.send_if_modified(|told| {
+            let is_new = *told != size;
+            *told = size;
+            is_new
+        });
     }
 
     fn sign(&self, held: &Epoch, next: &Frontier, key: &SigningKey) -> Result<Note, LogError> {
@@ -142,5 +158,9 @@ pub async fn run(log: &Log, key: &SigningKey, shutdown: Shutdown) {
 async fn turn(log: &Log, key: &SigningKey) -> Result<(), LogError> {
     let before = *log.grown.borrow();
     let size = log.catch_up(key).await?;
-    index::follow(log, size == before).await
+    if let Err(error) = index::follow(log, size == before).await {
+        // Events are signed all the same; only finding them is slower.
+        tracing::warn!(%error, "the index of the trail is behind");
+    }
+    Ok(())
 }

@@ -45,8 +45,13 @@ impl Grown {
         let bundle = self.part(TileKind::Entries, at);
         bundle.bytes.extend_from_slice(&length.to_be_bytes());
         bundle.bytes.extend_from_slice(entry.as_bytes());
+        self.push_hash(Hash::of_leaf(entry.as_bytes()), frontier)
+    }
+
+    /// Appends a leaf by its hash to the frontier and to the tiles of hashes.
+    pub(super) fn push_hash(&mut self, leaf: Hash, frontier: &mut Frontier) -> Result<(), LogError> {
         let mut whole: Vec<(u8, u64, Hash)> = Vec::new();
-        frontier.append(Hash::of_leaf(entry.as_bytes()), |node, hash| {
+        frontier.append(leaf, |node, hash| {
             if node.level % TILE_HEIGHT == 0 {
                 whole.push((node.level / TILE_HEIGHT, node.index, hash));
             }
@@ -205,6 +210,15 @@ async fn stored(tx: &mut Tx, epoch: u64, kind: TileKind, number: u64) -> Result<
     let one = query(ONE).bind(epoch.cast_signed()).bind(segment(kind));
     let row = tx.one(one.bind(number.cast_signed())).await?;
     row.map(|row| column(&row, TABLE, "bytes")).transpose()
+}
+
+/// The hash of a leaf as the tree's lowest tile has it; `None` where it has none.
+pub(super) async fn leaf_hash(tx: &mut Tx, epoch: u64, index: u64) -> Result<Option<Hash>, StoreError> {
+    let width = u64::from(TILE_WIDTH);
+    let tile = stored(tx, epoch, TileKind::Hashes(0), index / width).await?;
+    let place = usize::try_from(index % width).unwrap_or(usize::MAX);
+    let hashes = tile.as_deref().map(|tile| tile.as_chunks::<32>().0);
+    Ok(hashes.and_then(|hashes| hashes.get(place)).copied().map(Hash))
 }
 
 /// The bytes of a tile as its path names it, cut to its width. `None` where the log has no such tile, or not yet that much of it.

@@ -6,12 +6,13 @@
 use super::append::Stored;
 use super::epoch::Epoch;
 use super::tiles::{Grown, Place};
-use super::{Log, LogError, append, epoch, tiles};
+use super::{Log, LogError, append, epoch, index, tiles};
 use crate::store::{StoreError, Tx, column, query};
 use kith_proto::log::checkpoint::Checkpoint;
 use kith_proto::log::note::{Note, VerifierKey};
-use kith_proto::log::tree::{Frontier, TreeHead};
+use kith_proto::log::tree::{EMPTY_ROOT, Frontier, TreeHead};
 use kith_proto::sign::PublicKey;
+use kith_proto::trail::Code;
 use kith_proto::trail::event::Told;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -35,6 +36,8 @@ pub enum Fault {
     Checkpoint(u64, &'static str),
     /// A tile or bundle is missing, altered or too many.
     Tile(u64, Place),
+    /// The index says that it has events which do not exist.
+    Index,
 }
 
 impl std::fmt::Display for Fault {
@@ -56,6 +59,9 @@ impl std::fmt::Display for Fault {
                     "the {which} checkpoint of epoch {epoch} is not signed by this log, or not of its tree"
                 )
             }
+            Self::Index => {
+                f.write_str("the index of the trail is ahead of the trail, so that new events are not found")
+            }
             Self::Tile(epoch, place) => write!(f, "{place} of epoch {epoch} is missing, altered or too many"),
         }
     }
@@ -71,11 +77,11 @@ pub struct Whole {
 }
 
 impl Log {
-    /// Looks at the whole log; [`LogError::NoEpoch`] where even its beginning is gone. `keys` are all that ever signed its checkpoints. Events that are not in the tree yet must follow it
-    /// without a gap.
-    pub async fn whole(&self, keys: &[PublicKey]) -> Result<Whole, LogError> {
-        let read = |mut tx: Tx| async move { epoch::all(&mut tx).await };
-        let epochs: Vec<Epoch> = self.store.read::<_, StoreError, _, _>("epochs", read).await?;
+    /// Looks at the whole log, within one transaction that reads: one unchanging view, also beside a server at work. `keys` are all
+    /// that ever signed its checkpoints. Events that are not in the tree yet must follow it without a gap.
+    /// [`LogError::NoEpoch`] where even its beginning is gone.
+    pub async fn whole(&self, tx: &mut Tx, keys: &[PublicKey]) -> Result<Whole, LogError> {
+        let epochs: Vec<Epoch> = epoch::all(tx).await?;
         if epochs.is_empty() {
             return Err(LogError::NoEpoch);
         }
@@ -84,72 +90,76 @@ impl Log {
         let mut next_seq = 1;
         for (number, epoch) in epochs.iter().enumerate() {
             // Between two epochs lie the events that the first one never signed.
-            self.between(&mut whole, next_seq, epoch.first_seq).await?;
+            between(tx, &mut whole, next_seq, epoch.first_seq).await?;
             let end = firsts.get(number + 1).copied().unwrap_or(i64::MAX);
-            next_seq = self.epoch(&mut whole, epoch, keys, end).await?;
+            next_seq = self.epoch(tx, &mut whole, epoch, (keys, end)).await?;
         }
-        self.between(&mut whole, next_seq, i64::MAX).await?;
+        let last = between(tx, &mut whole, next_seq, i64::MAX).await?;
+        if index::end(tx).await? >= last {
+            whole.faults.push(Fault::Index);
+        }
         whole.faults.sort_unstable();
+        whole.faults.dedup();
         whole.faults.truncate(FAULTS_MAX);
         Ok(whole)
-    }
-
-    /// Reads events that are in no tree.
-    async fn between(&self, whole: &mut Whole, from: i64, until: i64) -> Result<(), LogError> {
-        let mut next = from;
-        while next < until {
-            let page = self.page(next, STEP.min(until - next)).await?;
-            let page: Vec<Row> = page.into_iter().filter(|row| row.seq < until).collect();
-            let Some(last) = page.last().map(|row| row.seq) else {
-                if until != i64::MAX {
-                    whole.faults.push(Fault::Missing(next));
-                }
-                break;
-            };
-            for row in &page {
-                whole.take(row, &mut next);
-            }
-            next = last + 1;
-        }
-        Ok(())
     }
 
     /// Reads one epoch's events, makes its tree again and compares; the number after its last leaf.
     async fn epoch(
         &self,
+        tx: &mut Tx,
         whole: &mut Whole,
         epoch: &Epoch,
-        keys: &[PublicKey],
-        end: i64,
+        (keys, end): (&[PublicKey], i64),
     ) -> Result<i64, LogError> {
-        let size = epoch.frontier.size();
-        let mut tree = Frontier::default();
-        let mut grown = Grown::of(0);
-        let claimed = claimed(epoch);
-        let mut heads: BTreeMap<u64, TreeHead> = BTreeMap::new();
+        let mut made = Made {
+            tree: Frontier::default(),
+            grown: Grown::of(0),
+            heads: BTreeMap::new(),
+            claimed: claimed(epoch),
+        };
         let mut next = epoch.first_seq;
         let last = epoch.last_seq().min(end.saturating_sub(1));
         while next <= last {
-            let page = self.page(next, STEP.min(last - next + 1)).await?;
-            let page: Vec<Row> = page.into_iter().filter(|row| row.seq <= last).collect();
-            if page.is_empty() {
+            let page = rows(tx, next, STEP.min(last - next + 1)).await?;
+            let mut page = page.into_iter().filter(|row| row.seq <= last).peekable();
+            if page.peek().is_none() {
                 whole.faults.push(Fault::Missing(next));
                 break;
             }
-            for row in &page {
-                let leaf = whole.take(row, &mut next);
-                if let Some(event) = leaf {
-                    grown.push(&event.leaf(), &mut tree)?;
+            for row in page {
+                // In the place of one that is missing stands what the tree has, so that those after it are judged by themselves.
+                while next < row.seq {
+                    whole.faults.push(Fault::Missing(next));
+                    made.take_stored(tx, epoch, next).await?;
+                    next += 1;
                 }
-                if claimed.contains(&tree.size()) {
-                    heads.insert(tree.size(), tree.head());
+                match whole.take(&row) {
+                    Some(event) => {
+                        begins_well(whole, epoch, event);
+                        made.take(event)?;
+                    }
+                    None => made.take_stored(tx, epoch, row.seq).await?,
                 }
+                next = row.seq + 1;
             }
         }
-        if tree != epoch.frontier {
+        if made.tree != epoch.frontier {
             whole.faults.push(Fault::Tree(epoch.number));
         }
-        self.tiles(whole, epoch, &grown).await?;
+        compare_tiles(tx, whole, epoch, &made.grown).await?;
+        self.checkpoints(whole, epoch, keys, &made.heads);
+        Ok(last + 1)
+    }
+
+    fn checkpoints(
+        &self,
+        whole: &mut Whole,
+        epoch: &Epoch,
+        keys: &[PublicKey],
+        heads: &BTreeMap<u64, TreeHead>,
+    ) {
+        let size = epoch.frontier.size();
         let log_keys: Vec<VerifierKey> = keys
             .iter()
             .map(|key| self.keeper.log_key(&self.network, epoch.number, *key))
@@ -168,42 +178,93 @@ impl Log {
                 whole.faults.push(Fault::Checkpoint(epoch.number, which));
             }
         }
-        Ok(last + 1)
     }
+}
 
-    /// Compares every stored tile with what the events make.
-    async fn tiles(&self, whole: &mut Whole, epoch: &Epoch, grown: &Grown) -> Result<(), LogError> {
-        let mut made: BTreeMap<Place, &[u8]> = grown.tiles().collect();
-        let mut after = None;
-        loop {
-            let from = after.clone();
-            let read = |mut tx: Tx| {
-                let from = from.clone();
-                async move { tiles::stored_after(&mut tx, epoch.number, from.as_ref()).await }
-            };
-            let page: Vec<(Place, Vec<u8>)> = self.store.read::<_, StoreError, _, _>("tiles", read).await?;
-            let Some((last, _)) = page.last() else { break };
-            after = Some(last.clone());
-            for (place, bytes) in page {
-                let expected = made.remove(&place);
-                if expected == Some(bytes.as_slice()) {
-                    continue;
-                }
-                if let (Some(expected), true) = (expected, place.is_leaves()) {
-                    altered(whole, epoch, &place, (expected, &bytes));
-                }
-                whole.faults.push(Fault::Tile(epoch.number, place));
-            }
-        }
-        let missing = made.into_keys().map(|place| Fault::Tile(epoch.number, place));
-        whole.faults.extend(missing);
+/// What an epoch's events make.
+struct Made {
+    tree: Frontier,
+    grown: Grown,
+    /// The heads at the sizes that a checkpoint claims.
+    heads: BTreeMap<u64, TreeHead>,
+    claimed: BTreeSet<u64>,
+}
+
+impl Made {
+    fn take(&mut self, event: &Stored) -> Result<(), LogError> {
+        self.grown.push(&event.leaf(), &mut self.tree)?;
+        self.note_head();
         Ok(())
     }
 
-    async fn page(&self, from: i64, limit: i64) -> Result<Vec<Row>, LogError> {
-        let read = |mut tx: Tx| async move { rows(&mut tx, from, limit).await };
-        Ok(self.store.read::<_, StoreError, _, _>("events", read).await?)
+    /// Takes the hash that the tree's lowest tile has at an event's place, where there is one.
+    async fn take_stored(&mut self, tx: &mut Tx, epoch: &Epoch, seq: i64) -> Result<(), LogError> {
+        let index = seq.saturating_sub(epoch.first_seq).cast_unsigned();
+        let held = tiles::leaf_hash(tx, epoch.number, index).await?;
+        self.grown.push_hash(held.unwrap_or(EMPTY_ROOT), &mut self.tree)?;
+        self.note_head();
+        Ok(())
     }
+
+    fn note_head(&mut self) {
+        if self.claimed.contains(&self.tree.size()) {
+            self.heads.insert(self.tree.size(), self.tree.head());
+        }
+    }
+}
+
+/// A later epoch begins with the event that says why.
+fn begins_well(whole: &mut Whole, epoch: &Epoch, event: &Stored) {
+    if epoch.number > 1 && event.seq == epoch.first_seq && event.code != Code::EpochOpened {
+        whole.faults.push(Fault::Tree(epoch.number));
+    }
+}
+
+/// Reads events that are in no tree; the number after the last.
+async fn between(tx: &mut Tx, whole: &mut Whole, from: i64, until: i64) -> Result<i64, LogError> {
+    let mut next = from;
+    while next < until {
+        let page = rows(tx, next, STEP.min(until - next)).await?;
+        let mut page = page.into_iter().filter(|row| row.seq < until).peekable();
+        if page.peek().is_none() {
+            if until != i64::MAX {
+                whole.faults.push(Fault::Missing(next));
+            }
+            break;
+        }
+        for row in page {
+            if next < row.seq {
+                whole.faults.push(Fault::Missing(next));
+            }
+            whole.take(&row);
+            next = row.seq + 1;
+        }
+    }
+    Ok(next)
+}
+
+/// Compares every stored tile with what the events make.
+async fn compare_tiles(tx: &mut Tx, whole: &mut Whole, epoch: &Epoch, grown: &Grown) -> Result<(), LogError> {
+    let mut made: BTreeMap<Place, &[u8]> = grown.tiles().collect();
+    let mut after = None;
+    loop {
+        let page = tiles::stored_after(tx, epoch.number, after.as_ref()).await?;
+        let Some((last, _)) = page.last() else { break };
+        after = Some(last.clone());
+        for (place, bytes) in page {
+            let expected = made.remove(&place);
+            if expected == Some(bytes.as_slice()) {
+                continue;
+            }
+            if let (Some(expected), true) = (expected, place.is_leaves()) {
+                altered(whole, epoch, &place, (expected, &bytes));
+            }
+            whole.faults.push(Fault::Tile(epoch.number, place));
+        }
+    }
+    let missing = made.into_keys().map(|place| Fault::Tile(epoch.number, place));
+    whole.faults.extend(missing);
+    Ok(())
 }
 
 /// Names the events whose leaves differ from the ones in the tree's lowest tiles.
@@ -246,13 +307,9 @@ struct Row {
 }
 
 impl Whole {
-    /// Takes a row that should have the next number; its event, where it can be read.
-    fn take<'a>(&mut self, row: &'a Row, next: &mut i64) -> Option<&'a Stored> {
+    /// Takes a row; its event, where it can be read.
+    fn take<'a>(&mut self, row: &'a Row) -> Option<&'a Stored> {
         self.events += 1;
-        if row.seq != *next {
-            self.faults.push(Fault::Missing(*next));
-        }
-        *next = row.seq + 1;
         if row.event.is_none() {
             self.faults.push(Fault::Unreadable(row.seq));
         }
