@@ -3,6 +3,7 @@
 
 use clap::{Parser, Subcommand};
 use kith_proto::id::{NetworkName, OrgId};
+use kith_proto::log::note::{KeyKind, VerifierKey};
 use kith_proto::text::is_of_a_name;
 use kith_proto::trust::NAME_BYTES_MAX;
 use kith_proto::words::OrganisationKind;
@@ -20,6 +21,7 @@ use crate::keys::GatewayKeys;
 mod init;
 mod invite;
 mod members;
+mod policy;
 mod serve;
 mod suspend;
 
@@ -49,6 +51,8 @@ enum Command {
     Suspend(suspend::Arguments),
     /// Ends a member's suspension.
     Resume(suspend::Arguments),
+    /// Signs who has to cosign the gateway's log; run it where the root's key is.
+    Policy(policy::Arguments),
     /// Serves the network.
     Serve(serve::Arguments),
 }
@@ -117,6 +121,7 @@ async fn dispatch(arguments: Arguments, world: World) -> anyhow::Result<()> {
         Command::Members(place) => members::run(&place, world).await,
         Command::Suspend(arguments) => suspend::suspend(arguments, world).await,
         Command::Resume(arguments) => suspend::resume(arguments, world).await,
+        Command::Policy(arguments) => policy::run(&arguments, &world),
         Command::Serve(arguments) => serve::run(arguments, world).await,
     }
 }
@@ -125,6 +130,18 @@ async fn dispatch(arguments: Arguments, world: World) -> anyhow::Result<()> {
 fn org(text: &str) -> Result<OrgId, String> {
     let shape = "an id has 3 to 40 small letters, digits and single hyphens between them, and begins with a letter, such as riverside-gp";
     text.parse().map_err(|_| shape.to_owned())
+}
+
+/// Reads the key of a witness as `witness init` prints it, or says what it looks like.
+fn witness(text: &str) -> Result<VerifierKey, String> {
+    let shape = "a witness's key is one line, its name, eight digits and letters, and base64, with + between them; copy it again";
+    let key: VerifierKey = text.trim().parse().map_err(|_| shape.to_owned())?;
+    match key.kind() {
+        KeyKind::Cosignature => Ok(key),
+        KeyKind::Ed25519 => Err(String::from(
+            "this is the key of a log; a witness needs one of its own, which its operator prints",
+        )),
+    }
 }
 
 /// Reads a network's name, or says what one looks like.

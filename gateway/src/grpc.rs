@@ -3,12 +3,13 @@
 
 use crate::gateway::{Gateway, ServeError};
 use crate::limits::{
-    ANONYMOUS_IN_FLIGHT_MAX, BUSY_RETRY_AFTER_MS, ENROLMENT_BYTES_MAX, RELAY_BYTES_MAX, STOP_BYTES_MAX,
-    STREAMS_PER_CONNECTION_MAX,
+    ANONYMOUS_IN_FLIGHT_MAX, BUSY_RETRY_AFTER_MS, ENROLMENT_BYTES_MAX, LOG_BYTES_MAX, RELAY_BYTES_MAX,
+    STOP_BYTES_MAX, STREAMS_PER_CONNECTION_MAX,
 };
 use kith_proto::problem::Problem;
 use kith_proto::v1;
 use kith_proto::v1::enrolment_service_server::EnrolmentServiceServer;
+use kith_proto::v1::log_service_server::LogServiceServer;
 use kith_proto::v1::relay_service_server::RelayServiceServer;
 use kith_proto::v1::stop_service_server::StopServiceServer;
 use kith_service::deadline::Deadlines;
@@ -23,6 +24,7 @@ use tokio_stream::Stream;
 use tonic::transport::server::Connected;
 
 mod enrolment;
+mod log;
 mod relay;
 mod stop;
 
@@ -33,8 +35,9 @@ const STREAMING: &[&str] = &[
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
 ];
 /// The services that reflection tells of: what this port serves, not all that the package holds.
-const SERVICES: [&str; 4] = [
+const SERVICES: [&str; 5] = [
     "kith.v1.EnrolmentService",
+    "kith.v1.LogService",
     "kith.v1.RelayService",
     "kith.v1.StopService",
     "grpc.health.v1.Health",
@@ -61,12 +64,16 @@ where
     let relay = relay::Relay {
         gateway: gateway.clone(),
     };
+    let log = log::Log {
+        gateway: gateway.clone(),
+    };
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<RelayServiceServer<relay::Relay>>().await;
     health
         .set_serving::<EnrolmentServiceServer<enrolment::Enrolment>>()
         .await;
     health.set_serving::<StopServiceServer<stop::Stop>>().await;
+    health.set_serving::<LogServiceServer<log::Log>>().await;
     let mut reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(v1::DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
@@ -80,6 +87,7 @@ where
         .add_service(reflection.build_v1()?)
         .add_service(EnrolmentServiceServer::new(enrolment).max_decoding_message_size(ENROLMENT_BYTES_MAX))
         .add_service(StopServiceServer::new(stop).max_decoding_message_size(STOP_BYTES_MAX))
+        .add_service(LogServiceServer::new(log).max_decoding_message_size(LOG_BYTES_MAX))
         .add_service(RelayServiceServer::new(relay).max_decoding_message_size(RELAY_BYTES_MAX))
         .serve_with_incoming_shutdown(incoming, wish)
         .await?;

@@ -19,12 +19,14 @@ use kith_proto::v1;
 use kith_service::clock::Clock;
 use kith_service::rng::{RandomFailed, Rng};
 use kith_service::tls::issue::{IssueError, IssuingKey, Validity};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 mod folder;
+mod root;
 
 pub use folder::FileError;
 use folder::{Folder, NewFolder};
+pub use root::{PolicyTerms, RootKeys, put_policy};
 
 /// The file that names the store, where it is not the one in the folder: it may hold a password.
 const STORE: &str = "store";
@@ -47,6 +49,9 @@ pub enum KeyError {
     /// The gateway's address is not `host:port`: correct it.
     #[error("the gateway's address must be host:port")]
     Address,
+    /// A folder belongs to another network or root: name the folder of this one.
+    #[error("the folder {0} is of another network, so nothing was written")]
+    Foreign(PathBuf),
     /// No randomness, or the library failed: try again.
     #[error("the system gave no random bytes")]
     Random(#[from] RandomFailed),
@@ -59,7 +64,9 @@ impl KeyError {
     /// The problem code that an edge answers.
     pub const fn problem(&self) -> Problem {
         match self {
-            Self::File(_) | Self::Mismatch | Self::Address | Self::Issuing(_) => Problem::Invalid,
+            Self::File(_) | Self::Mismatch | Self::Address | Self::Foreign(_) | Self::Issuing(_) => {
+                Problem::Invalid
+            }
             Self::Statement(error) => error.problem(),
             Self::Random(_) | Self::Signing(_) => Problem::Unavailable,
         }
@@ -177,8 +184,9 @@ pub struct GatewayKeys {
     pub issuer: v1::Signed,
     /// The root's statement over the registrar in use.
     pub registrar: v1::Signed,
-    /// The root's witness policy.
+    /// The root's witness policy, as it was in the folder at the start; [`crate::policy`] says which is in force.
     pub policy: v1::Signed,
+    folder: PathBuf,
 }
 
 impl GatewayKeys {
@@ -221,7 +229,14 @@ impl GatewayKeys {
             issuing,
             signing,
             issuer,
+            folder: dir.to_owned(),
         })
+    }
+
+    /// Reads the witness policy that is in the folder now; it was replaced when the root's owner signed another.
+    pub fn read_policy(&self) -> Result<v1::Signed, KeyError> {
+        let folder = Folder::of(&self.folder, "gateway", "signing.key")?;
+        policy(&folder, &self.root, &self.network)
     }
 }
 

@@ -11,6 +11,10 @@
 //! | [`membership`] | enrol, renew, publish a binding, list members, suspend |
 //! | [`members`] | the verified members in memory |
 //! | [`directory`] | publish a signed service |
+//! | [`policy`] | the witness policy in force |
+//! | [`log`] | the gateway's log as members and strangers read it |
+//! | [`witnessing`] | which checkpoint is on offer, and which counts |
+//! | [`member_logs`] | cosigning the logs of members |
 //! | [`changes`] | the poller that follows the change counter |
 //! | [`issuing`] | certificates of members and of the gateway itself |
 //! | [`relay`] | the stream of a node |
@@ -35,11 +39,15 @@ pub mod invite;
 pub mod issuing;
 pub mod keys;
 pub mod limits;
+pub mod log;
+pub mod member_logs;
 pub mod members;
 pub mod membership;
+pub mod policy;
 pub mod relay;
 pub mod stop;
 pub mod store;
 pub mod window;
+pub mod witnessing;
 
 pub use gateway::{Gateway, GatewayConfig, serve};

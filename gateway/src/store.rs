@@ -9,11 +9,13 @@ use std::sync::LazyLock;
 
 pub mod audit;
 pub mod counter;
+pub mod log;
 pub mod mailbox;
 pub mod member;
 pub mod network;
 pub mod notice;
 pub mod pair;
+pub mod policy;
 pub mod service;
 pub mod slip;
 pub mod taken;
@@ -25,19 +27,21 @@ static SQLITE: LazyLock<Migrator> = LazyLock::new(|| {
     migrator([
         include_str!("../migrations/sqlite/0001_gateway.sql"),
         include_str!("../migrations/sqlite/0002_log.sql"),
+        include_str!("../migrations/sqlite/0003_policy.sql"),
     ])
 });
 static POSTGRES: LazyLock<Migrator> = LazyLock::new(|| {
     migrator([
         include_str!("../migrations/postgres/0001_gateway.sql"),
         include_str!("../migrations/postgres/0002_log.sql"),
+        include_str!("../migrations/postgres/0003_policy.sql"),
     ])
 });
 
 /// What each file of the migrations is for, in their order.
-const NAMES: [&str; 2] = ["gateway", "log"];
+const NAMES: [&str; 3] = ["gateway", "log", "policy"];
 
-fn migrator(texts: [&'static str; 2]) -> Migrator {
+fn migrator(texts: [&'static str; 3]) -> Migrator {
     let migration = |(version, (name, text)): (i64, (&'static str, &'static str))| {
         Migration::new(
             version,

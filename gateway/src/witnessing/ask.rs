@@ -1,0 +1,1 @@
+//! Asks witnesses elsewhere for their cosignatures.
