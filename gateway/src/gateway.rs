@@ -42,17 +42,18 @@ pub struct GatewayConfig {
 impl GatewayConfig {
     /// A data folder with the store in it: SQLite, `gateway.db`.
     pub fn in_folder(data_dir: &Path) -> Self {
-        // A relative path would be read as a host.
-        let folder = std::path::absolute(data_dir).unwrap_or_else(|_| data_dir.to_owned());
         Self {
             data_dir: data_dir.to_owned(),
-            store_url: sqlite_url(&folder.join("gateway.db")),
+            store_url: sqlite_url(data_dir, "gateway.db"),
         }
     }
 }
 
-/// Writes a path as a URL: what means something in a URL stands as `%` and two digits.
-fn sqlite_url(file: &Path) -> String {
+/// Writes the path of a file in a folder as a URL: what means something in a URL stands as `%` and two digits.
+pub(crate) fn sqlite_url(folder: &Path, name: &str) -> String {
+    // A relative path would be read as a host.
+    let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    let file = folder.join(name);
     let mut url = String::from("sqlite://");
     for byte in file.as_os_str().as_encoded_bytes() {
         match byte {

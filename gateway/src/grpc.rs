@@ -2,6 +2,7 @@
 //! No rule and no SQL stands here. Health and reflection are served beside, anonymously: they say nothing about anyone.
 
 use crate::gateway::{Gateway, ServeError};
+use crate::http;
 use crate::limits::{
     ANONYMOUS_IN_FLIGHT_MAX, BUSY_RETRY_AFTER_MS, ENROLMENT_BYTES_MAX, LOG_BYTES_MAX, RELAY_BYTES_MAX,
     STOP_BYTES_MAX, STREAMS_PER_CONNECTION_MAX,
@@ -21,6 +22,7 @@ use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_stream::Stream;
+use tonic::service::Routes;
 use tonic::transport::server::Connected;
 
 mod enrolment;
@@ -80,15 +82,17 @@ where
     for service in SERVICES {
         reflection = reflection.with_service_name(service);
     }
-    incoming::server()
-        .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
-        .layer(Deadlines::new(STREAMING))
-        .add_service(health_service)
+    let services = Routes::new(health_service)
         .add_service(reflection.build_v1()?)
         .add_service(EnrolmentServiceServer::new(enrolment).max_decoding_message_size(ENROLMENT_BYTES_MAX))
         .add_service(StopServiceServer::new(stop).max_decoding_message_size(STOP_BYTES_MAX))
         .add_service(LogServiceServer::new(log).max_decoding_message_size(LOG_BYTES_MAX))
-        .add_service(RelayServiceServer::new(relay).max_decoding_message_size(RELAY_BYTES_MAX))
+        .add_service(RelayServiceServer::new(relay).max_decoding_message_size(RELAY_BYTES_MAX));
+    incoming::server()
+        .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
+        .accept_http1(true)
+        .layer(Deadlines::new(STREAMING))
+        .add_routes(http::beside(services.into_axum_router(), gateway).into())
         .serve_with_incoming_shutdown(incoming, wish)
         .await?;
     Ok(())
@@ -105,7 +109,7 @@ impl Default for Anonymous {
 
 impl Anonymous {
     /// Takes a place until the permit is dropped.
-    fn enter(&self) -> Result<SemaphorePermit<'_>, Failure> {
+    pub(crate) fn enter(&self) -> Result<SemaphorePermit<'_>, Failure> {
         let busy = Failure::new(Problem::Unavailable).with_retry_after(BUSY_RETRY_AFTER_MS);
         self.0.try_acquire().map_err(|_| busy)
     }

@@ -7,6 +7,8 @@
 //! | `registrar` | `registrar.key` | `registrar.signed`, `issuer.signed`, `policy.signed`, `root.pub`, `network`, `public-address` |
 //! | `gateway` | `issuing.key`, `signing.key` | `issuing.pem`, `issuer.signed`, `registrar.signed`, `policy.signed`, `root.pub`, `network`, `public-address` |
 //!
+//! A stand-alone witness has a folder of its own: `witness.key` and `name`.
+//!
 //! `.key` and `.pub` of Ed25519 are the seed and the public key in hexadecimal; `.signed` is a serialised `Signed`.
 
 use crate::limits::{ADDRESS_BYTES_MAX, ISSUER_LIFE_MS, REGISTRAR_LIFE_MS};
@@ -23,10 +25,12 @@ use std::path::{Path, PathBuf};
 
 mod folder;
 mod root;
+mod witness;
 
 pub use folder::FileError;
 use folder::{Folder, NewFolder};
 pub use root::{PolicyTerms, RootKeys, put_policy};
+pub use witness::WitnessKeys;
 
 /// The file that names the store, where it is not the one in the folder: it may hold a password.
 const STORE: &str = "store";
@@ -49,6 +53,9 @@ pub enum KeyError {
     /// The gateway's address is not `host:port`: correct it.
     #[error("the gateway's address must be host:port")]
     Address,
+    /// The name is none that a witness can have: choose another.
+    #[error("a witness is named like a web address, such as witness.example, without spaces or plus signs")]
+    Name,
     /// A folder belongs to another network or root: name the folder of this one.
     #[error("the folder {0} is of another network, so nothing was written")]
     Foreign(PathBuf),
@@ -64,9 +71,12 @@ impl KeyError {
     /// The problem code that an edge answers.
     pub const fn problem(&self) -> Problem {
         match self {
-            Self::File(_) | Self::Mismatch | Self::Address | Self::Foreign(_) | Self::Issuing(_) => {
-                Problem::Invalid
-            }
+            Self::File(_)
+            | Self::Mismatch
+            | Self::Address
+            | Self::Name
+            | Self::Foreign(_)
+            | Self::Issuing(_) => Problem::Invalid,
             Self::Statement(error) => error.problem(),
             Self::Random(_) | Self::Signing(_) => Problem::Unavailable,
         }

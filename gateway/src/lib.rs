@@ -15,6 +15,7 @@
 //! | [`log`] | the gateway's log as members and strangers read it |
 //! | [`witnessing`] | which checkpoint is on offer, and which counts |
 //! | [`member_logs`] | cosigning the logs of members |
+//! | [`witness`] | a stand-alone witness, for another operator |
 //! | [`changes`] | the poller that follows the change counter |
 //! | [`issuing`] | certificates of members and of the gateway itself |
 //! | [`relay`] | the stream of a node |
@@ -24,7 +25,8 @@
 //! | [`window`] | dropping what waited too long |
 //! | [`audit`] | the closed list of audit events |
 //! | [`limits`] | every limit, with its reason |
-//! | [`grpc`] | the edges of the three services |
+//! | [`grpc`] | the edges of the four services |
+//! | `http` | the log in plain HTTPS, beside them |
 //! | [`cli`] | the commands |
 
 pub mod audit;
@@ -35,6 +37,7 @@ pub mod directory;
 pub mod gate;
 pub mod gateway;
 pub mod grpc;
+mod http;
 pub mod invite;
 pub mod issuing;
 pub mod keys;
@@ -48,6 +51,7 @@ pub mod relay;
 pub mod stop;
 pub mod store;
 pub mod window;
+pub mod witness;
 pub mod witnessing;
 
 pub use gateway::{Gateway, GatewayConfig, serve};

@@ -138,6 +138,8 @@ pub const EPOCHS_PER_MEMBER_MAX: usize = 64;
 pub const HTTP_MS_MAX: u64 = 10_000;
 /// How long a full tile may be kept by whoever fetched it: a year, as it never changes.
 pub const TILE_KEPT_S: u32 = 365 * 24 * 60 * 60;
+/// Most logs that one stand-alone witness knows: networks of a country, with their later epochs.
+pub const WITNESS_LOGS_MAX: usize = 1_000;
 /// Longest time for one question to a witness, connecting included.
 pub const WITNESS_MS_MAX: u64 = 10_000;
 /// How long the gateway waits before it asks a witness again that could not be reached or refused.

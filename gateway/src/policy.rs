@@ -4,7 +4,7 @@
 
 use crate::audit::{Code, Event, Salted};
 use crate::gateway::Gateway;
-use crate::keys::KeyError;
+use crate::keys::{GatewayKeys, KeyError};
 use crate::limits::POLICY_POLL_MS;
 use crate::store::{audit, policy};
 use kith_proto::log::policy::WitnessPolicy;
@@ -71,9 +71,9 @@ pub struct Policies(watch::Sender<Arc<InForce>>);
 
 impl Policies {
     /// Begins with the policy of the folder; [`refresh`] says whether the store knows a higher one.
-    pub fn new(gateway_keys: &crate::keys::GatewayKeys) -> Result<Self, TrustError> {
-        let signed = gateway_keys.policy.clone();
-        let policy = WitnessPolicy::verify(&signed, &gateway_keys.root, &gateway_keys.network)?;
+    pub fn new(keys: &GatewayKeys) -> Result<Self, TrustError> {
+        let signed = keys.policy.clone();
+        let policy = WitnessPolicy::verify(&signed, &keys.root, &keys.network)?;
         Ok(Self(watch::Sender::new(Arc::new(InForce { policy, signed }))))
     }
 

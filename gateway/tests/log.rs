@@ -11,12 +11,18 @@ mod fixture;
 #[path = "log"]
 mod sqlite {
     const DATABASE: crate::fixture::Database = crate::fixture::Database::Sqlite;
+    mod member_logs;
     mod policy;
+    mod reading;
+    mod witnessing;
 }
 
 #[cfg(test)]
 #[path = "log"]
 mod postgres {
     const DATABASE: crate::fixture::Database = crate::fixture::Database::Postgres;
+    mod member_logs;
     mod policy;
+    mod reading;
+    mod witnessing;
 }

@@ -17,9 +17,11 @@
 //! | [`sequencer`] | leaves, tiles and the next checkpoint |
 //! | [`tiles`] | tiles by their paths, and proofs made from them |
 //! | [`index`] | by what events are found |
+//! | [`ask`] | asking a witness elsewhere, over HTTPS |
 //! | [`seen`] | the last head of somebody else's log, and forks |
 
 pub mod append;
+pub mod ask;
 pub mod epoch;
 pub mod index;
 pub mod seen;
