@@ -242,4 +242,16 @@ mod tests {
             assert!(!headers(other.0, other.1).1.contains("immutable"));
         }
     }
+
+    #[test]
+    fn who_finds_no_place_is_told_to_come_back() {
+        let places = Anonymous::default();
+        let held: Vec<_> = std::iter::from_fn(|| places.enter().ok()).collect();
+        assert_eq!(held.len(), crate::limits::ANONYMOUS_IN_FLIGHT_MAX);
+        drop(held);
+        assert!(places.enter().is_ok());
+        let busy = busy();
+        assert_eq!(busy.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(busy.headers()[RETRY_AFTER], "1");
+    }
 }

@@ -118,7 +118,13 @@ async fn ask(
     for _ in 0..QUESTIONS_MAX {
         let old = remembered.size;
         if old > size {
-            return Err(AskingError::Ahead(old));
+            // Another replica may have offered and asked meanwhile; what is on offer by then is asked about next.
+            let size = gateway.log.newest().await?.frontier.size();
+            return if old > size {
+                Err(AskingError::Ahead(old))
+            } else {
+                Ok(())
+            };
         }
         let proof = gateway.log.prove_consistency(epoch.number, old, size).await?;
         let request = AddCheckpoint::new(old, proof, offered.clone())?;
