@@ -1,5 +1,5 @@
 //! The witness policy in force: which cosignatures make a checkpoint of this gateway's log count.
-//! [`crate::gateway::Gateway`] holds it, `serve` runs [`poll`]: the owner's command puts a new one into the folder.
+//! [`crate::gateway::Gateway`] holds it, `serve` runs `poll`: the owner's command puts a new one into the folder.
 //! Never goes back to a lower number, not after a restart and not on another replica: the store remembers the highest.
 
 use crate::audit::{Code, Event, Salted};

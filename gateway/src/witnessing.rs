@@ -1,4 +1,4 @@
-//! Which checkpoint of the gateway's log is on offer to witnesses, and which counts. `serve` runs [`run`]; the edges and the gateway's own
+//! Which checkpoint of the gateway's log is on offer to witnesses, and which counts. `serve` runs `run`; the edges and the gateway's own
 //! questions to witnesses bring cosignatures to [`add`].
 //! Never puts a signature down that it has not verified, never counts fewer than the policy asks for, never goes back to a smaller tree.
 //!
