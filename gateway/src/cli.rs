@@ -1,8 +1,10 @@
 //! The commands of `kith-gateway`. Each file parses its own arguments, calls use-cases, and says in plain sentences what it did.
 //! Called by `main`, and by whoever re-executes itself as a gateway with a clock of its own; nothing here can shift time.
 
+use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use kith_proto::id::{NetworkName, OrgId};
+use kith_proto::log::note::{KeyKind, VerifierKey};
 use kith_proto::text::is_of_a_name;
 use kith_proto::trust::NAME_BYTES_MAX;
 use kith_proto::words::OrganisationKind;
@@ -10,9 +12,12 @@ use kith_service::clock::Clock;
 use kith_service::rng::Rng;
 use kith_service::telemetry::{self, LogFormat};
 use std::ffi::OsString;
+use std::fs::{File, TryLockError};
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use tokio::net::TcpListener;
 
 use crate::gateway::{Gateway, GatewayConfig};
 use crate::keys::GatewayKeys;
@@ -20,9 +25,12 @@ use crate::keys::GatewayKeys;
 mod audit;
 mod init;
 mod invite;
+mod log;
 mod members;
+mod policy;
 mod serve;
 mod suspend;
+mod witness;
 
 /// The router of one Kith network: it passes on sealed referrals and cannot read them.
 #[derive(Debug, Parser)]
@@ -53,6 +61,13 @@ enum Command {
     /// Shows what is in the log.
     #[command(subcommand)]
     Audit(audit::Command),
+    /// Signs who has to cosign the gateway's log; run it where the root's key is.
+    Policy(policy::Arguments),
+    /// Says where the gateway's log stands, and by which key witnesses know it.
+    Log(Place),
+    /// A witness of gateways' logs, on the machine of another operator.
+    #[command(subcommand)]
+    Witness(witness::Command),
     /// Serves the network.
     Serve(serve::Arguments),
 }
@@ -122,6 +137,9 @@ async fn dispatch(arguments: Arguments, world: World) -> anyhow::Result<()> {
         Command::Suspend(arguments) => suspend::suspend(arguments, world).await,
         Command::Resume(arguments) => suspend::resume(arguments, world).await,
         Command::Audit(command) => audit::run(command, world).await,
+        Command::Policy(arguments) => policy::run(&arguments, &world),
+        Command::Log(place) => log::run(&place, world).await,
+        Command::Witness(command) => witness::run(command, world).await,
         Command::Serve(arguments) => serve::run(arguments, world).await,
     }
 }
@@ -130,6 +148,47 @@ async fn dispatch(arguments: Arguments, world: World) -> anyhow::Result<()> {
 fn org(text: &str) -> Result<OrgId, String> {
     let shape = "an id has 3 to 40 small letters, digits and single hyphens between them, and begins with a letter, such as riverside-gp";
     text.parse().map_err(|_| shape.to_owned())
+}
+
+/// Reads the key of a witness as `witness init` prints it, or says what it looks like.
+fn witness(text: &str) -> Result<VerifierKey, String> {
+    let shape = "a witness's key is one line, its name, eight digits and letters, and base64, with + between them; copy it again";
+    let key: VerifierKey = text.trim().parse().map_err(|_| shape.to_owned())?;
+    match key.kind() {
+        KeyKind::Cosignature => Ok(key),
+        KeyKind::Ed25519 => Err(String::from(
+            "this is the key of a log; a witness needs one of its own, which its operator prints",
+        )),
+    }
+}
+
+/// Takes a folder for this process alone, until the file is dropped; the system lets go of it even after a crash.
+fn lock(data: &Path) -> anyhow::Result<File> {
+    let path = data.join("serve.lock");
+    let file = File::create(&path).with_context(|| format!("cannot write {}", shown(&path)))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => anyhow::bail!(
+            "another process serves {} already, so this one does not; stop that one first",
+            shown(data)
+        ),
+        Err(TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("cannot lock {}", shown(&path)))
+        }
+    }
+}
+
+/// Listens, writes the address into the folder, and says it.
+async fn listen(data: &Path, address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let listener = TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address}"))?;
+    let address = listener.local_addr()?;
+    let file = data.join("address");
+    std::fs::write(&file, format!("{address}\n"))
+        .with_context(|| format!("cannot write {}", shown(&file)))?;
+    say(format_args!("listening {address}"))?;
+    Ok(listener)
 }
 
 /// Reads a network's name, or says what one looks like.

@@ -9,7 +9,9 @@ use crate::issuing::{self, ServerTlsError};
 use crate::keys::{GatewayKeys, KeyError};
 use crate::limits::SHUTDOWN_MS;
 use crate::members::{KnownMember, Members};
+use crate::policy::{self, InForce, Policies, PolicyError};
 use crate::relay::{self, Relay};
+use crate::witnessing::{self, Witnessing};
 use crate::{store, window};
 use kith_proto::id::{NetworkName, OrgId};
 use kith_proto::log::origin::Keeper;
@@ -40,17 +42,18 @@ pub struct GatewayConfig {
 impl GatewayConfig {
     /// A data folder with the store in it: SQLite, `gateway.db`.
     pub fn in_folder(data_dir: &Path) -> Self {
-        // A relative path would be read as a host.
-        let folder = std::path::absolute(data_dir).unwrap_or_else(|_| data_dir.to_owned());
         Self {
             data_dir: data_dir.to_owned(),
-            store_url: sqlite_url(&folder.join("gateway.db")),
+            store_url: sqlite_url(data_dir, "gateway.db"),
         }
     }
 }
 
-/// Writes a path as a URL: what means something in a URL stands as `%` and two digits.
-fn sqlite_url(file: &Path) -> String {
+/// Writes the path of a file in a folder as a URL: what means something in a URL stands as `%` and two digits.
+pub(crate) fn sqlite_url(folder: &Path, name: &str) -> String {
+    // A relative path would be read as a host.
+    let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    let file = folder.join(name);
     let mut url = String::from("sqlite://");
     for byte in file.as_os_str().as_encoded_bytes() {
         match byte {
@@ -74,6 +77,9 @@ pub enum OpenError {
     /// The log cannot be taken up.
     #[error(transparent)]
     Log(#[from] LogError),
+    /// The witness policy cannot be taken up.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
     /// No randomness: try again.
     #[error(transparent)]
     Random(#[from] RandomFailed),
@@ -86,6 +92,7 @@ impl OpenError {
             Self::Keys(error) => error.problem(),
             Self::Store(error) => error.problem(),
             Self::Log(error) => error.problem(),
+            Self::Policy(error) => error.problem(),
             Self::Random(_) => Problem::Unavailable,
         }
     }
@@ -135,6 +142,10 @@ pub struct Gateway {
     pub clock: Clock,
     /// Its randomness.
     pub rng: Rng,
+    /// The witness policy.
+    pub policies: Policies,
+    /// What is on offer to witnesses.
+    pub witnessing: Witnessing,
     /// The verified members.
     pub members: Members,
     /// The open streams and the doors behind them.
@@ -159,6 +170,7 @@ impl Gateway {
         rng: Rng,
     ) -> Result<Arc<Self>, OpenError> {
         let log = Log::open(&store, &keys.network, Keeper::Gateway).await?;
+        let policies = Policies::new(&keys).map_err(KeyError::from)?;
         let gateway = Arc::new_cyclic(|this| Self {
             network: keys.network.clone(),
             relay: Relay::start(&store, this),
@@ -167,10 +179,13 @@ impl Gateway {
             log,
             clock,
             rng,
+            policies,
+            witnessing: Witnessing::default(),
             members: Members::default(),
             budgets: Budgets::default(),
         });
         gateway.claim_store().await?;
+        policy::open(&gateway).await?;
         changes::refresh(&gateway).await?;
         Ok(gateway)
     }
@@ -178,6 +193,11 @@ impl Gateway {
     /// Returns a verified member and how it stands; `None` when it never joined.
     pub fn member(&self, org: &OrgId) -> Option<Arc<KnownMember>> {
         self.members.get(org)
+    }
+
+    /// Returns the witness policy in force.
+    pub fn policy(&self) -> Arc<InForce> {
+        self.policies.get()
     }
 
     /// Writes this network's name into a new store; refuses the store of another network or root.
@@ -229,7 +249,9 @@ where
     C: AsyncRead + AsyncWrite + Connected<ConnectInfo = Peer> + Unpin + Send + 'static,
 {
     shutdown.spawn(changes::poll(gateway.clone(), shutdown.clone()));
+    shutdown.spawn(policy::poll(gateway.clone(), shutdown.clone()));
     shutdown.spawn(sequence(gateway.clone(), shutdown.clone()));
+    shutdown.spawn(witnessing::run(gateway.clone(), shutdown.clone()));
     shutdown.spawn(window::sweep(gateway.clone(), shutdown.clone()));
     shutdown.spawn(relay::close_with(gateway.clone(), shutdown.clone()));
     let served = grpc::serve(&gateway, incoming, shutdown.wait()).await;

@@ -2,13 +2,15 @@
 //! No rule and no SQL stands here. Health and reflection are served beside, anonymously: they say nothing about anyone.
 
 use crate::gateway::{Gateway, ServeError};
+use crate::http;
 use crate::limits::{
-    ANONYMOUS_IN_FLIGHT_MAX, BUSY_RETRY_AFTER_MS, ENROLMENT_BYTES_MAX, RELAY_BYTES_MAX, STOP_BYTES_MAX,
-    STREAMS_PER_CONNECTION_MAX,
+    ANONYMOUS_IN_FLIGHT_MAX, BUSY_RETRY_AFTER_MS, ENROLMENT_BYTES_MAX, LOG_BYTES_MAX, RELAY_BYTES_MAX,
+    STOP_BYTES_MAX, STREAMS_PER_CONNECTION_MAX,
 };
 use kith_proto::problem::Problem;
 use kith_proto::v1;
 use kith_proto::v1::enrolment_service_server::EnrolmentServiceServer;
+use kith_proto::v1::log_service_server::LogServiceServer;
 use kith_proto::v1::relay_service_server::RelayServiceServer;
 use kith_proto::v1::stop_service_server::StopServiceServer;
 use kith_service::deadline::Deadlines;
@@ -20,9 +22,11 @@ use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_stream::Stream;
+use tonic::service::Routes;
 use tonic::transport::server::Connected;
 
 mod enrolment;
+mod log;
 mod relay;
 mod stop;
 
@@ -33,8 +37,9 @@ const STREAMING: &[&str] = &[
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
 ];
 /// The services that reflection tells of: what this port serves, not all that the package holds.
-const SERVICES: [&str; 4] = [
+const SERVICES: [&str; 5] = [
     "kith.v1.EnrolmentService",
+    "kith.v1.LogService",
     "kith.v1.RelayService",
     "kith.v1.StopService",
     "grpc.health.v1.Health",
@@ -61,26 +66,33 @@ where
     let relay = relay::Relay {
         gateway: gateway.clone(),
     };
+    let log = log::Log {
+        gateway: gateway.clone(),
+    };
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<RelayServiceServer<relay::Relay>>().await;
     health
         .set_serving::<EnrolmentServiceServer<enrolment::Enrolment>>()
         .await;
     health.set_serving::<StopServiceServer<stop::Stop>>().await;
+    health.set_serving::<LogServiceServer<log::Log>>().await;
     let mut reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(v1::DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
     for service in SERVICES {
         reflection = reflection.with_service_name(service);
     }
-    incoming::server()
-        .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
-        .layer(Deadlines::new(STREAMING))
-        .add_service(health_service)
+    let services = Routes::new(health_service)
         .add_service(reflection.build_v1()?)
         .add_service(EnrolmentServiceServer::new(enrolment).max_decoding_message_size(ENROLMENT_BYTES_MAX))
         .add_service(StopServiceServer::new(stop).max_decoding_message_size(STOP_BYTES_MAX))
-        .add_service(RelayServiceServer::new(relay).max_decoding_message_size(RELAY_BYTES_MAX))
+        .add_service(LogServiceServer::new(log).max_decoding_message_size(LOG_BYTES_MAX))
+        .add_service(RelayServiceServer::new(relay).max_decoding_message_size(RELAY_BYTES_MAX));
+    incoming::server()
+        .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
+        .accept_http1(true)
+        .layer(Deadlines::new(STREAMING))
+        .add_routes(http::beside(services.into_axum_router(), gateway).into())
         .serve_with_incoming_shutdown(incoming, wish)
         .await?;
     Ok(())
@@ -97,7 +109,7 @@ impl Default for Anonymous {
 
 impl Anonymous {
     /// Takes a place until the permit is dropped.
-    fn enter(&self) -> Result<SemaphorePermit<'_>, Failure> {
+    pub(crate) fn enter(&self) -> Result<SemaphorePermit<'_>, Failure> {
         let busy = Failure::new(Problem::Unavailable).with_retry_after(BUSY_RETRY_AFTER_MS);
         self.0.try_acquire().map_err(|_| busy)
     }

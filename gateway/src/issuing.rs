@@ -9,7 +9,7 @@ use kith_proto::trust::CLOCK_SKEW_MS;
 use kith_service::clock::Clock;
 use kith_service::tls::incoming::{Accepted, Incoming};
 use kith_service::tls::issue::{IssueError, Validity};
-use kith_service::tls::{KeyedChain, TlsError, server_config};
+use kith_service::tls::{KeyedChain, TlsError, server_config, with_http1};
 use rcgen::{CertificateSigningRequestParams, PublicKeyData as _};
 use std::io;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -81,5 +81,6 @@ where
     let clock = clock.clone();
     let now_ms = move || clock.now_ms();
     let config = server_config(chain, Some(keys.issuing.certificate().clone()), now_ms)?;
-    Ok(Incoming::tls(sockets, config))
+    // Tiles are fetched by any program; who speaks HTTP/1.1 reaches nothing else.
+    Ok(Incoming::tls(sockets, with_http1(&config)))
 }

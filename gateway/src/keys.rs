@@ -7,6 +7,8 @@
 //! | `registrar` | `registrar.key` | `registrar.signed`, `issuer.signed`, `policy.signed`, `root.pub`, `network`, `public-address` |
 //! | `gateway` | `issuing.key`, `signing.key` | `issuing.pem`, `issuer.signed`, `registrar.signed`, `policy.signed`, `root.pub`, `network`, `public-address` |
 //!
+//! A stand-alone witness has a folder of its own: `witness.key` and `name`.
+//!
 //! `.key` and `.pub` of Ed25519 are the seed and the public key in hexadecimal; `.signed` is a serialised `Signed`.
 
 use crate::limits::{ADDRESS_BYTES_MAX, ISSUER_LIFE_MS, REGISTRAR_LIFE_MS};
@@ -19,12 +21,16 @@ use kith_proto::v1;
 use kith_service::clock::Clock;
 use kith_service::rng::{RandomFailed, Rng};
 use kith_service::tls::issue::{IssueError, IssuingKey, Validity};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 mod folder;
+mod root;
+mod witness;
 
 pub use folder::FileError;
 use folder::{Folder, NewFolder};
+pub use root::{PolicyTerms, RootKeys, put_policy};
+pub use witness::WitnessKeys;
 
 /// The file that names the store, where it is not the one in the folder: it may hold a password.
 const STORE: &str = "store";
@@ -47,6 +53,12 @@ pub enum KeyError {
     /// The gateway's address is not `host:port`: correct it.
     #[error("the gateway's address must be host:port")]
     Address,
+    /// The name is none that a witness can have: choose another.
+    #[error("a witness is named like a web address, such as witness.example, without spaces or plus signs")]
+    Name,
+    /// A folder belongs to another network or root: name the folder of this one.
+    #[error("the folder {0} is of another network, so nothing was written")]
+    Foreign(PathBuf),
     /// No randomness, or the library failed: try again.
     #[error("the system gave no random bytes")]
     Random(#[from] RandomFailed),
@@ -59,7 +71,12 @@ impl KeyError {
     /// The problem code that an edge answers.
     pub const fn problem(&self) -> Problem {
         match self {
-            Self::File(_) | Self::Mismatch | Self::Address | Self::Issuing(_) => Problem::Invalid,
+            Self::File(_)
+            | Self::Mismatch
+            | Self::Address
+            | Self::Name
+            | Self::Foreign(_)
+            | Self::Issuing(_) => Problem::Invalid,
             Self::Statement(error) => error.problem(),
             Self::Random(_) | Self::Signing(_) => Problem::Unavailable,
         }
@@ -177,8 +194,9 @@ pub struct GatewayKeys {
     pub issuer: v1::Signed,
     /// The root's statement over the registrar in use.
     pub registrar: v1::Signed,
-    /// The root's witness policy.
+    /// The root's witness policy, as it was in the folder at the start; [`crate::policy`] says which is in force.
     pub policy: v1::Signed,
+    folder: PathBuf,
 }
 
 impl GatewayKeys {
@@ -221,7 +239,14 @@ impl GatewayKeys {
             issuing,
             signing,
             issuer,
+            folder: dir.to_owned(),
         })
+    }
+
+    /// Reads the witness policy that is in the folder now; it was replaced when the root's owner signed another.
+    pub fn read_policy(&self) -> Result<v1::Signed, KeyError> {
+        let folder = Folder::of(&self.folder, "gateway", "signing.key")?;
+        policy(&folder, &self.root, &self.network)
     }
 }
 

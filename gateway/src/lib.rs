@@ -11,6 +11,11 @@
 //! | [`membership`] | enrol, renew, publish a binding, list members, suspend |
 //! | [`members`] | the verified members in memory |
 //! | [`directory`] | publish a signed service |
+//! | [`policy`] | the witness policy in force |
+//! | [`log`] | the gateway's log as members and strangers read it |
+//! | [`witnessing`] | which checkpoint is on offer, and which counts |
+//! | [`member_logs`] | cosigning the logs of members |
+//! | [`witness`] | a stand-alone witness, for another operator |
 //! | [`changes`] | the poller that follows the change counter |
 //! | [`issuing`] | certificates of members and of the gateway itself |
 //! | [`relay`] | the stream of a node |
@@ -22,7 +27,8 @@
 //! | [`whole`] | whether the database fits its log |
 //! | [`trail`] | a part of the log as a file that verifies offline |
 //! | [`limits`] | every limit, with its reason |
-//! | [`grpc`] | the edges of the three services |
+//! | [`grpc`] | the edges of the four services |
+//! | `http` | the log in plain HTTPS, beside them |
 //! | [`cli`] | the commands |
 
 pub mod audit;
@@ -33,17 +39,23 @@ pub mod directory;
 pub mod gate;
 pub mod gateway;
 pub mod grpc;
+mod http;
 pub mod invite;
 pub mod issuing;
 pub mod keys;
 pub mod limits;
+pub mod log;
+pub mod member_logs;
 pub mod members;
 pub mod membership;
+pub mod policy;
 pub mod relay;
 pub mod stop;
 pub mod store;
 pub mod trail;
 pub mod whole;
 pub mod window;
+pub mod witness;
+pub mod witnessing;
 
 pub use gateway::{Gateway, GatewayConfig, serve};

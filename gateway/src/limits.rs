@@ -30,6 +30,8 @@ pub const MEMBERS_PAGE_DEFAULT: usize = 50;
 pub const MEMBERS_PAGE_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// How often the change counter is read: four times within the second in which a suspension must act.
 pub const CHANGES_POLL_MS: u64 = 250;
+/// How often the folder and the store are looked at for a new witness policy: "within seconds", at the cost of one row and one file.
+pub const POLICY_POLL_MS: u64 = 1_000;
 /// How long a member's certificate lives: 7 days; it is renewed at half its life.
 pub const CERTIFICATE_LIFE_MS: i64 = 7 * 24 * 60 * 60 * 1000;
 /// How far a renewal's time may be from the gateway's: beyond it the node's clock is off.
@@ -111,3 +113,34 @@ pub const DELIVERED_MS_MAX: i64 = MAILBOX_WINDOW_MS;
 pub const SWEEP_EVERY_MS: u64 = 10 * 60 * 1000;
 /// Rows of one transaction of the sweeper: short enough not to hold up the doors.
 pub const SWEEP_ROWS_MAX: usize = 256;
+
+// The log.
+
+/// How often it is looked whether a checkpoint is to be offered: a leaf is to count within seconds, and each offer costs every witness
+/// a signature and a transaction.
+pub const OFFER_EVERY_MS: u64 = 1_000;
+/// How long a checkpoint stays on offer without counting while the log grows: a witness that is reached at all has answered by then.
+pub const OFFER_MS_MAX: u64 = 5_000;
+/// Longest message of the log's service: the longest request of a witness, and its frame.
+pub const LOG_BYTES_MAX: usize = kith_proto::log::witness::ADD_CHECKPOINT_BYTES_MAX + 1024;
+/// Most entries of one page.
+pub const ENTRIES_PAGE_MAX: usize = 4096;
+/// Entries of a page when the caller names no count.
+pub const ENTRIES_PAGE_DEFAULT: usize = 1024;
+/// Bytes after which a page of entries ends: half of what a client takes by default (4 MiB); the last bundle may stand over it by its
+/// 256 entries with preimages of some 300 bytes each.
+pub const ENTRIES_PAGE_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Most proofs of one answer: each is at most 40 hashes.
+pub const PROOFS_MAX: usize = 256;
+/// Most epochs of one member's log that the gateway puts down: a new one begins only when a node comes back from a backup.
+pub const EPOCHS_PER_MEMBER_MAX: usize = 64;
+/// Longest time for an answer over plain HTTPS.
+pub const HTTP_MS_MAX: u64 = 10_000;
+/// How long a full tile may be kept by whoever fetched it: a year, as it never changes.
+pub const TILE_KEPT_S: u32 = 365 * 24 * 60 * 60;
+/// Most logs that one stand-alone witness knows: networks of a country, with their later epochs.
+pub const WITNESS_LOGS_MAX: usize = 1_000;
+/// Longest time for one question to a witness, connecting included.
+pub const WITNESS_MS_MAX: u64 = 10_000;
+/// How long the gateway waits before it asks a witness again that could not be reached or refused.
+pub const WITNESS_RETRY_MS: u64 = 5_000;

@@ -9,11 +9,13 @@ use std::sync::LazyLock;
 
 pub mod audit;
 pub mod counter;
+pub mod log;
 pub mod mailbox;
 pub mod member;
 pub mod network;
 pub mod notice;
 pub mod pair;
+pub mod policy;
 pub mod service;
 pub mod slip;
 pub mod taken;
@@ -24,21 +26,21 @@ pub const PRODUCT: &str = "kith-gateway";
 
 static SQLITE: LazyLock<Migrator> = LazyLock::new(|| {
     migrator([
-        include_str!("../migrations/sqlite/0001_gateway.sql"),
-        include_str!("../migrations/sqlite/0002_log.sql"),
+        ("gateway", include_str!("../migrations/sqlite/0001_gateway.sql")),
+        ("log", include_str!("../migrations/sqlite/0002_log.sql")),
+        ("policy", include_str!("../migrations/sqlite/0003_policy.sql")),
     ])
 });
 static POSTGRES: LazyLock<Migrator> = LazyLock::new(|| {
     migrator([
-        include_str!("../migrations/postgres/0001_gateway.sql"),
-        include_str!("../migrations/postgres/0002_log.sql"),
+        ("gateway", include_str!("../migrations/postgres/0001_gateway.sql")),
+        ("log", include_str!("../migrations/postgres/0002_log.sql")),
+        ("policy", include_str!("../migrations/postgres/0003_policy.sql")),
     ])
 });
 
-/// What each file of the migrations is for, in their order.
-const NAMES: [&str; 2] = ["gateway", "log"];
-
-fn migrator(texts: [&'static str; 2]) -> Migrator {
+/// Numbers migrations in their order; each with what it is for.
+fn migrator<const N: usize>(texts: [(&'static str, &'static str); N]) -> Migrator {
     let migration = |(version, (name, text)): (i64, (&'static str, &'static str))| {
         Migration::new(
             version,
@@ -48,8 +50,32 @@ fn migrator(texts: [&'static str; 2]) -> Migrator {
             false,
         )
     };
-    let named = NAMES.into_iter().zip(texts);
-    Migrator::with_migrations((1..).zip(named).map(migration).collect())
+    Migrator::with_migrations((1..).zip(texts).map(migration).collect())
+}
+
+/// The name that the database of a stand-alone witness carries.
+pub const WITNESS_PRODUCT: &str = "kith-witness";
+
+static WITNESS_SQLITE: LazyLock<Migrator> = LazyLock::new(|| {
+    migrator([(
+        "witness",
+        include_str!("../migrations/witness/sqlite/0001_witness.sql"),
+    )])
+});
+static WITNESS_POSTGRES: LazyLock<Migrator> = LazyLock::new(|| {
+    migrator([(
+        "witness",
+        include_str!("../migrations/witness/postgres/0001_witness.sql"),
+    )])
+});
+
+/// Opens the store of a stand-alone witness and brings its schema up to date.
+pub async fn open_witness(url: &str) -> Result<Store, StoreError> {
+    let migrations = Migrations {
+        sqlite: &WITNESS_SQLITE,
+        postgres: &WITNESS_POSTGRES,
+    };
+    Store::open(url, WITNESS_PRODUCT, migrations).await
 }
 
 /// Opens this network's store at `sqlite:///path` or `postgres://…` and brings its schema up to date.

@@ -124,7 +124,7 @@ pub async fn export(
         .await?;
     let mut preface = vec![Line::Trust(Trust {
         issuer: gateway.keys.issuer.clone(),
-        policy: gateway.keys.policy.clone(),
+        policy: gateway.policy().signed.clone(),
     })];
     let named: BTreeSet<String> = events.iter().flat_map(organisations).collect();
     for known in gateway.members.all().values() {

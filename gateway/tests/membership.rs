@@ -3,6 +3,7 @@
 #![expect(clippy::duplicate_mod, reason = "the same stories run on both databases")]
 
 #[cfg(test)]
+#[expect(dead_code, reason = "stories of the log use the rest")]
 #[path = "fixture/mod.rs"]
 mod fixture;
 

@@ -1,4 +1,5 @@
-//! What goes down a stream: notices in number order, mail in the order of commits, and word of changed members.
+//! What goes down a stream: notices in number order, mail in the order of commits, and word of changed members and
+//! checkpoints.
 //! Runs beside the stream's reader until the stream ends. Reads mail in chunks, checks consent and members again on the way out,
 //! and never has more than the limit of envelopes out without a receipt. Deletes nothing: only receipts empty a mailbox.
 
@@ -23,6 +24,7 @@ use crate::limits::{
 use crate::members::{MemberMap, Standing};
 use crate::store::mailbox::{self, Waiting};
 use crate::store::notice;
+use crate::witnessing::Stand;
 
 /// The courier of one stream.
 pub struct Courier<'a> {
@@ -31,6 +33,7 @@ pub struct Courier<'a> {
     open: &'a Open,
     out: &'a Out,
     members: watch::Receiver<i64>,
+    checkpoints: watch::Receiver<Stand>,
     /// The last position looked at.
     cursor: i64,
     /// The last notice sent.
@@ -49,6 +52,7 @@ impl<'a> Courier<'a> {
             open,
             out,
             members: gateway.members.follow(),
+            checkpoints: gateway.witnessing.follow(),
             cursor: 0,
             noticed: 0,
             held_back: BTreeSet::new(),
@@ -76,6 +80,7 @@ impl<'a> Courier<'a> {
             () = self.open.woken() => {}
             // An error says that the gateway is going; the stream is ended by others then.
             _ = self.members.changed() => self.members.mark_changed(),
+            _ = self.checkpoints.changed() => self.checkpoints.mark_changed(),
             () = tokio::time::sleep(Duration::from_millis(DELIVERY_POLL_MS)) => {}
         }
     }
@@ -88,7 +93,20 @@ impl<'a> Courier<'a> {
         if self.members.has_changed().unwrap_or(false) {
             return self.members_changed().await.map(|()| true);
         }
+        if self.checkpoints.has_changed().unwrap_or(false) {
+            return self.checkpoint_offered().await.map(|()| true);
+        }
         Ok(self.notices().await? || self.mail().await?)
+    }
+
+    /// Tells the node that there is something to cosign, or that something counts.
+    async fn checkpoint_offered(&mut self) -> Result<(), RelayError> {
+        let stand = *self.checkpoints.borrow_and_update();
+        let offered = v1::CheckpointOffered {
+            epoch: stand.epoch,
+            size: stand.offered,
+        };
+        self.out.frame(Frame::CheckpointOffered(offered)).await
     }
 
     /// Tells the node, and looks again at what waited for the end of a suspension.

@@ -110,6 +110,7 @@ async fn health_and_reflection_tell_what_is_served() {
     let served = [
         "grpc.health.v1.Health",
         "kith.v1.EnrolmentService",
+        "kith.v1.LogService",
         "kith.v1.RelayService",
         "kith.v1.StopService",
     ];

@@ -37,6 +37,7 @@ async fn an_invited_organisation_joins_and_is_listed_with_its_chain() {
     let codes = network.audited().await;
     let expected = [
         "network_created",
+        "policy_published",
         "member_joined",
         "certificate_issued",
         "member_joined",
@@ -118,7 +119,7 @@ async fn an_expired_invite_is_refused_and_leaves_nothing() {
         "This invite has run out. Ask the network's operator for a new one."
     );
     assert_eq!(network.gateway.members.all().len(), 0);
-    assert_eq!(network.audited().await, ["network_created"]);
+    assert_eq!(network.audited().await, ["network_created", "policy_published"]);
     network.stop().await;
 }
 

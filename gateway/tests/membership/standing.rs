@@ -76,7 +76,7 @@ async fn nobody_unknown_is_suspended() {
     let nobody: OrgId = "nobody-here".parse().unwrap();
     let refused = membership::set_standing(&network.gateway, &nobody, Standing::Suspended).await;
     assert_eq!(refused.unwrap_err().problem(), Problem::NotAMember);
-    assert_eq!(network.audited().await, ["network_created"]);
+    assert_eq!(network.audited().await, ["network_created", "policy_published"]);
     network.stop().await;
 }
 

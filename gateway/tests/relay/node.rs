@@ -274,7 +274,7 @@ impl Line {
                 self.notice = response.notice_number;
             }
             match response.frame.unwrap() {
-                Frame::MembersChanged(_) => {}
+                Frame::MembersChanged(_) | Frame::CheckpointOffered(_) => {}
                 frame => return frame,
             }
         }

@@ -19,9 +19,11 @@
 //! | [`index`] | by what events are found |
 //! | [`export`] | a part of the log as a file that verifies offline |
 //! | [`whole`] | whether everything stored fits together |
+//! | [`ask`] | asking a witness elsewhere, over HTTPS |
 //! | [`seen`] | the last head of somebody else's log, and forks |
 
 pub mod append;
+pub mod ask;
 pub mod epoch;
 pub mod export;
 pub mod index;

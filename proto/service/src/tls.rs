@@ -19,8 +19,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The only application protocol spoken: HTTP/2.
+/// The application protocol that everything here speaks: HTTP/2.
 pub const ALPN: &[u8] = b"h2";
+/// The older protocol, offered beside it only where files are fetched by any program: tiles, and witnesses.
+pub const ALPN_HTTP1: &[u8] = b"http/1.1";
 /// HTTP/2 window of one stream, in bytes: four envelopes of the largest size under way without waiting.
 pub const STREAM_WINDOW_BYTES: u32 = 4 << 20;
 /// HTTP/2 window of one connection, in bytes: two streams at full speed. Also the most a peer can make us hold.
@@ -109,6 +111,35 @@ pub fn client_config(
             .map_err(TlsError::Pair)?,
     };
     config.alpn_protocols = vec![ALPN.to_vec()];
+    config.resumption = Resumption::disabled();
+    Ok(Arc::new(config))
+}
+
+/// The same settings of a server, which offers HTTP/1.1 too, after HTTP/2.
+pub fn with_http1(config: &ServerConfig) -> Arc<ServerConfig> {
+    let mut config = config.clone();
+    config.alpn_protocols.push(ALPN_HTTP1.to_vec());
+    Arc::new(config)
+}
+
+/// Settings of a client of the open web, which speaks HTTP/1.1 and trusts these roots: those of the platform, or one that the
+/// operator names. Shows no certificate. `now_ms` is the clock.
+pub fn web_client_config(
+    roots: Vec<CertificateDer<'static>>,
+    now_ms: impl Fn() -> i64 + Send + Sync + 'static,
+) -> Result<Arc<ClientConfig>, TlsError> {
+    let mut store = RootCertStore::empty();
+    // A platform may list certificates that nobody can read; without any nothing is trusted.
+    let (added, _) = store.add_parsable_certificates(roots);
+    if added == 0 {
+        return Err(TlsError::Certificate);
+    }
+    let mut config = ClientConfig::builder_with_details(provider(), Arc::new(Judge::new(now_ms)))
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(TlsError::Settings)?
+        .with_root_certificates(store)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![ALPN_HTTP1.to_vec()];
     config.resumption = Resumption::disabled();
     Ok(Arc::new(config))
 }

@@ -154,9 +154,65 @@ pub struct Witness<'a> {
     pub store: &'a Store,
 }
 
+/// What checking a request came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checked {
+    /// The checkpoint that may be cosigned once the transaction is committed, or why not.
+    pub outcome: Result<Checkpoint, WitnessRefusal>,
+    /// Whether a fork was kept that had not been seen before: the moment to raise an alarm.
+    pub is_new_fork: bool,
+}
+
+const FIRST: &str = "INSERT INTO log_seen (origin, size, root, note, seen_at_ms) VALUES ($1, $2, $3, $4, $5) \
+    ON CONFLICT (origin) DO NOTHING";
+const NEXT: &str = "UPDATE log_seen SET size = $2, root = $3, note = $4, seen_at_ms = $5 \
+    WHERE origin = $1 AND size = $6 AND root = $7";
+
+/// Checks a request against the last head of its log, and puts the new head down in its place, by compare-and-swap: of two requests
+/// at once, whose trees nobody has compared with each other, one gets an error and comes again. `log_keys` are those of the origin
+/// that the request claims. What a refused fork shows is kept. Commit before anything is signed.
+pub async fn check(
+    tx: &mut Tx,
+    request: &AddCheckpoint,
+    log_keys: &[VerifierKey],
+    now_ms: i64,
+) -> Result<Checked, StoreError> {
+    let last = last(tx, request.claimed_origin()).await?;
+    let outcome = request.check(log_keys, last.as_ref().map(|seen| &seen.head));
+    let mut is_new_fork = false;
+    match (&outcome, last) {
+        (Ok(checkpoint), last) => {
+            let (text, head) = (if last.is_some() { NEXT } else { FIRST }, checkpoint.head());
+            let put = query(text)
+                .bind(checkpoint.origin().to_owned())
+                .bind(head.size.cast_signed());
+            let put = put.bind(head.root.0.to_vec());
+            let mut put = put.bind(request.note().to_string().into_bytes()).bind(now_ms);
+            if let Some(last) = last {
+                put = put
+                    .bind(last.head.size.cast_signed())
+                    .bind(last.head.root.0.to_vec());
+            }
+            if tx.run(put).await? != 1 {
+                return Err(StoreError::Abandoned);
+            }
+        }
+        (Err(WitnessRefusal::Inconsistent), Some(last)) => {
+            let fork = Fork {
+                origin: request.claimed_origin().to_owned(),
+                held: last.note,
+                offered: request.note().clone(),
+                seen_at_ms: now_ms,
+            };
+            is_new_fork = put_fork(tx, &fork).await?;
+        }
+        (Err(_), _) => {}
+    }
+    Ok(Checked { outcome, is_new_fork })
+}
+
 impl Witness<'_> {
-    /// Checks a request against the last head of its log, puts the new head down, and only then cosigns. `log_keys` are those of the
-    /// origin that the request claims. What a refused fork shows is kept.
+    /// Checks a request as [`check`] does, and cosigns only when that is committed.
     pub async fn cosign(
         &self,
         request: &AddCheckpoint,
@@ -166,28 +222,15 @@ impl Witness<'_> {
         let checked = self
             .store
             .tx("cosign", |mut tx| async move {
-                let last = last(&mut tx, request.claimed_origin()).await?;
-                let checked = request.check(log_keys, last.as_ref().map(|seen| &seen.head));
-                // Held by the row to the commit: nobody cosigns an older one meanwhile.
-                if let Ok(checkpoint) = &checked
-                    && !put(&mut tx, checkpoint, request.note(), now_ms).await?
-                {
-                    return Err(StoreError::Abandoned);
-                }
-                if let (Err(WitnessRefusal::Inconsistent), Some(last)) = (&checked, last) {
-                    let fork = Fork {
-                        origin: request.claimed_origin().to_owned(),
-                        held: last.note,
-                        offered: request.note().clone(),
-                        seen_at_ms: now_ms,
-                    };
-                    put_fork(&mut tx, &fork).await?;
-                }
-                Ok(checked)
+                check(&mut tx, request, log_keys, now_ms).await
             })
             .await?;
-        let checkpoint = checked?;
+        Ok(self.sign(&checked.outcome?, now_ms)?)
+    }
+
+    /// Cosigns a checkpoint whose [`check`] is committed.
+    pub fn sign(&self, checkpoint: &Checkpoint, now_ms: i64) -> Result<NoteSignature, NoteError> {
         let time_s = now_ms.max(1000).cast_unsigned() / 1000;
-        Ok(checkpoint.cosign(self.name, self.key, time_s)?)
+        checkpoint.cosign(self.name, self.key, time_s)
     }
 }
