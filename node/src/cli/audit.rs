@@ -66,14 +66,10 @@ pub(crate) enum AuditCommand {
     /// node's own database against its log.
     Verify {
         /// The export.
+        #[arg(requires = "root")]
         file: Option<PathBuf>,
         /// The fingerprint of the root key, as the network's owner handed it over: 64 hexadecimal digits.
-        #[arg(
-            long,
-            value_name = "FINGERPRINT",
-            required_unless_present = "store",
-            requires = "file"
-        )]
+        #[arg(long, value_name = "FINGERPRINT", requires = "file")]
         root: Option<String>,
         /// This node's database, when it is not the one in the data folder.
         #[arg(long, value_name = "URL", conflicts_with = "file")]

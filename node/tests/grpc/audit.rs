@@ -264,3 +264,69 @@ async fn an_export_is_written_down_once_however_often_it_is_asked_for() {
     assert!(!csv.contains("Selam") && !fhir.contains("Selam"));
     desk.close().await;
 }
+
+/// What `kith-node audit …` answers as this role, and how it ends.
+async fn typed(desk: &Desk, role: Role, line: &str) -> (i32, String) {
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_kith-node"));
+    command
+        .args(["--node", &desk.address, "audit"])
+        .args(line.split(' '));
+    command
+        .env("KITH_TOKEN", desk.token(role))
+        .env("KITH_DATA", desk.folder());
+    let ended = command.output().await.unwrap();
+    let said = [ended.stdout, ended.stderr].concat();
+    (ended.status.code().unwrap(), String::from_utf8(said).unwrap())
+}
+
+#[tokio::test]
+async fn the_commands_list_count_check_export_and_verify() {
+    let desk = Desk::open().await;
+    let code = referred(&desk).await;
+    let (ended, said) = typed(&desk, Role::Auditor, &format!("list --referral {code}")).await;
+    assert!(
+        ended == 0 && said.lines().count() == 3 && said.contains("sent a referral"),
+        "{said}"
+    );
+    let (ended, said) = typed(&desk, Role::Auditor, "count --code envelope_sent --json").await;
+    assert!(ended == 0 && said.contains("\"fewer_than_five\":true"), "{said}");
+    let (ended, said) = typed(&desk, Role::Admin, "gaps").await;
+    assert!(
+        ended == 0 && said.contains("withdrawal without proof: none"),
+        "{said}"
+    );
+    let (ended, said) = typed(&desk, Role::Admin, "status").await;
+    assert!(
+        ended == 0 && said.contains("has cosigned none of them yet"),
+        "{said}"
+    );
+    let (ended, said) = typed(&desk, Role::Referrer, "list").await;
+    assert_eq!(ended, 1, "{said}");
+    let (ended, said) = typed(&desk, Role::Auditor, "list --code no_such").await;
+    assert!(ended == 1 && said.contains("--code"), "{said}");
+    let file = desk.folder().join("trail.csv");
+    let line = format!("export {} --form csv", file.display());
+    assert_eq!(typed(&desk, Role::Admin, &line).await.0, 0);
+    assert!(std::fs::read_to_string(&file).unwrap().starts_with("number,"));
+    let (ended, said) = typed(&desk, Role::Admin, &line).await;
+    assert!(ended == 1 && said.contains("there already"), "{said}");
+    let root = "00".repeat(32);
+    let (ended, said) = typed(
+        &desk,
+        Role::Admin,
+        &format!("verify {} --root {root}", file.display()),
+    )
+    .await;
+    assert!(ended == 1 && said.contains("Line 1 is not proven"), "{said}");
+    assert_eq!(
+        typed(&desk, Role::Admin, &format!("verify {}", file.display()))
+            .await
+            .0,
+        2,
+        "a file needs the root"
+    );
+    desk.node.log.catch_up(&desk.node.keys.signing).await.unwrap();
+    let (ended, said) = typed(&desk, Role::Admin, "verify").await;
+    assert!(ended == 0 && said.contains("fit the log"), "{said}");
+    desk.close().await;
+}
