@@ -2,6 +2,7 @@
 //! Called by `main` and by whoever re-executes itself as a node, with its own clock and randomness.
 //! It must never hold a rule: it reads words, calls the node and says what came of it.
 
+mod audit;
 mod consent;
 mod inbox;
 mod join;
@@ -114,6 +115,9 @@ enum Command {
     Organisations,
     /// Publish what this organisation offers.
     Service(Box<organisations::Offer>),
+    /// Read, count, export and verify the trail.
+    #[command(subcommand)]
+    Audit(Box<audit::AuditCommand>),
 }
 
 /// Runs one command to its end. `arguments` begin with the program's name. 0 is success, 1 a refusal or failure that was
@@ -145,6 +149,7 @@ async fn dispatch(cli: Cli, clock: Clock, rng: Rng) -> anyhow::Result<()> {
         Command::Status(arguments) => status::run(talk, arguments, clock).await,
         Command::Token(command) => token::run(talk, command, clock, rng).await,
         Command::Statement(command) => statement::run(talk, command, clock, rng).await,
+        Command::Audit(command) => audit::run(talk, *command, clock, rng).await,
         Command::Watch(watch) => watch::run(talk, watch, rng).await,
         calls => call(&talk.client(rng).await?, calls).await,
     }

@@ -31,6 +31,7 @@ pub mod timers;
 pub mod token;
 pub(crate) mod trail;
 pub(crate) mod trail_gaps;
+pub(crate) mod trail_whole;
 pub mod withdrawals;
 
 use std::str::FromStr;

@@ -4,6 +4,7 @@
 #![expect(clippy::duplicate_mod, reason = "the same stories run on both databases")]
 
 pub(crate) mod fixture;
+mod large;
 pub(crate) mod looked;
 
 #[path = "tests"]
@@ -25,6 +26,8 @@ mod sqlite {
     mod sending;
     #[path = "trails.rs"]
     mod trails;
+    #[path = "whole.rs"]
+    mod whole;
 }
 
 #[path = "tests"]
@@ -46,4 +49,6 @@ mod postgres {
     mod sending;
     #[path = "trails.rs"]
     mod trails;
+    #[path = "whole.rs"]
+    mod whole;
 }

@@ -22,6 +22,7 @@ mod proofs;
 mod question;
 mod standing;
 mod walk;
+mod whole;
 
 use kith_proto::id::OrgId;
 use kith_proto::log::note::NoteError;
@@ -46,6 +47,9 @@ use question::Question;
 pub use question::{About, Filter};
 pub use standing::standing;
 use walk::Walk;
+pub use whole::{Damage, Whole, whole};
+#[cfg(test)]
+pub(crate) use whole::{Signers, look};
 
 /// Most lines of a page; the edge offers no more.
 pub const LINES_MAX: u32 = 200;

@@ -8,6 +8,7 @@ use crate::keys::{DataFolder, Membership};
 use crate::node::{self, Config};
 use anyhow::{Context as _, bail};
 use kith_proto::v1;
+use kith_proto::v1::audit_service_client::AuditServiceClient;
 use kith_proto::v1::consent_service_client::ConsentServiceClient;
 use kith_proto::v1::directory_service_client::DirectoryServiceClient;
 use kith_proto::v1::person_service_client::PersonServiceClient;
@@ -238,6 +239,11 @@ impl Client {
     /// The directory.
     pub(crate) fn directory(&self) -> DirectoryServiceClient<Line> {
         DirectoryServiceClient::new(self.line.clone())
+    }
+
+    /// The trail.
+    pub(crate) fn audit(&self) -> AuditServiceClient<Line> {
+        AuditServiceClient::new(self.line.clone())
     }
 
     /// The id of a write: the caller's, or a fresh one.

@@ -16,6 +16,24 @@ pub(crate) async fn last(tx: &mut Tx) -> Result<i64, StoreError> {
     row.map_or(Ok(0), |row| column(&row, "audit_event", "seq"))
 }
 
+const AT: &str = "SELECT at_ms FROM audit_event WHERE seq = $1";
+
+/// About where the events from a time on begin: the first of them, by halving. What came late stands after it all the same.
+pub(crate) async fn before(tx: &mut Tx, at_ms: i64) -> Result<i64, StoreError> {
+    let (mut low, mut high) = (1, last(tx).await?.saturating_add(1));
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let row = tx.one(query(AT).bind(middle)).await?;
+        let at: Option<i64> = row.map(|row| column(&row, "audit_event", "at_ms")).transpose()?;
+        if at.is_some_and(|at| at < at_ms) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    Ok(low)
+}
+
 const SPAN: &str = "SELECT seq, code, salt, preimage FROM audit_event WHERE seq < $1 AND seq > $2 AND at_ms >= $3 AND at_ms < $4 \
      ORDER BY seq DESC LIMIT $5";
 

@@ -42,12 +42,12 @@ pub(crate) async fn stuck(tx: &mut Tx, before_ms: i64) -> Result<Vec<EnvelopeId>
     ids(&rows, "referral")
 }
 
-const DELIVERED: &str = "SELECT thread_id AS id FROM referral WHERE side = 'sent' AND delivery = 'delivered' \
-     ORDER BY arrival DESC LIMIT $1";
+const DELIVERED: &str = "SELECT thread_id AS id FROM referral WHERE side = 'sent' AND delivery = 'delivered' AND created_at_ms < $1 \
+     ORDER BY arrival DESC LIMIT $2";
 
-/// The threads that this node says were delivered, the newest first.
-pub(crate) async fn delivered(tx: &mut Tx, limit: i64) -> Result<Vec<ThreadId>, StoreError> {
-    let rows = tx.all(query(DELIVERED).bind(limit)).await?;
+/// The threads from before a time that this node says were delivered, the newest first.
+pub(crate) async fn delivered(tx: &mut Tx, before_ms: i64, limit: i64) -> Result<Vec<ThreadId>, StoreError> {
+    let rows = tx.all(query(DELIVERED).bind(before_ms).bind(limit)).await?;
     ids(&rows, "referral")
 }
 

@@ -4,7 +4,7 @@
 //! | gap | it is one where |
 //! |---|---|
 //! | opening without consent | an `opened` says that consent was live, and the thread's slip had ended before it, by time and by the trail's order |
-//! | delivery without a receipt | an envelope was taken 30 days ago and neither delivered, dropped nor refused since; or a referral is held for delivered and no `envelope_delivered` is about it |
+//! | delivery without a receipt | an envelope was taken 30 days ago and neither delivered, dropped nor refused since; or a referral is a day old and held for delivered, and no `envelope_delivered` is about it: an answer may come before the receipt |
 //! | withdrawal without proof | a slip was withdrawn 3 days ago and its recipient has proved nothing |
 //!
 //! An opening that says that consent was cut showed no content, and that of a grant shows the record of the consent itself, which is
@@ -130,17 +130,13 @@ async fn newest(tx: &mut Tx, code: Code, until_ms: i64, read_max: usize) -> Resu
         ..Filter::default()
     };
     let question = Question::of(tx, &filter).await?;
-    let mut walk = Walk::new(tx, &question, None).await?.unbounded();
+    let before = trail::before(tx, question.span_ms().1).await?;
+    let mut walk = Walk::new(tx, &question, Some(before)).await?.unbounded();
     let mut found = Vec::new();
-    while found.len() < read_max
+    while walk.read() < read_max
         && let Some(batch) = walk.next(tx).await?
     {
-        let meant = batch.into_iter().filter(|event| event.code == code);
-        for event in meant {
-            if until_ms == 0 || told(&event)?.at_ms < until_ms {
-                found.push(event);
-            }
-        }
+        found.extend(question.matching(tx, batch).await?);
     }
     Ok(found)
 }
@@ -205,7 +201,7 @@ async fn deliveries(tx: &mut Tx, tail: &Tail, now_ms: i64) -> Result<Found, Trai
     for envelope in trail_gaps::stuck(tx, over_ms).await? {
         without.entry(*envelope.as_bytes()).or_insert(0);
     }
-    let unsaid = delivered_unsaid(tx, tail).await?;
+    let unsaid = delivered_unsaid(tx, tail, now_ms.saturating_sub(DAY_MS)).await?;
     let mut shown: BTreeSet<i64> = without.values().copied().filter(|seq| *seq > 0).collect();
     for thread in unsaid.iter().take(SHOWN_MAX) {
         let key = thread_key(thread);
@@ -239,12 +235,15 @@ async fn ends_of_threads(tx: &mut Tx, events: &[Stored]) -> Result<BTreeSet<[u8;
     Ok(ended)
 }
 
-/// Threads that are held for delivered and of whose delivery the trail says nothing.
-async fn delivered_unsaid(tx: &mut Tx, tail: &Tail) -> Result<Vec<[u8; 16]>, TrailError> {
+/// Threads that were sent a day ago or more, are held for delivered, and of whose delivery the trail says nothing.
+async fn delivered_unsaid(tx: &mut Tx, tail: &Tail, before_ms: i64) -> Result<Vec<[u8; 16]>, TrailError> {
     let mut unsaid = Vec::new();
     let in_tail = tail.named(&[Code::EnvelopeDelivered], "thread");
     let code = key::key("code", Code::EnvelopeDelivered.as_str());
-    for part in trail_gaps::delivered(tx, DELIVERED_MAX).await?.chunks(KEYS) {
+    for part in trail_gaps::delivered(tx, before_ms, DELIVERED_MAX)
+        .await?
+        .chunks(KEYS)
+    {
         let keys: Vec<i64> = part.iter().map(|thread| thread_key(thread.as_bytes())).collect();
         let said = trail_gaps::found_by_both(tx, &keys, [code; 3]).await?;
         let said: BTreeSet<i64> = said.into_iter().map(|(key, _)| key).collect();

@@ -39,6 +39,8 @@ pub(crate) struct Desk {
     pub(crate) channel: Channel,
     pub(crate) address: String,
     pub(crate) node: Arc<Node>,
+    /// This node as a directory lists it.
+    pub(crate) mine: v1::Member,
     pub(crate) shutdown: Shutdown,
     served: JoinHandle<()>,
     tokens: BTreeMap<Role, String>,
@@ -166,6 +168,7 @@ impl Desk {
         Self {
             channel,
             address: bound.to_string(),
+            mine: members[0].clone(),
             node,
             shutdown,
             served,

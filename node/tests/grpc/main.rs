@@ -4,6 +4,8 @@
 //! Never waits by sleeping, never looks inside the node: a test sees what a client sees.
 
 #[cfg(test)]
+mod audit;
+#[cfg(test)]
 mod calls;
 #[cfg(test)]
 mod fixture;

@@ -61,6 +61,7 @@ async fn reflection_lists_the_nodes_services_and_no_others() {
     let mut names: Vec<String> = list.service.into_iter().map(|s| s.name).collect();
     names.sort();
     let ours = [
+        "AuditService",
         "ConsentService",
         "DirectoryService",
         "PersonService",

@@ -14,6 +14,7 @@ use kith_node::requests::Asked;
 use kith_node::store;
 use kith_node::threads::Thread;
 use kith_node::tokens::{Caller, Role};
+use kith_node::trail;
 use kith_proto::id::{GrantId, InviteId, NetworkName, OrgId, PersonId, RequestId, ThreadId, TokenId};
 use kith_proto::lifecycle::{Move, Reason, State};
 use kith_proto::sign::SigningKey;
@@ -130,6 +131,7 @@ impl Pair {
     /// Carries both ways until nothing waits.
     pub(crate) async fn to_both(&self) {
         self.post.carry_all(&self.gp.node, &self.circle.node).await;
+        self.fit().await;
     }
 
     /// A referral that the circle's node has.
@@ -145,7 +147,18 @@ impl Pair {
             self.gp.thread(thread_id).await,
             self.circle.thread(thread_id).await,
         );
+        self.fit().await;
         (sent.situation.state, inbox.situation.state)
+    }
+
+    /// Both databases say what their trails say.
+    pub(crate) async fn fit(&self) {
+        for node in [&self.gp.node, &self.circle.node] {
+            node.log.catch_up(&node.keys.signing).await.unwrap();
+            let key = node.keys.signing.public();
+            let found = trail::whole(&node.store, &node.membership, &key, node.now_ms()).await;
+            assert_eq!(found.unwrap().damages, [], "{}", node.organisation());
+        }
     }
 }
 
