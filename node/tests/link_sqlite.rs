@@ -14,6 +14,15 @@ mod hostile;
 #[path = "link/joining.rs"]
 mod joining;
 #[cfg(test)]
+#[path = "link/keylog.rs"]
+mod keylog;
+#[cfg(test)]
+#[path = "link/logs.rs"]
+mod logs;
+#[cfg(test)]
+#[path = "link/own_log.rs"]
+mod own_log;
+#[cfg(test)]
 #[path = "link/peer.rs"]
 mod peer;
 #[cfg(test)]
@@ -28,6 +37,9 @@ mod resealing;
 #[cfg(test)]
 #[path = "link/sending.rs"]
 mod sending;
+#[cfg(test)]
+#[path = "link/services.rs"]
+mod services;
 #[cfg(test)]
 #[path = "link/threads.rs"]
 mod threads;
