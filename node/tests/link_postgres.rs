@@ -47,6 +47,9 @@ mod threads;
 #[cfg(test)]
 #[path = "link/turning.rs"]
 mod turning;
+#[cfg(test)]
+#[path = "link/typed.rs"]
+mod typed;
 
 /// The URL of a new store: a database of its own.
 #[cfg(test)]

@@ -46,6 +46,9 @@ mod threads;
 #[cfg(test)]
 #[path = "link/turning.rs"]
 mod turning;
+#[cfg(test)]
+#[path = "link/typed.rs"]
+mod typed;
 
 /// The URL of a new store; none for a file in the node's own folder.
 #[cfg(test)]
