@@ -92,7 +92,10 @@ fn of_status(me: &Membership, status: &Status, now_ms: i64) -> Vec<Check> {
         Some(_) => Check::new("clock", true, "The clock fits the gateway's."),
     });
     checks.push(key_log(me, status, now_ms));
-    checks.push(if status.is_own_log_cosigned() {
+    let has_log = status.own_log.as_ref().is_some_and(|log| log.signed.is_some());
+    checks.push(if !has_log {
+        Check::new("own_log", true, "This node's log has no entry to cosign yet.")
+    } else if status.is_own_log_cosigned() {
         Check::new("own_log", true, "The gateway has cosigned this node's log.")
     } else {
         Check::new(

@@ -105,6 +105,10 @@ impl<'a> OwnLog<'a> {
             };
             let outcome = match answer(self.client.add_checkpoint(timed(asked))).await {
                 Err(Ended::Status(Problem::Conflict)) => return self.end(Kind::OwnLogForked, signed).await,
+                // A later epoch of this log has begun: this database is from before it.
+                Err(Ended::Status(Problem::WrongState)) => {
+                    return self.end(Kind::OwnLogBehind, signed).await;
+                }
                 answered => answered?.outcome,
             };
             match outcome {

@@ -160,11 +160,12 @@ impl Follower {
         };
         let held = self.advance(node, &found).await?;
         self.judge_standing(node, held.followed.frontier.size()).await?;
+        // After the new head stands in the store.
+        let counts = proving::cosign(self, node, &found.tip).await?;
         if let Some(believed) = &held.believed {
             proving::prove(self, node, believed).await?;
         }
-        // After the new head stands in the store.
-        proving::cosign(self, node, &found.tip).await
+        Ok(counts)
     }
 
     /// Asks where the log stands, and holds it against what is held; `None` before its first leaf.
