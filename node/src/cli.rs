@@ -4,6 +4,7 @@
 
 mod audit;
 mod consent;
+mod doctor;
 mod inbox;
 mod join;
 mod moves;
@@ -50,6 +51,8 @@ enum Command {
     Serve(serve::ServeArguments),
     /// Say how this node is: in which network, whether it is connected, what waits.
     Status(status::StatusArguments),
+    /// Check this node: what is well, and what needs attention. Ends with 1 when there is an alarm.
+    Doctor(status::StatusArguments),
     /// Make, list and revoke the tokens with which people and systems sign in.
     #[command(subcommand)]
     Token(token::TokenCommand),
@@ -112,7 +115,7 @@ enum Command {
     /// Show every change as it happens.
     Watch(watch::Watch),
     /// Who is in the network and what they offer.
-    Organisations,
+    Organisations(organisations::Organisations),
     /// Publish what this organisation offers.
     Service(Box<organisations::Offer>),
     /// Read, count, export and verify the trail.
@@ -147,6 +150,10 @@ async fn dispatch(cli: Cli, clock: Clock, rng: Rng) -> anyhow::Result<()> {
         Command::Join(arguments) => join::run(talk, arguments, clock, rng).await,
         Command::Serve(arguments) => serve::run(talk, arguments, clock, rng).await,
         Command::Status(arguments) => status::run(talk, arguments, clock).await,
+        Command::Doctor(arguments) => doctor::run(talk, arguments, clock).await,
+        Command::Organisations(organisations::Organisations { one: Some(one) }) => {
+            organisations::show(talk, one, clock).await
+        }
         Command::Token(command) => token::run(talk, command, clock, rng).await,
         Command::Statement(command) => statement::run(talk, command, clock, rng).await,
         Command::Audit(command) => audit::run(talk, *command, clock, rng).await,
@@ -165,7 +172,7 @@ async fn call(client: &talk::Client, command: Command) -> anyhow::Result<()> {
         Command::Sent(lines) => inbox::list(client, v1::Side::Sent, lines).await,
         Command::Show { code, opening_reason } => inbox::show(client, &code, &opening_reason).await,
         Command::Message { code, words } => moves::message(client, &code, words).await,
-        Command::Organisations => organisations::list(client).await,
+        Command::Organisations(_) => organisations::list(client).await,
         Command::Service(offer) => organisations::offer(client, *offer).await,
         other => match as_move(other) {
             Some((mv, on)) => moves::make(client, mv, on).await,

@@ -6,6 +6,7 @@
 
 use kith_proto::envelope::ENVELOPE_BYTES_MAX;
 use kith_proto::id::OrgId;
+use kith_proto::log::policy::WitnessPolicy;
 use kith_proto::problem::Problem;
 use kith_proto::sign::{SigningFailed, SigningKey};
 use kith_proto::trust::{self, Invite, InviteToken, Issuer, NewKeys, TokenError, TrustError};
@@ -35,7 +36,7 @@ pub enum JoinError {
     /// The text is no invite: copy it again.
     #[error(transparent)]
     Token(#[from] TokenError),
-    /// The invite, its registrar or the gateway's issuer cannot be believed: ask for a new invite.
+    /// The invite, its registrar, the gateway's issuer or the witness policy cannot be believed: ask for a new invite.
     #[error(transparent)]
     Trust(#[from] TrustError),
     /// The folder belongs to a member already: choose another.
@@ -118,6 +119,8 @@ pub async fn join(token: &str, joining: &Joining) -> Result<Membership, JoinErro
     let now_ms = joining.clock.now_ms();
     let (_, invite) = token.verify(now_ms)?;
     let issuer = trust::verify_issuer(&token.issuer, &token.root, &invite.network, now_ms)?;
+    // The gateway is asked for newer ones; it cannot give an older one out as the first.
+    WitnessPolicy::verify(&token.policy, &token.root, &invite.network)?;
     let folder = &joining.config.folder;
     let mut before = folder.before();
     folder.make()?;
@@ -148,6 +151,7 @@ pub async fn join(token: &str, joining: &Joining) -> Result<Membership, JoinErro
         gateway: token.gateway,
         root: token.root,
         issuer: token.issuer,
+        policy: token.policy,
     };
     link::checked(&answer.certificate_chain_pem, &membership).map_err(|_| JoinError::Answer)?;
     folder.write(TLS_CERTIFICATE, &answer.certificate_chain_pem)?;

@@ -8,6 +8,8 @@
 //! | [`node`] | the struct of a running node, and how it opens |
 //! | [`keys`] | the data folder: membership, signing and sealing keys |
 //! | [`content`] | content at rest: holding, category and epoch keys |
+//! | [`keylog`] | the gateway's log as this node has followed it: whose keys may be believed |
+//! | [`alarms`] | what must not be, was seen, and needs a person |
 //! | [`members`] | the members of the network as verified |
 //! | [`audit`] | the trail's events |
 //! | [`tokens`] | who of the organisation may call |
@@ -33,6 +35,7 @@
 //! | [`cli`] | what people type |
 //! | [`serve`] | a running node: edge, link and timers together |
 
+pub mod alarms;
 pub mod audit;
 pub mod cli;
 pub mod content;
@@ -41,6 +44,7 @@ pub mod directory;
 pub mod grants;
 pub mod grpc;
 pub mod join;
+pub mod keylog;
 pub mod keys;
 pub mod link;
 pub mod members;

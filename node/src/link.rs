@@ -4,7 +4,9 @@
 //! outbox ──> outbound ──> stream ══> gateway          gateway ══> stream ──> reader ─┬─> answers ──> outbound ──> settle
 //!              pairs (order, pauses)                                                 ├─> notices ──────────────> settle ──> held
 //!                                                                                    ├─> deliveries ──> inbound ──> receive ──> receipts
-//!                                                                                    └─> members changed ──> directory
+//!                                                                                    ├─> members changed ──> directory
+//!                                                                                    └─> checkpoint ──> log (whose keys count)
+//! own log ──> cosigning ──> gateway's cosignature ──> own log
 //! ```
 //! Started by `serve` and by simulations, each with its own dialler. Never gives up: whatever ends a stream, the next one
 //! comes after a wait; what a person must do something about is in the link's state.
@@ -12,11 +14,15 @@
 mod attach;
 mod backoff;
 mod connect;
+mod cosigning;
 mod directory;
 mod inbound;
+mod log;
 mod opening;
 mod outbound;
 mod pairs;
+mod policy;
+mod proving;
 mod publish;
 mod reader;
 mod renewal;
@@ -30,6 +36,7 @@ use std::time::Duration;
 
 use kith_proto::problem::Problem;
 use kith_proto::trust::TrustError;
+use kith_service::log::LogError;
 use kith_service::rng::RandomFailed;
 use kith_service::shutdown::Shutdown;
 use kith_service::store::StoreError;
@@ -79,6 +86,15 @@ pub(crate) enum Ended {
     /// The directory shows keys for this organisation that it did not make.
     #[error("the directory shows keys for this organisation that it did not make")]
     OtherKeys,
+    /// The gateway's log is not the one that was followed, or hides something.
+    #[error("the gateway's log cannot be believed")]
+    OtherLog,
+    /// The gateway has cosigned another log of this node than its database holds.
+    #[error("this node's database is older than what the gateway has cosigned of its log")]
+    OwnLog,
+    /// The own log cannot be read.
+    #[error(transparent)]
+    Log(#[from] LogError),
     /// The directory does not list this organisation, or what it lists could not be believed yet: it is read again.
     #[error("the directory does not list this organisation")]
     Unlisted,
@@ -113,7 +129,8 @@ impl Ended {
             Self::Status(problem) => *problem,
             Self::Protocol(_) => Problem::Unauthenticated,
             Self::ClockOff => Problem::ClockOff,
-            Self::OtherKeys => Problem::Conflict,
+            Self::OtherKeys | Self::OtherLog | Self::OwnLog => Problem::Conflict,
+            Self::Log(error) => error.problem(),
             Self::Store(error) => error.problem(),
             Self::Receive(error) => error.problem(),
             Self::Settle(error) => error.problem(),
@@ -147,7 +164,7 @@ pub async fn run(node: Arc<Node>, dial: Dial, shutdown: Shutdown) {
         state::put_ended(&node, &ended).await;
         let lived_ms = node.clock.now_ms().saturating_sub(began_ms);
         let wait = match ended {
-            Ended::ClockOff | Ended::OtherKeys => LOOK_AGAIN,
+            Ended::ClockOff | Ended::OtherKeys | Ended::OtherLog | Ended::OwnLog => LOOK_AGAIN,
             _ => backoff.after(lived_ms, node.rng.bytes().unwrap_or_default()),
         };
         tokio::select! {

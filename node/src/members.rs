@@ -1,8 +1,8 @@
 //! The other members of the network, as this node has verified them from the root it pinned.
 //! The link refreshes the copy, everything that needs a member's key asks [`Members::keys_of`], the directory lists it.
-//! Never believe a gateway's word for a key, never let a chain that was once verified be replaced by another.
+//! Never believe a gateway's word for a key, never give one that does not stand in the network's key log, never let a chain that was once verified be replaced by another.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -14,6 +14,7 @@ use kith_proto::sign::PublicKey;
 use kith_proto::trust::{self, Binding, SERVICES_PER_MEMBER_MAX, TrustError};
 use kith_proto::v1;
 use kith_service::store::{Store, StoreError};
+use tokio::sync::Notify;
 
 use crate::keys::Membership;
 use crate::store;
@@ -70,6 +71,10 @@ pub struct Members {
     network: NetworkName,
     root: PublicKey,
     listed: RwLock<Arc<BTreeMap<OrgId, Arc<Listed>>>>,
+    /// The bindings of each member that stand in the key log, under a checkpoint that counts.
+    logged: RwLock<BTreeMap<OrgId, BTreeSet<[u8; 32]>>>,
+    /// Tells that there are more of them.
+    more_logged: Notify,
     /// Whether a member is missing that was listed: see [`Members::is_short`].
     short: AtomicBool,
 }
@@ -87,6 +92,8 @@ impl Members {
             network,
             root,
             listed: RwLock::default(),
+            logged: RwLock::default(),
+            more_logged: Notify::new(),
             short: AtomicBool::new(false),
         }
     }
@@ -108,6 +115,8 @@ impl Members {
                 }
             });
         members.put(verified.collect());
+        let read = |mut tx| async move { store::keylog::believed(&mut tx, 0).await };
+        members.believe(store.read::<_, StoreError, _, _>("key log", read).await?);
         Ok(members)
     }
 
@@ -122,11 +131,45 @@ impl Members {
         self.short.store(short, Ordering::Relaxed);
     }
 
-    /// The keys that a member had in force at `at_ms`; none for a stranger or before its first binding counted.
+    /// The keys that a member had in force at `at_ms`, of those bindings that are verified from the root and stand in the key log;
+    /// none for a stranger, before its first binding counted, and before one is logged ([`Members::awaits_log`]).
     /// The only way to another member's keys, so that whatever must be checked before one is used is checked here.
     pub fn keys_of(&self, org: &OrgId, at_ms: i64) -> Option<Arc<Binding>> {
         let listed = self.get(org)?;
-        listed.keys_at(at_ms)
+        let logged = self.logged.read().unwrap_or_else(PoisonError::into_inner);
+        let logged = logged.get(org)?;
+        let in_force = |keys: &&Arc<Binding>| keys.effective_at_ms <= at_ms && logged.contains(&keys.hash);
+        listed.keys.iter().rev().find(in_force).cloned()
+    }
+
+    /// Whether a member has a verified binding that is not in the key log yet: what it signed may be believed a little later.
+    pub fn awaits_log(&self, org: &OrgId) -> bool {
+        let Some(listed) = self.get(org) else {
+            return false;
+        };
+        let logged = self.logged.read().unwrap_or_else(PoisonError::into_inner);
+        let logged = logged.get(org);
+        let missing = |keys: &Arc<Binding>| !logged.is_some_and(|logged| logged.contains(&keys.hash));
+        listed.keys.iter().any(missing)
+    }
+
+    /// Whether any member has such a binding.
+    pub fn any_awaits_log(&self) -> bool {
+        self.all().keys().any(|org| self.awaits_log(org))
+    }
+
+    /// Waits until more bindings are believed. For one that waits; a word that came before it began is not lost.
+    pub async fn believed(&self) {
+        self.more_logged.notified().await;
+    }
+
+    /// Takes over bindings that stand in the key log, each by its member and hash. Only for what the key log's follower believes.
+    pub fn believe(&self, bindings: Vec<(OrgId, [u8; 32])>) {
+        let mut logged = self.logged.write().unwrap_or_else(PoisonError::into_inner);
+        for (org, hash) in bindings {
+            logged.entry(org).or_default().insert(hash);
+        }
+        self.more_logged.notify_one();
     }
 
     /// Where a member stands.
@@ -183,12 +226,6 @@ impl Members {
 }
 
 impl Listed {
-    /// The keys in force at `at_ms`.
-    pub fn keys_at(&self, at_ms: i64) -> Option<Arc<Binding>> {
-        let in_force = self.keys.iter().rev().find(|keys| keys.effective_at_ms <= at_ms);
-        in_force.cloned()
-    }
-
     /// The newest binding, in force or not yet: what a node holds against its own keys.
     pub fn newest_keys(&self) -> Option<&Binding> {
         self.keys.last().map(AsRef::as_ref)

@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use kith_proto::id::OrgId;
 use kith_proto::log::origin::Keeper;
+use kith_proto::log::policy::WitnessPolicy;
 use kith_proto::problem::Problem;
 use kith_proto::v1;
 use kith_service::clock::Clock;
@@ -23,7 +24,7 @@ use crate::persons::Names;
 use crate::receive::ReceiveDoor;
 use crate::referrals::{self, SendDoor};
 use crate::settle::SettleDoor;
-use crate::{persons, receive, settle, store};
+use crate::{alarms, persons, receive, settle, store};
 
 /// What the store of a node calls itself.
 pub const PRODUCT: &str = "kith-node";
@@ -82,10 +83,12 @@ pub struct Node {
     pub outbox_ready: Notify,
     /// When the gateway last greeted in this run, by its clock; 0 until then.
     pub last_hello_ms: AtomicI64,
+    /// Whether this node may sign no further checkpoint of its log, because the gateway has cosigned another one than it holds.
+    pub own_log_ended: watch::Sender<bool>,
     /// The data folder, for what the link and the server write there.
     pub folder: DataFolder,
-    /// What the gateway may speak with, by the root's last word.
-    issuer: RwLock<v1::Signed>,
+    /// The membership with the root's last words: what the gateway may speak with, and which checkpoints count.
+    newest: RwLock<Membership>,
     /// How far the gateway's clock is ahead of the local one.
     gateway_offset_ms: AtomicI64,
     /// Held as long as the node lives: a second process is refused.
@@ -148,7 +151,6 @@ impl Node {
     pub async fn open(config: Config, clock: Clock, rng: Rng) -> Result<Self, OpenError> {
         let lock = config.folder.lock()?;
         let membership = Membership::load(&config.folder)?;
-        let issuer = membership.issuer.clone();
         let keys = Keys::load(&config.folder)?;
         let content = Arc::new(Content::load(&config.folder, rng.clone())?);
         let opened = open_store(&config, &membership, clock.now_ms()).await?;
@@ -160,13 +162,14 @@ impl Node {
         let keeper = Keeper::Node(membership.organisation.clone());
         let log = Log::open(&opened, &membership.network, keeper).await?;
         let members = Members::load(&membership, &opened, clock.now_ms()).await?;
+        let newest = RwLock::new(membership.clone());
+        let raised = alarms::all(&opened).await?;
         let names = persons::load_names(&opened, &content).await?;
         Ok(Self {
             send_door: referrals::door(&opened, &rng),
             receive_door: receive::door(&opened, &rng, &content),
             settle_door: settle::door(&opened, &rng),
             members,
-            membership,
             keys,
             store: opened,
             log,
@@ -178,8 +181,10 @@ impl Node {
             fresh: Fresh::default(),
             outbox_ready: Notify::new(),
             last_hello_ms: AtomicI64::new(0),
+            own_log_ended: watch::Sender::new(raised.iter().any(|alarm| alarm.kind.ends_own_log())),
+            membership,
             folder: config.folder,
-            issuer: RwLock::new(issuer),
+            newest,
             gateway_offset_ms: AtomicI64::new(0),
             _lock: lock,
         })
@@ -207,17 +212,33 @@ impl Node {
 
     /// The root's statement of what the gateway may speak with, as last seen.
     pub fn issuer(&self) -> v1::Signed {
-        self.issuer.read().unwrap_or_else(PoisonError::into_inner).clone()
+        let newest = self.newest.read().unwrap_or_else(PoisonError::into_inner);
+        newest.issuer.clone()
+    }
+
+    /// The root's witness policy with the highest number seen; `None` before the first.
+    pub fn witness_policy(&self) -> Option<WitnessPolicy> {
+        let newest = self.newest.read().unwrap_or_else(PoisonError::into_inner);
+        newest.witness_policy()
     }
 
     /// Keeps a newer statement, which the caller has verified, for this run and the next.
     pub fn keep_issuer(&self, issuer: v1::Signed) -> Result<(), KeysError> {
-        let membership = Membership {
-            issuer: issuer.clone(),
-            ..self.membership.clone()
-        };
+        self.keep(|membership| membership.issuer = issuer)
+    }
+
+    /// Keeps a policy of a higher number, which the caller has verified, for this run and the next.
+    pub fn keep_policy(&self, policy: v1::Signed) -> Result<(), KeysError> {
+        self.keep(|membership| membership.policy = policy)
+    }
+
+    fn keep(&self, change: impl FnOnce(&mut Membership)) -> Result<(), KeysError> {
+        // Held while the file is written: of two that come at once neither writes over the other.
+        let mut newest = self.newest.write().unwrap_or_else(PoisonError::into_inner);
+        let mut membership = newest.clone();
+        change(&mut membership);
         membership.save(&self.folder)?;
-        *self.issuer.write().unwrap_or_else(PoisonError::into_inner) = issuer;
+        *newest = membership;
         Ok(())
     }
 

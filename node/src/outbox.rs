@@ -10,11 +10,14 @@ use kith_proto::envelope::{self, ENVELOPE_LIFE_MS_MAX, EnvelopeError};
 use kith_proto::id::{EnvelopeId, HoldingId, OrgId, SlipId, ThreadId};
 use kith_proto::permits::CategorySet;
 use kith_proto::problem::Problem;
+use kith_proto::trust::Binding;
 use kith_proto::v1;
 use kith_proto::words::{Category, EnvelopeKind};
 use kith_service::rng::RandomFailed;
+use kith_service::status::Failure;
 use kith_service::store::{StoreError, Tx};
 use prost::Message as _;
+use std::sync::Arc;
 
 use crate::content::{ContentError, HoldingKeys, Place, Section};
 use crate::node::Node;
@@ -23,6 +26,9 @@ use crate::store::counter::Counter;
 
 pub use fresh::Fresh;
 pub use rebuilt::{Standing, standing};
+
+/// When to ask again for a member whose keys are not logged: the log is followed once a minute without any call for it.
+const LOG_WAIT_MS: i64 = 60_000;
 
 /// What an envelope is to be made of.
 #[derive(Clone, Debug)]
@@ -80,6 +86,9 @@ pub enum OutboxError {
     /// The recipient has no key in force: it is no member, or not yet.
     #[error("the recipient has no key in force")]
     NotAMember,
+    /// No key of the recipient that counts stands in the key log yet: try again in a minute.
+    #[error("the recipient's keys are not in the network's log yet")]
+    NotLogged(OrgId),
     /// The body breaks a rule or a limit: see [`EnvelopeError`].
     #[error(transparent)]
     Envelope(#[from] EnvelopeError),
@@ -98,7 +107,20 @@ impl OutboxError {
             Self::NotAMember => Problem::NotAMember,
             Self::Envelope(error) => error.problem(),
             Self::Content(error) => error.problem(),
-            Self::Random(_) => Problem::Unavailable,
+            Self::Random(_) | Self::NotLogged(_) => Problem::Unavailable,
+        }
+    }
+
+    /// What the edge answers.
+    pub fn failure(&self) -> Failure {
+        let failure = Failure::new(self.problem());
+        match self {
+            Self::NotLogged(org) => failure
+                .with_sentence(format!(
+                    "The keys of {org} are not in the network's log yet; try again in a minute."
+                ))
+                .with_retry_after(LOG_WAIT_MS),
+            _ => failure,
         }
     }
 }
@@ -131,15 +153,24 @@ impl std::fmt::Debug for Outgoing {
     }
 }
 
+/// The keys that the recipient has in force, and why there are none.
+fn recipient_keys(node: &Node, to: &OrgId, at_ms: i64) -> Result<Arc<Binding>, OutboxError> {
+    let missing = || {
+        if node.members.awaits_log(to) {
+            OutboxError::NotLogged(to.clone())
+        } else {
+            OutboxError::NotAMember
+        }
+    };
+    node.members.keys_of(to, at_ms).ok_or_else(missing)
+}
+
 /// Seals an envelope to the key that its recipient has in force. With `keys` of the slip's holding the body is kept for
 /// sealing again when the recipient's key has changed meanwhile; a referral's is not, as its content stands beside it (see
 /// [`Standing`]). What always flows must outlive every holding, so that its body,
 /// which is ids and codes only, is kept under this node's own sealing key.
 pub fn seal(node: &Node, draft: &Draft<'_>, keys: Option<&HoldingKeys>) -> Result<Outgoing, OutboxError> {
-    let to = node
-        .members
-        .keys_of(draft.to, draft.at_ms)
-        .ok_or(OutboxError::NotAMember)?;
+    let to = recipient_keys(node, draft.to, draft.at_ms)?;
     let expires_at_ms = draft.at_ms.saturating_add(ENVELOPE_LIFE_MS_MAX);
     let head = v1::Head {
         envelope_id: draft.envelope_id.as_bytes().to_vec(),
@@ -202,10 +233,7 @@ pub fn reseal(
     now_ms: i64,
 ) -> Result<Resealed, OutboxError> {
     let head = envelope::Head::parse(&envelope.head)?;
-    let to = node
-        .members
-        .keys_of(&head.to, now_ms)
-        .ok_or(OutboxError::NotAMember)?;
+    let to = recipient_keys(node, &head.to, now_ms)?;
     let random = node.rng.bytes()?;
     let signer = &node.keys.signing;
     let sealed = envelope::seal_envelope(head.to_wire(), body, &to.sealing_key, signer, &random)?;

@@ -121,7 +121,9 @@ impl ReceiveError {
             Self::Outbox(OutboxError::Envelope(EnvelopeError::Library) | OutboxError::Random(_))
             | Self::Random(_)
             | Self::Changed => true,
-            Self::Outbox(OutboxError::Envelope(_) | OutboxError::NotAMember) => false,
+            Self::Outbox(OutboxError::Envelope(_) | OutboxError::NotAMember | OutboxError::NotLogged(_)) => {
+                false
+            }
         }
     }
 

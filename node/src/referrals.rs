@@ -126,6 +126,7 @@ impl SendError {
     pub fn failure(&self) -> Failure {
         let failure = Failure::new(self.problem());
         match self {
+            Self::Outbox(error) => error.failure(),
             Self::Refused(Refusal::CategoryNotAllowed(missing)) => failure.with_field(
                 "categories",
                 format!("The person did not agree to share: {missing}."),

@@ -70,9 +70,15 @@ where
     Ok(stopped?)
 }
 
-/// Carries the log on until the wish to stop.
+/// Carries the log on until the wish to stop, or until nothing more of it may be signed.
 async fn sequence(node: Arc<Node>, shutdown: Shutdown) {
-    sequencer::run(&node.log, &node.keys.signing, shutdown).await;
+    let mut ended = node.own_log_ended.subscribe();
+    tokio::select! {
+        // First, so that nothing is signed at the start of a node whose log has ended.
+        biased;
+        _ = ended.wait_for(|ended| *ended) => {}
+        () = sequencer::run(&node.log, &node.keys.signing, shutdown) => {}
+    }
 }
 
 /// Runs the timers every [`TICK_EVERY`]; a failure is logged and tried again at the next tick.

@@ -1,9 +1,13 @@
 //! How a node is, read from its store: for the command line, beside a running node or without one.
-//! Called by `kith-node status`; takes no lock and changes nothing but the schema of an older database.
-//! Never shows more than counts, states and times.
+//! Called by `kith-node status` and `doctor`; takes no lock and changes nothing but the schema of an older database.
+//! Never shows more than counts, states, times, checkpoints and alarms.
 
+use kith_proto::log::note::Note;
+use kith_service::log::epoch::{self, Epoch};
 use kith_service::store::{Store, StoreError};
 
+use crate::alarms::Alarm;
+use crate::keylog::Held;
 use crate::store as rows;
 pub use crate::store::status::{Counts, Link};
 
@@ -14,6 +18,22 @@ pub struct Status {
     pub link: Option<Link>,
     /// What waits.
     pub counts: Counts,
+    /// How far the gateway's log was followed and is believed; `None` before the first checkpoint.
+    pub key_log: Option<Held>,
+    /// Where this node's own log stands; `None` before its first start.
+    pub own_log: Option<Epoch>,
+    /// What a person must look at.
+    pub alarms: Vec<Alarm>,
+}
+
+impl Status {
+    /// Whether the gateway has cosigned all of this node's log.
+    pub fn is_own_log_cosigned(&self) -> bool {
+        self.own_log.as_ref().is_none_or(|epoch| {
+            let signed = epoch.signed.as_ref().map(Note::text);
+            signed.is_none() || signed == epoch.counted.as_ref().map(Note::text)
+        })
+    }
 }
 
 /// Reads it in one view of the data.
@@ -23,6 +43,9 @@ pub async fn read(store: &Store) -> Result<Status, StoreError> {
             Ok(Status {
                 link: rows::status::link(&mut tx).await?,
                 counts: rows::status::counts(&mut tx).await?,
+                key_log: rows::keylog::held(&mut tx).await?,
+                own_log: epoch::newest(&mut tx).await?,
+                alarms: rows::alarm::all(&mut tx).await?,
             })
         })
         .await

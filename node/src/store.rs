@@ -4,12 +4,14 @@
 //! A writing transaction that numbers anything, or must see what others committed, begins with
 //! [`counter::Counter::lock`]: it is the one write lock of a node on PostgreSQL, as `BEGIN IMMEDIATE` is on SQLite.
 
+pub mod alarm;
 pub mod content;
 pub mod counter;
 pub mod event;
 pub mod grant;
 pub mod holding;
 pub mod identity;
+pub mod keylog;
 pub mod link_state;
 pub mod member;
 pub mod message;

@@ -46,6 +46,7 @@ mod stories {
                 gateway: "127.0.0.1:9".into(),
                 root: SigningKey::from_seed([1; 32]).unwrap().public(),
                 issuer: v1::Signed::default(),
+                policy: v1::Signed::default(),
             };
             membership.save(&folder).unwrap();
             let made = computer.runs(&["token", "new", "--role", "admin", "--label", "the first"]);

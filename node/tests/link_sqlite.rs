@@ -14,6 +14,15 @@ mod hostile;
 #[path = "link/joining.rs"]
 mod joining;
 #[cfg(test)]
+#[path = "link/keylog.rs"]
+mod keylog;
+#[cfg(test)]
+#[path = "link/logs.rs"]
+mod logs;
+#[cfg(test)]
+#[path = "link/own_log.rs"]
+mod own_log;
+#[cfg(test)]
 #[path = "link/peer.rs"]
 mod peer;
 #[cfg(test)]
@@ -29,11 +38,17 @@ mod resealing;
 #[path = "link/sending.rs"]
 mod sending;
 #[cfg(test)]
+#[path = "link/services.rs"]
+mod services;
+#[cfg(test)]
 #[path = "link/threads.rs"]
 mod threads;
 #[cfg(test)]
 #[path = "link/turning.rs"]
 mod turning;
+#[cfg(test)]
+#[path = "link/typed.rs"]
+mod typed;
 
 /// The URL of a new store; none for a file in the node's own folder.
 #[cfg(test)]

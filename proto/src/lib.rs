@@ -13,6 +13,7 @@
 //! | [`text`] | which characters no text has |
 //! | [`part`] | what fields a part may have |
 //! | [`problem`] | the closed list of problem codes |
+//! | [`four_words`] | four words by which two organisations compare their keys by telephone |
 //! | [`human_code`] | the code a person can read out |
 //! | [`sign`], [`seal`] | Ed25519 by context, HPKE and padding |
 //! | [`slip`] | the extract of a grant for one recipient, and its signature |
@@ -25,6 +26,7 @@
 //! | [`v1`] | the generated messages |
 
 pub mod envelope;
+pub mod four_words;
 #[cfg(test)]
 mod golden;
 pub mod human_code;

@@ -1,12 +1,76 @@
 //! `kith-node organisations` and `service`: who is in the network and what they offer, and our own offer.
-//! Called by the command line's dispatch; talks to the node's `DirectoryService`.
+//! Called by the command line's dispatch; talks to the node's `DirectoryService`, or reads the data folder where keys are compared.
 //! It must never show a member that the node has not verified.
 
 use super::say::hex;
-use super::talk::{Client, answer, ask};
+use super::talk::{Client, Talk, answer, ask, store_of};
+use crate::keys::Membership;
+use crate::members::Members;
+use crate::node::{self, Config};
+use anyhow::bail;
+use kith_proto::four_words::four_words;
+use kith_proto::id::OrgId;
 use kith_proto::v1;
 use kith_proto::words::{Category, OrganisationKind, Purpose};
+use kith_service::clock::Clock;
 use serde_json::{Value, json};
+
+/// All of them, or one.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Organisations {
+    #[command(subcommand)]
+    pub(crate) one: Option<One>,
+}
+
+/// What is asked about one.
+#[derive(clap::Subcommand, Debug)]
+pub(crate) enum One {
+    /// Show one, with four words that you and they compare by telephone.
+    Show {
+        /// Its id, such as harbour-welcome.
+        organisation: String,
+        /// The database, when it is not the one in the data folder.
+        #[arg(long, value_name = "URL")]
+        store: Option<String>,
+    },
+}
+
+/// Shows one, and the words by which its keys and ours are compared; also while the node does not run.
+pub(crate) async fn show(talk: &Talk, one: One, clock: Clock) -> anyhow::Result<()> {
+    let One::Show { organisation, store } = one;
+    let organisation: OrgId = organisation
+        .parse()
+        .map_err(|_| anyhow::anyhow!("That is no id of an organisation. See `kith-node organisations`."))?;
+    let folder = talk.folder()?;
+    let me = Membership::load(&folder)?;
+    let config = Config {
+        store_url: store_of(&folder, store)?,
+        folder,
+        store_blocking: false,
+    };
+    let now_ms = clock.now_ms();
+    let store = node::open_store(&config, &me, now_ms).await?;
+    let members = Members::load(&me, &store, now_ms).await;
+    store.close().await;
+    let members = members?;
+    let Some(listed) = members.get(&organisation) else {
+        bail!("No organisation of this id is in the network. See `kith-node organisations`.");
+    };
+    let keys = |org| members.keys_of(org, now_ms);
+    let (Some(ours), Some(theirs)) = (keys(&me.organisation), keys(&organisation)) else {
+        bail!("The keys are not in the network's log yet; try again in a minute.");
+    };
+    let words = four_words(&ours.signing_key, &theirs.signing_key);
+    let name = &listed.member.name;
+    talk.out().say(
+        &format!(
+            "{organisation}  {name}\n    {}\nCall them on a number that you know, not on one that came with a message. Both see the same four \
+             words on their own screens; if yours differ, send nothing and tell the network's owner.",
+            words.join(" ")
+        ),
+        &json!({ "organisation": organisation.as_str(), "name": name, "words": words }),
+    )
+}
 
 /// What this organisation offers. One service, replaced as a whole.
 #[derive(clap::Args, Debug)]

@@ -4,6 +4,8 @@
 
 use super::say::day;
 use super::talk::{Talk, store_of};
+use crate::alarms::Alarm;
+use crate::keylog;
 use crate::keys::Membership;
 use crate::node::{self, Config};
 use crate::status::{self, Link, Status};
@@ -12,14 +14,14 @@ use kith_service::clock::Clock;
 use serde_json::{Value, json};
 
 /// Most that this computer's clock may be off before it is said, in ms.
-const CLOCK_WARNING_MS: u64 = 5 * 60 * 1000;
+pub(super) const CLOCK_WARNING_MS: u64 = 5 * 60 * 1000;
 
 /// Which store.
 #[derive(clap::Args, Debug)]
 pub(crate) struct StatusArguments {
     /// The database, when it is not the one in the data folder.
     #[arg(long, value_name = "URL")]
-    store: Option<String>,
+    pub(super) store: Option<String>,
 }
 
 /// Says it.
@@ -80,6 +82,8 @@ fn sentences(me: &Membership, running: bool, status: &Status, now_ms: i64) -> Ve
             ));
         }
     }
+    said.extend(logs(me, status, now_ms));
+    said.extend(status.alarms.iter().map(alarm));
     let counts = &status.counts;
     said.push(format!("{} organisations are in the network.", counts.members));
     let waits = [
@@ -100,6 +104,32 @@ fn sentences(me: &Membership, running: bool, status: &Status, now_ms: i64) -> Ve
             .map(|(number, what)| format!("{number} {what}")),
     );
     said
+}
+
+/// Where the two logs stand, and who vouches for it.
+fn logs(me: &Membership, status: &Status, now_ms: i64) -> Vec<String> {
+    let mut said = Vec::new();
+    if let Some(held) = &status.key_log {
+        let believed = held.believed.as_ref().map_or(0, |mark| mark.frontier.size());
+        said.push(format!(
+            "The gateway's log is followed to entry {} and believed to entry {believed} ({}).",
+            held.followed.frontier.size(),
+            keylog::standing_in_words(held, me, now_ms)
+        ));
+    }
+    if !status.is_own_log_cosigned() {
+        said.push("The gateway has not cosigned all of this node's log yet.".to_owned());
+    }
+    said
+}
+
+/// An alarm as people are told of it.
+pub(super) fn alarm(alarm: &Alarm) -> String {
+    format!(
+        "ALARM since {}: {}",
+        day(alarm.raised_at_ms),
+        alarm.kind.sentence()
+    )
 }
 
 /// Whether the timers hold back: see [`timers::is_plausible`]. Before the first word of a gateway there is nothing to end.
@@ -127,6 +157,17 @@ fn as_json(me: &Membership, running: bool, status: &Status, now_ms: i64) -> Valu
         "gateway": me.gateway,
         "running": running,
         "link": link,
+        "key_log": status.key_log.as_ref().map(|held| json!({
+            "followed_size": held.followed.frontier.size(),
+            "followed_at_ms": held.followed.at_ms,
+            "believed_size": held.believed.as_ref().map_or(0, |mark| mark.frontier.size()),
+            "standing": keylog::standing_in_words(held, me, now_ms),
+        })),
+        "own_log_cosigned": status.is_own_log_cosigned(),
+        "alarms": status.alarms.iter().map(|alarm| json!({
+            "kind": alarm.kind.as_str(),
+            "raised_at_ms": alarm.raised_at_ms,
+        })).collect::<Vec<_>>(),
         "members": status.counts.members,
         "unacknowledged": status.counts.unacknowledged,
         "queued": status.counts.queued,

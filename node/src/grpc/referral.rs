@@ -270,6 +270,7 @@ fn move_failure(error: &MoveError) -> Failure {
         MoveError::Refused(Refused::ReasonMissing) => {
             failure.with_field("reason", "This step needs a reason. Choose one.")
         }
+        MoveError::Outbox(error) => error.failure(),
         MoveError::Words => failure.with_field("words", "The words are missing or too long."),
         MoveError::Number(found) => failure.with_field("words", found.explain()),
         _ => failure,

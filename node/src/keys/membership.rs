@@ -3,6 +3,7 @@
 
 use data_encoding::HEXLOWER;
 use kith_proto::id::{Address, NetworkName, OrgId};
+use kith_proto::log::policy::WitnessPolicy;
 use kith_proto::sign::PublicKey;
 use kith_proto::v1;
 use kith_proto::words::OrganisationKind;
@@ -31,6 +32,8 @@ pub struct Membership {
     pub root: PublicKey,
     /// The root's statement of what the gateway may speak with, as last seen.
     pub issuer: v1::Signed,
+    /// The root's witness policy with the highest number seen; empty in a folder that was joined before there was one.
+    pub policy: v1::Signed,
 }
 
 /// The file's form: text, bytes in hexadecimal.
@@ -45,6 +48,12 @@ struct File {
     issuer_statement: String,
     issuer_signature: String,
     issuer_signer: String,
+    #[serde(default)]
+    policy_statement: String,
+    #[serde(default)]
+    policy_signature: String,
+    #[serde(default)]
+    policy_signer: String,
 }
 
 impl Membership {
@@ -66,7 +75,17 @@ impl Membership {
                 signature: bytes(&file.issuer_signature)?,
                 signer: bytes(&file.issuer_signer)?,
             },
+            policy: v1::Signed {
+                statement: bytes(&file.policy_statement)?,
+                signature: bytes(&file.policy_signature)?,
+                signer: bytes(&file.policy_signer)?,
+            },
         })
+    }
+
+    /// The witness policy, verified from the root; `None` where none was kept, or what was kept is not the root's.
+    pub fn witness_policy(&self) -> Option<WitnessPolicy> {
+        WitnessPolicy::verify(&self.policy, &self.root, &self.network).ok()
     }
 
     /// The member's address in its network.
@@ -89,6 +108,9 @@ impl Membership {
             issuer_statement: HEXLOWER.encode(&self.issuer.statement),
             issuer_signature: HEXLOWER.encode(&self.issuer.signature),
             issuer_signer: HEXLOWER.encode(&self.issuer.signer),
+            policy_statement: HEXLOWER.encode(&self.policy.statement),
+            policy_signature: HEXLOWER.encode(&self.policy.signature),
+            policy_signer: HEXLOWER.encode(&self.policy.signer),
         };
         let text = serde_json::to_vec_pretty(&file).map_err(|_| KeysError::Malformed(NETWORK))?;
         folder.write(NETWORK, &text)

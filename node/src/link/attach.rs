@@ -1,4 +1,4 @@
-//! One stream from dial to end: certificate, hellos, directory, then its four halves side by side.
+//! One stream from dial to end: certificate, hellos, directory, logs, then its halves side by side.
 //! Called by the link's loop. Never sends before the gateway's hello and its own listed keys were checked, never outlives one
 //! of its halves.
 
@@ -16,12 +16,14 @@ use kith_proto::v1::relay_service_client::RelayServiceClient;
 use kith_proto::v1::{self, AttachRequest};
 use kith_service::store::StoreError;
 use kith_service::tls::dial::Dial;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Mutex, Notify, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 use tonic::transport::Channel;
 
+use super::cosigning::OwnLog;
 use super::inbound::Inbound;
+use super::log::Follower;
 use super::outbound::Outbound;
 use super::{Ended, connect, directory, reader, renewal, settling, state, turning};
 use crate::node::Node;
@@ -41,6 +43,8 @@ pub(super) const FRAMES_DOWN_MAX: usize = 1024;
 const HELLO_MAX: Duration = Duration::from_secs(30);
 /// How often an open stream looks whether its certificate or its sealing key is due.
 const LOOK_AT_KEYS: Duration = Duration::from_secs(3600);
+/// How often an open stream follows the gateway's log without being asked to.
+const LOOK_AT_LOG: Duration = Duration::from_secs(60);
 
 /// What the halves of a stream share.
 pub(super) struct Session<'a> {
@@ -51,6 +55,10 @@ pub(super) struct Session<'a> {
     pub(super) up: mpsc::Sender<AttachRequest>,
     /// The gateway said that members changed.
     pub(super) members_changed: Notify,
+    /// The gateway said that a checkpoint is on offer.
+    pub(super) checkpoint_offered: Notify,
+    /// The gateway's log, one step at a time.
+    pub(super) log: Mutex<Follower>,
 }
 
 impl Session<'_> {
@@ -61,6 +69,15 @@ impl Session<'_> {
             .send(request)
             .await
             .map_err(|_| Ended::Status(Problem::Unavailable))
+    }
+
+    /// Reads what changed in the directory, and follows the log where it has keys that are not believed yet.
+    pub(super) async fn refresh(&self, client: &mut RelayServiceClient<Channel>) -> Result<(), Ended> {
+        directory::refresh(self.node, client).await?;
+        if self.node.members.any_awaits_log() {
+            self.log.lock().await.follow(self.node).await?;
+        }
+        Ok(())
     }
 }
 
@@ -76,7 +93,7 @@ async fn open_and_run(node: &Node, dial: &Dial) -> Result<(), Ended> {
     renewal::ensure(node, dial).await?;
     let channel = connect::as_member(node, dial).await?;
     let limit = ENVELOPE_BYTES_MAX * 8;
-    let mut client = RelayServiceClient::new(channel).max_decoding_message_size(limit);
+    let mut client = RelayServiceClient::new(channel.clone()).max_decoding_message_size(limit);
     let (up, frames) = mpsc::channel(FRAMES_UP_MAX);
     up.try_send(AttachRequest {
         frame: Some(Up::Hello(hello(node).await?)),
@@ -90,13 +107,24 @@ async fn open_and_run(node: &Node, dial: &Dial) -> Result<(), Ended> {
     set_clock(node, &greeting).await?;
     // Not before: the gateway tells of changed members from its hello on.
     directory::refresh(node, &mut client).await?;
+    let mut own_log = OwnLog::new(node, &issuer, channel.clone());
+    own_log.cosign().await?;
+    let mut log = Follower::new(node, &issuer, channel, client.clone());
+    log.follow_first(node).await?;
     let session = Session {
         node,
         issuer,
         up,
         members_changed: Notify::new(),
+        checkpoint_offered: Notify::new(),
+        log: Mutex::new(log),
     };
-    let problem = run(&session, &greeting, down, client, dial).await;
+    let halves = Halves {
+        down,
+        client,
+        own_log,
+    };
+    let problem = run(&session, &greeting, halves, dial).await;
     tracing::debug!("the stream's halves have ended");
     problem
 }
@@ -144,14 +172,25 @@ async fn set_clock(node: &Node, greeting: &v1::GatewayHello) -> Result<(), Ended
     Ok(())
 }
 
+/// What the halves of a stream read from and call.
+struct Halves<'a> {
+    down: Streaming<v1::AttachResponse>,
+    client: RelayServiceClient<Channel>,
+    own_log: OwnLog<'a>,
+}
+
 /// Runs the halves until one of them ends.
 async fn run(
     session: &Session<'_>,
     greeting: &v1::GatewayHello,
-    down: Streaming<v1::AttachResponse>,
-    client: RelayServiceClient<Channel>,
+    halves: Halves<'_>,
     dial: &Dial,
 ) -> Result<(), Ended> {
+    let Halves {
+        down,
+        client,
+        own_log,
+    } = halves;
     let (answers, answered) = mpsc::channel(FRAMES_DOWN_MAX);
     let (settlements, to_settle) = mpsc::channel(FRAMES_DOWN_MAX);
     let (deliveries, delivered) = mpsc::channel(FRAMES_DOWN_MAX);
@@ -168,6 +207,8 @@ async fn run(
         inbound.run(delivered),
         settling::run(session, to_settle),
         follow_members(session, client.clone()),
+        follow_log(session),
+        own_log.run(),
         watch_keys(session.node, client, dial),
     )?;
     Ok(())
@@ -176,7 +217,20 @@ async fn run(
 async fn follow_members(session: &Session<'_>, mut client: RelayServiceClient<Channel>) -> Result<(), Ended> {
     loop {
         session.members_changed.notified().await;
-        directory::refresh(session.node, &mut client).await?;
+        session.refresh(&mut client).await?;
+    }
+}
+
+/// Follows the gateway's log when it offers a checkpoint, and every minute.
+async fn follow_log(session: &Session<'_>) -> Result<(), Ended> {
+    loop {
+        #[expect(clippy::disallowed_methods, reason = "the worker that follows the log")]
+        let look = tokio::time::sleep(LOOK_AT_LOG);
+        tokio::select! {
+            () = session.checkpoint_offered.notified() => {}
+            () = look => {}
+        }
+        session.log.lock().await.follow(session.node).await?;
     }
 }
 

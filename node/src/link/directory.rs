@@ -12,6 +12,7 @@ use tonic::Request;
 use tonic::transport::Channel;
 
 use super::Ended;
+use crate::alarms::{self, Kind};
 use crate::members::{Listed, MEMBERS_MAX, MemberError};
 use crate::node::Node;
 use crate::store;
@@ -47,7 +48,7 @@ pub(super) async fn refresh(node: &Node, client: &mut RelayServiceClient<Channel
         }
     }
     node.members.set_short(too_early);
-    own_keys(node)
+    own_keys(node).await
 }
 
 /// Asks for one page. The deadline that goes with the request ends with the first bytes of the answer, so that the whole page has one
@@ -97,7 +98,7 @@ async fn keep(node: &Node, page: &v1::ListMembersResponse, too_early: bool) -> R
 }
 
 /// A binding for this organisation that it did not make ends all sending; without any, the next stream reads all again.
-fn own_keys(node: &Node) -> Result<(), Ended> {
+async fn own_keys(node: &Node) -> Result<(), Ended> {
     let listed = node.members.get(node.organisation());
     let Some(newest) = listed.as_ref().and_then(|listed| listed.newest_keys()) else {
         node.members.set_short(true);
@@ -106,10 +107,10 @@ fn own_keys(node: &Node) -> Result<(), Ended> {
     // The newest key of this node may not have been published yet.
     let is_held = node.keys.sealing_key(&newest.sealing_key_id()).is_some();
     if newest.signing_key == node.keys.signing.public() && is_held {
-        Ok(())
-    } else {
-        Err(Ended::OtherKeys)
+        return Ok(());
     }
+    alarms::raise(node, Kind::ForeignBinding, &newest.hash, None).await?;
+    Err(Ended::OtherKeys)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Takes deliveries in: holds each pair's lines against the last one held, opens envelopes, hands them to `receive`, and
 //! answers each sender after the commit. Called as one half of a stream.
-//! Never passes over a number: a pair with a gap waits, one with two histories stops. Never lets what one member sent end the
+//! Never passes over a number: a pair with a gap waits, as does one whose keys are not in the key log yet; one with two histories stops.
+//! Never lets what one member sent end the
 //! stream, which all members share.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,7 +22,7 @@ use tonic::transport::Channel;
 
 use super::attach::Session;
 use super::opening::{Directory, Looked, look};
-use super::{Ended, directory, reader, state};
+use super::{Ended, reader, state};
 use crate::keys::KeysError;
 use crate::receive::{self, Arrival, RECEIVE_ROWS_MAX, Receipt, What};
 use crate::store;
@@ -37,6 +38,8 @@ pub(super) struct Inbound<'a> {
     positions: BTreeMap<OrgId, Position>,
     /// Pairs in which something is missing.
     waiting: BTreeSet<OrgId>,
+    /// Members with mail whose keys are not in the key log yet: a new stream brings it again once they are.
+    unlogged: BTreeSet<OrgId>,
     /// Pairs with two histories, with lines that their sender did not sign, or with something that cannot be kept.
     stopped: BTreeSet<OrgId>,
 }
@@ -68,6 +71,15 @@ enum Line {
     Missing,
 }
 
+/// Whether what came can be taken in.
+enum Arrives {
+    Now(Box<Arrival>),
+    /// Once this member's keys are in the key log.
+    Later(OrgId),
+    /// Nothing can be answered for it.
+    Never,
+}
+
 impl<'a> Inbound<'a> {
     /// Starts from what the store holds.
     pub(super) async fn start(
@@ -85,6 +97,7 @@ impl<'a> Inbound<'a> {
             client,
             positions: held.into_iter().collect(),
             waiting: BTreeSet::new(),
+            unlogged: BTreeSet::new(),
             stopped: BTreeSet::new(),
         })
     }
@@ -92,11 +105,15 @@ impl<'a> Inbound<'a> {
     /// Receives until the stream ends.
     pub(super) async fn run(mut self, mut deliveries: mpsc::Receiver<v1::Delivery>) -> Result<(), Ended> {
         loop {
-            let next = if self.waiting.is_empty() {
-                deliveries.recv().await
-            } else {
-                let waited = tokio::time::timeout(GAP_WAIT, deliveries.recv()).await;
-                waited.map_err(|_| Ended::Again)?
+            let members = &self.session.node.members;
+            let next = tokio::select! {
+                next = self.next(&mut deliveries) => next?,
+                () = members.believed(), if !self.unlogged.is_empty() => {
+                    if self.unlogged.iter().any(|org| !members.awaits_log(org)) {
+                        return Err(Ended::Again);
+                    }
+                    continue;
+                }
             };
             let Some(first) = next else {
                 return Ok(());
@@ -111,6 +128,18 @@ impl<'a> Inbound<'a> {
             }
             self.take(together).await?;
         }
+    }
+
+    /// The next delivery. Where something is missing it comes soon, or is asked for on a new stream.
+    async fn next(
+        &self,
+        deliveries: &mut mpsc::Receiver<v1::Delivery>,
+    ) -> Result<Option<v1::Delivery>, Ended> {
+        if self.waiting.is_empty() {
+            return Ok(deliveries.recv().await);
+        }
+        let waited = tokio::time::timeout(GAP_WAIT, deliveries.recv()).await;
+        waited.map_err(|_| Ended::Again)
     }
 
     /// Takes deliveries in and answers them.
@@ -146,24 +175,32 @@ impl<'a> Inbound<'a> {
                     None => return Ok(()),
                 },
             };
-            let arrival = match &came {
+            let arrives = match &came {
                 Some(came) => self.arrival(place, came, item.taken_at_ms).await?,
-                None => None,
+                None => Arrives::Never,
             };
-            match (arrival, place) {
-                (Some(arrival), place) => {
+            match (arrives, place) {
+                (Arrives::Now(arrival), place) => {
                     if let Some((org, position)) = place {
                         self.move_on(org, position);
                     }
-                    arrivals.push(arrival);
+                    arrivals.push(*arrival);
+                }
+                // It comes again, and what follows it in its order.
+                (Arrives::Later(of), place) => {
+                    self.awaits_log(&of);
+                    if let Some((org, _)) = place {
+                        self.awaits_log(org);
+                        return Ok(());
+                    }
                 }
                 // Nothing can be answered for it, so the pair waits here for a person.
-                (None, Some((org, _))) => {
+                (Arrives::Never, Some((org, _))) => {
                     self.stop(org, "an envelope or tombstone that cannot be believed")
                         .await;
                     return Ok(());
                 }
-                (None, None) => {}
+                (Arrives::Never, None) => {}
             }
         }
         Ok(())
@@ -171,7 +208,7 @@ impl<'a> Inbound<'a> {
 
     /// The place of what came in the order of its pair; none when the pair waits, or is stopped.
     async fn line(&mut self, org: &OrgId, batch: &v1::OrderBatch, came: Option<&Came>) -> Option<Position> {
-        if self.stopped.contains(org) {
+        if self.stopped.contains(org) || self.unlogged.contains(org) {
             return None;
         }
         let Some(came) = came else {
@@ -210,8 +247,12 @@ impl<'a> Inbound<'a> {
                 return Ok(Some(org));
             }
             if directory == Directory::MayBeOld {
-                directory::refresh(node, &mut self.client).await?;
+                self.session.refresh(&mut self.client).await?;
             }
+        }
+        if self.session.node.members.awaits_log(&org) {
+            self.awaits_log(&org);
+            return Ok(None);
         }
         self.stop(&org, "lines that their sender did not sign").await;
         Ok(None)
@@ -261,25 +302,27 @@ impl<'a> Inbound<'a> {
         }
     }
 
-    /// Opens an envelope, or reads a tombstone; none for what cannot be answered.
+    /// Opens an envelope, or reads a tombstone.
     async fn arrival(
         &mut self,
         place: Option<(&OrgId, Position)>,
         came: &Came,
         taken_at_ms: i64,
-    ) -> Result<Option<Arrival>, Ended> {
+    ) -> Result<Arrives, Ended> {
         let node = self.session.node;
         let hashed = match came {
             Came::Tombstone(tombstone) => {
-                return Ok(place.and_then(|place| self.tombstone(place, tombstone)));
+                let arrival = place.and_then(|place| self.tombstone(place, tombstone));
+                return Ok(arrival.map_or(Arrives::Never, |arrival| Arrives::Now(Box::new(arrival))));
             }
             Came::Envelope(hashed) => hashed,
         };
         for directory in [Directory::MayBeOld, Directory::Fresh] {
             match look(node, place, hashed, taken_at_ms, directory)? {
-                Looked::Arrival(arrival) => return Ok(Some(*arrival)),
-                Looked::Unreadable => return Ok(None),
-                Looked::Refresh => directory::refresh(node, &mut self.client).await?,
+                Looked::Arrival(arrival) => return Ok(Arrives::Now(arrival)),
+                Looked::Unreadable => return Ok(Arrives::Never),
+                Looked::AwaitsLog(org) => return Ok(Arrives::Later(org)),
+                Looked::Refresh => self.session.refresh(&mut self.client).await?,
             }
         }
         Err(Ended::Again)
@@ -299,6 +342,14 @@ impl<'a> Inbound<'a> {
             envelope_hash,
             what: What::Tombstone(reader::problem(tombstone.problem)?),
         })
+    }
+
+    /// Passes over what needs a member's newest keys on this stream, until they are in the key log.
+    fn awaits_log(&mut self, org: &OrgId) {
+        if self.unlogged.insert(org.clone()) {
+            tracing::info!(member = %org, "mail waits until the member's keys are in the network's log");
+            self.session.checkpoint_offered.notify_one();
+        }
     }
 
     /// Stops a pair on this stream: nothing more of it is taken in, and the others go on. A person must look.

@@ -19,6 +19,8 @@ enum Unopened {
     Refused(Problem),
     /// The directory may be older than the sender's key: look again after a refresh.
     OldDirectory(Problem),
+    /// A key of this member is not in the key log yet.
+    AwaitsLog(OrgId),
     /// Something here failed: try again later.
     Later,
 }
@@ -36,6 +38,8 @@ pub(super) enum Looked {
     Arrival(Box<Arrival>),
     /// The directory must be refreshed first.
     Refresh,
+    /// It is looked at again once this member's keys are in the key log.
+    AwaitsLog(OrgId),
     /// Not even its id can be read, so that it cannot be answered.
     Unreadable,
 }
@@ -64,7 +68,10 @@ pub(super) fn look(
             let (from, id) = (opened.head.from.clone(), opened.head.envelope_id);
             return Ok(arrival(&from, id, What::Opened(Box::new(opened))));
         }
-        Err(Unopened::OldDirectory(_)) if directory == Directory::MayBeOld => return Ok(Looked::Refresh),
+        Err(Unopened::OldDirectory(_) | Unopened::AwaitsLog(_)) if directory == Directory::MayBeOld => {
+            return Ok(Looked::Refresh);
+        }
+        Err(Unopened::AwaitsLog(org)) => return Ok(Looked::AwaitsLog(org)),
         Err(Unopened::OldDirectory(problem) | Unopened::Refused(problem)) => problem,
         Err(Unopened::Later) => return Err(Ended::Again),
     };
@@ -83,7 +90,10 @@ fn open(node: &Node, sender: Option<&OrgId>, hashed: &Hashed, taken_at_ms: i64) 
         Some(sender) => hashed.vouched_for(sender),
         None => hashed.verify(key(taken_at_ms)),
     };
-    let verified = verified.map_err(unopened)?;
+    let verified = verified.map_err(|error| {
+        let from = Head::parse(&hashed.envelope().head).ok().map(|head| head.from);
+        awaits_log(node, from.as_ref(), unopened(error))
+    })?;
     let head = &verified.head;
     if head.network != node.membership.network || head.to != *node.organisation() {
         return Err(Unopened::Refused(Problem::Invalid));
@@ -103,7 +113,7 @@ fn open(node: &Node, sender: Option<&OrgId>, hashed: &Hashed, taken_at_ms: i64) 
     let slip = SignedSlip::verify(signed, &head.network, key(claimed.issued_at_ms));
     // Whose key has just verified the line is in the directory: a newer one would show no other key for the day of the slip.
     let known = sender == Some(&claimed.from);
-    let slip = slip.map_err(|error| slip_unopened(error, known))?;
+    let slip = slip.map_err(|error| awaits_log(node, Some(&claimed.from), slip_unopened(error, known)))?;
     let asked = Asked {
         kind: head.kind,
         declared: &head.categories,
@@ -147,6 +157,16 @@ fn slip_unopened(error: SlipError, known: bool) -> Unopened {
         }
         SlipError::Library => Unopened::Later,
         _ => Unopened::Refused(error.problem()),
+    }
+}
+
+/// Whose key was to blame, where it may be one that is not in the key log yet.
+fn awaits_log(node: &Node, org: Option<&OrgId>, unopened: Unopened) -> Unopened {
+    match (unopened, org) {
+        (Unopened::OldDirectory(_), Some(org)) if node.members.awaits_log(org) => {
+            Unopened::AwaitsLog(org.clone())
+        }
+        (unopened, _) => unopened,
     }
 }
 

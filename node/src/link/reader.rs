@@ -51,11 +51,11 @@ pub(super) async fn read(
                     .await
                     .map_err(|_| Ended::Again)?;
             }
-            // Not followed yet.
-            Frame::CheckpointOffered(_) => {}
+            // Only a wish to look: what is offered is asked for and verified.
+            Frame::CheckpointOffered(_) => session.checkpoint_offered.notify_one(),
             Frame::Delivery(frame) => sorted.deliveries.send(frame).await.map_err(|_| Ended::Again)?,
             Frame::RecipientReceipts(frame) => {
-                let settlement = received(session, &frame);
+                let settlement = received(session, &frame)?;
                 sorted
                     .settlements
                     .send(Said { settlement, notice })
@@ -128,14 +128,20 @@ fn refused(session: &Session<'_>, frame: &v1::Refused) -> Result<Answer, Ended> 
 }
 
 /// A recipient's receipts; none when they are not the recipient's, which only a gateway can be the cause of. They are
-/// passed over, so that they do not stand in the way of the notices behind them.
-fn received(session: &Session<'_>, frame: &v1::RecipientReceipts) -> Option<Settlement> {
-    let peer: OrgId = frame.to.parse().ok()?;
+/// passed over, so that they do not stand in the way of the notices behind them. Those of keys that are not in the key log yet come
+/// again on the next stream, which begins with the log.
+fn received(session: &Session<'_>, frame: &v1::RecipientReceipts) -> Result<Option<Settlement>, Ended> {
+    let Ok(peer) = frame.to.parse::<OrgId>() else {
+        return Ok(None);
+    };
     let keys = session.node.members.keys_of(&peer, frame.received_at_ms);
     let signed = keys.is_some_and(|keys| receipt::verify(&keys.signing_key, frame).is_ok());
+    if !signed && session.node.members.awaits_log(&peer) {
+        return Err(Ended::Again);
+    }
     if !signed || frame.from != session.node.organisation().as_str() {
         tracing::error!("the gateway passed on receipts that their recipient did not sign");
-        return None;
+        return Ok(None);
     }
     let ids = frame
         .envelope_ids
@@ -147,11 +153,11 @@ fn received(session: &Session<'_>, frame: &v1::RecipientReceipts) -> Option<Sett
         Some((id, hash, problem(*number)))
     });
     let envelopes = envelopes.collect();
-    Some(Settlement::Received(Receipts {
+    Ok(Some(Settlement::Received(Receipts {
         peer,
         received_at_ms: frame.received_at_ms,
         envelopes,
-    }))
+    })))
 }
 
 fn dropped(session: &Session<'_>, frame: &v1::Dropped) -> Result<Settlement, Ended> {

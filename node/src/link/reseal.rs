@@ -78,6 +78,7 @@ pub(super) async fn reseal(session: &Session<'_>, rows: Vec<OutboxRow>) -> Resul
     }
     // The directory may be older than the key that the gateway knows.
     session.members_changed.notify_one();
+    session.checkpoint_offered.notify_one();
     Ok(waiting)
 }
 

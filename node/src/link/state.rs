@@ -17,14 +17,14 @@ pub(super) const UP: &str = "up";
 pub(super) const DOWN: &str = "down";
 /// The clock is too far off; nothing is sent.
 pub(super) const CLOCK_OFF: &str = "clock_off";
-/// Somebody else's keys stand for this organisation; nothing is sent.
+/// Somebody else's keys stand for this organisation, or a log is not the one it was; nothing is sent.
 pub(super) const STOPPED: &str = "stopped";
 
 /// Writes the state after an ended stream.
 pub(super) async fn put_ended(node: &Node, ended: &Ended) {
     let state = match ended {
         Ended::ClockOff => CLOCK_OFF,
-        Ended::OtherKeys => STOPPED,
+        Ended::OtherKeys | Ended::OtherLog | Ended::OwnLog => STOPPED,
         _ => DOWN,
     };
     put(node, state, Some(ended.problem())).await;

@@ -82,6 +82,14 @@ fn keys_are_those_in_force_at_the_time_asked() {
     copy.put(vec![
         copy.check(&listing("riverside-gp", &chain), NOW_MS).unwrap(),
     ]);
+    assert_eq!(copy.keys_of(&org, NOW_MS), None, "not in the key log yet");
+    assert!(copy.awaits_log(&org) && copy.any_awaits_log());
+    let logged = |number: usize| {
+        let member = copy.get(&org).unwrap().member.clone();
+        copy.believe(vec![(org.clone(), member.bindings[number].hash)]);
+    };
+    logged(0);
+    assert!(!copy.awaits_log(&org));
     assert_eq!(copy.keys_of(&org, NOW_MS - 1), None);
     assert_eq!(
         copy.keys_of(&org, NOW_MS).unwrap().signing_key,
@@ -99,8 +107,15 @@ fn keys_are_those_in_force_at_the_time_asked() {
     );
     assert_eq!(
         copy.keys_of(&org, later).unwrap().signing_key,
+        signing(3).public(),
+        "the newest one that is logged"
+    );
+    logged(1);
+    assert_eq!(
+        copy.keys_of(&org, later).unwrap().signing_key,
         signing(4).public()
     );
+    assert!(!copy.awaits_log(&"nobody-here".parse().unwrap()));
     assert_eq!(copy.keys_of(&"nobody-here".parse().unwrap(), later), None);
 }
 

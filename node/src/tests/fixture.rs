@@ -81,6 +81,14 @@ impl Place {
     }
 }
 
+/// Every binding of a member, as one that stands in the key log.
+pub(crate) fn logged(member: &trust::Member) -> Vec<(OrgId, [u8; 32])> {
+    let bindings = member.bindings.iter();
+    bindings
+        .map(|binding| (member.org.clone(), binding.hash))
+        .collect()
+}
+
 /// A node, the hand of its clock, and who calls.
 pub(crate) struct Story {
     pub(crate) place: Place,
@@ -101,6 +109,7 @@ impl Story {
             gateway: "127.0.0.1:1".into(),
             root: signing(1).public(),
             issuer: v1::Signed::default(),
+            policy: v1::Signed::default(),
         };
         membership.save(&place.data()).unwrap();
         let mine = NewKeys {
@@ -115,6 +124,7 @@ impl Story {
         let node = Node::open(place.config(), clock, Rng::system()).await.unwrap();
         for (name, keys) in [(ME, mine), (CIRCLE, new_keys(22)), (SCHOOL, new_keys(23))] {
             let listed = node.members.check(&member(name, &keys), NOW_MS).unwrap();
+            node.members.believe(logged(&listed.member));
             node.members.put(vec![listed]);
         }
         let review = grants::NewReview::of(&grants::statement_text("", "en").unwrap(), grants::DEMO_REVIEWER);

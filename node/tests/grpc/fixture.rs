@@ -99,6 +99,7 @@ fn join_on_paper(folder: &DataFolder, rng: &Rng, now_ms: i64) -> Vec<v1::Member>
         gateway: "127.0.0.1:9".into(),
         root: signing(1).public(),
         issuer: v1::Signed::default(),
+        policy: v1::Signed::default(),
     };
     membership.save(folder).unwrap();
     let mine = NewKeys {
@@ -144,7 +145,13 @@ impl Desk {
         let checked = members
             .iter()
             .map(|wire| node.members.check(wire, now_ms).unwrap());
-        node.members.put(checked.collect());
+        let checked: Vec<_> = checked.collect();
+        for listed in &checked {
+            let bindings = listed.member.bindings.iter();
+            let logged = bindings.map(|binding| (listed.member.org.clone(), binding.hash));
+            node.members.believe(logged.collect());
+        }
+        node.members.put(checked);
         let made = token_of_each_role(&node, (&clock, &rng)).await;
         let review = grants::NewReview::of(&grants::statement_text("", "en").unwrap(), grants::DEMO_REVIEWER);
         let network = &node.membership.network;

@@ -2,34 +2,33 @@
 //! Never decides anything by itself: what it takes, refuses and delivers is written in the test.
 
 use std::collections::BTreeMap;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kith_proto::envelope::Head;
 use kith_proto::id::{Address, InviteId, NetworkName};
-use kith_proto::log::policy::WitnessPolicy;
 use kith_proto::problem::Problem;
 use kith_proto::receipt::{self, SignedFrame};
 use kith_proto::sign::SigningKey;
 use kith_proto::trust::{self, InviteTerms, InviteToken};
 use kith_proto::v1::attach_request::Frame as Up;
 use kith_proto::v1::attach_response::Frame as Down;
-use kith_proto::v1::enrolment_service_server::{EnrolmentService, EnrolmentServiceServer};
-use kith_proto::v1::relay_service_server::{RelayService, RelayServiceServer};
+use kith_proto::v1::enrolment_service_server::EnrolmentServiceServer;
+use kith_proto::v1::log_service_server::LogServiceServer;
+use kith_proto::v1::relay_service_server::RelayServiceServer;
 use kith_proto::v1::{self, AttachRequest, AttachResponse};
 use kith_proto::words::OrganisationKind;
 use kith_service::clock::Clock;
 use kith_service::status::status;
-use kith_service::tls::incoming::{self, Incoming, Peer};
+use kith_service::tls::incoming::{self, Incoming};
 use kith_service::tls::issue::{IssuingKey, Validity};
 use kith_service::tls::{KeyedChain, root_certificate, server_config};
 use tokio::sync::mpsc;
-use tokio_stream::Stream;
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Status, Streaming};
 
+use crate::logs::Logs;
 use crate::peer::random;
+use crate::services::Service;
 
 /// When every story begins.
 pub(crate) const T0: i64 = 1_800_000_000_000;
@@ -50,13 +49,13 @@ pub(crate) struct Gateway {
 
 /// What its services share.
 pub(crate) struct Inner {
-    network: NetworkName,
-    root: SigningKey,
+    pub(crate) network: NetworkName,
+    pub(crate) root: SigningKey,
     registrar: SigningKey,
     pub(crate) receipts: SigningKey,
     issuing: IssuingKey,
-    clock: Clock,
-    members: Mutex<BTreeMap<String, v1::Member>>,
+    pub(crate) clock: Clock,
+    pub(crate) members: Mutex<BTreeMap<String, v1::Member>>,
     /// Enrolments and renewals that were answered.
     pub(crate) issued: Mutex<Vec<v1::EnrolRequest>>,
     pub(crate) renewed: Mutex<u32>,
@@ -66,15 +65,17 @@ pub(crate) struct Inner {
     pub(crate) tells_once: Mutex<bool>,
     /// How often members were listed.
     pub(crate) listings: Mutex<u32>,
-    attached: mpsc::Sender<Attached>,
+    /// Its own log, and what it cosigned of its members'.
+    pub(crate) logs: Mutex<Logs>,
+    pub(crate) attached: mpsc::Sender<Attached>,
 }
 
 /// One stream of a node.
 pub(crate) struct Attached {
     pub(crate) org: String,
-    up: Streaming<AttachRequest>,
-    down: mpsc::Sender<Result<AttachResponse, Status>>,
-    inner: Arc<Inner>,
+    pub(crate) up: Streaming<AttachRequest>,
+    pub(crate) down: mpsc::Sender<Result<AttachResponse, Status>>,
+    pub(crate) inner: Arc<Inner>,
     pub(crate) received: Vec<v1::PairPosition>,
 }
 
@@ -112,10 +113,12 @@ impl Gateway {
             lose_answers: Mutex::default(),
             tells_once: Mutex::default(),
             listings: Mutex::default(),
+            logs: Mutex::default(),
             attached: sender,
         });
         let services = incoming::server()
             .add_service(EnrolmentServiceServer::new(Service(inner.clone())))
+            .add_service(LogServiceServer::new(Service(inner.clone())))
             .add_service(RelayServiceServer::new(Service(inner.clone())).max_decoding_message_size(8 << 20));
         let serving = tokio::spawn(async move {
             services
@@ -190,25 +193,15 @@ impl Inner {
         }
     }
 
-    /// A policy without witnesses.
-    fn policy(&self) -> v1::Signed {
-        let policy = v1::WitnessPolicy {
-            network: self.network.to_string(),
-            number: 1,
-            made_at_ms: T0,
-            ..v1::WitnessPolicy::default()
-        };
-        WitnessPolicy::issue(&self.root, &policy).unwrap()
-    }
-
     fn issuer(&self) -> v1::Signed {
         let der = root_certificate(self.issuing.certificate_pem().as_bytes()).unwrap();
         let key = self.receipts.public();
         trust::issue_issuer(&self.root, &self.network, &der, &key, T0 + 1000 * DAY_MS).unwrap()
     }
 
-    /// Lists a member with this chain from now on.
+    /// Lists a member with this chain from now on, each of its bindings with a leaf.
     pub(crate) fn list(&self, org: &str, chain: v1::BindingChain) {
+        self.logs.lock().unwrap().list(org, &chain);
         let member = v1::Member {
             organisation: org.to_owned(),
             chain: Some(chain),
@@ -222,7 +215,7 @@ impl Inner {
         self.members.lock().unwrap()[org].chain.clone().unwrap()
     }
 
-    fn certificate(&self, org: &str, request_der: &[u8]) -> Vec<u8> {
+    pub(crate) fn certificate(&self, org: &str, request_der: &[u8]) -> Vec<u8> {
         let now_ms = self.clock.now_ms();
         let life_ms = *self.certificate_life_ms.lock().unwrap();
         let validity = Validity {
@@ -240,7 +233,7 @@ impl Inner {
     }
 
     /// Fails while answers are to be lost.
-    fn loses_an_answer(&self) -> Result<(), Status> {
+    pub(crate) fn loses_an_answer(&self) -> Result<(), Status> {
         let mut lose = self.lose_answers.lock().unwrap();
         let Some(fewer) = lose.checked_sub(1) else {
             return Ok(());
@@ -385,124 +378,4 @@ impl Attached {
 /// The head of an envelope that a node made.
 pub(crate) fn head(envelope: &v1::Envelope) -> Head {
     Head::parse(&envelope.head).unwrap()
-}
-
-/// The services of the gateway.
-struct Service(Arc<Inner>);
-
-impl Service {
-    /// The member whose certificate the connection showed.
-    fn caller<T>(&self, request: &Request<T>) -> Result<String, Status> {
-        let peer = request.extensions().get::<Peer>();
-        let identity = peer.and_then(|peer| peer.identity.as_ref());
-        let org = identity.map(|identity| identity.org.to_string());
-        org.ok_or_else(|| status(Problem::Unauthenticated))
-    }
-}
-
-#[tonic::async_trait]
-impl EnrolmentService for Service {
-    async fn enrol(&self, request: Request<v1::EnrolRequest>) -> Result<Response<v1::EnrolResponse>, Status> {
-        let request = request.into_inner();
-        let chain = v1::BindingChain {
-            registrar: request.registrar.clone(),
-            invite: request.invite.clone(),
-            bindings: request.binding.clone().into_iter().collect(),
-            later_registrars: Vec::new(),
-        };
-        let now_ms = self.0.clock.now_ms();
-        let member = trust::verify_chain(&chain, &self.0.root.public(), &self.0.network, now_ms);
-        let member = member.map_err(|error| status(error.problem()))?;
-        let org = member.org.to_string();
-        let certificate = self.0.certificate(&org, &request.certificate_request_der);
-        self.0.list(&org, chain);
-        self.0.issued.lock().unwrap().push(request);
-        self.0.loses_an_answer()?;
-        Ok(Response::new(v1::EnrolResponse {
-            certificate_chain_pem: certificate,
-            gateway_time_ms: now_ms,
-        }))
-    }
-
-    async fn renew(&self, request: Request<v1::RenewRequest>) -> Result<Response<v1::RenewResponse>, Status> {
-        let request = request.into_inner();
-        let chain = self.0.chain(&request.organisation);
-        let now_ms = self.0.clock.now_ms();
-        let member = trust::verify_chain(&chain, &self.0.root.public(), &self.0.network, now_ms).unwrap();
-        let key = member.key_at(now_ms).unwrap().signing_key;
-        receipt::verify(&key, &request).map_err(|error| status(error.problem()))?;
-        // At `u32::MAX` it renews nobody.
-        let mut renewed = self.0.renewed.lock().unwrap();
-        *renewed = renewed.checked_add(1).ok_or(status(Problem::Unauthenticated))?;
-        let (org, asked) = (&request.organisation, &request.certificate_request_der);
-        Ok(Response::new(v1::RenewResponse {
-            certificate_chain_pem: self.0.certificate(org, asked),
-            gateway_time_ms: now_ms,
-        }))
-    }
-}
-
-#[tonic::async_trait]
-impl RelayService for Service {
-    type AttachStream = Pin<Box<dyn Stream<Item = Result<AttachResponse, Status>> + Send>>;
-
-    async fn attach(
-        &self,
-        request: Request<Streaming<AttachRequest>>,
-    ) -> Result<Response<Self::AttachStream>, Status> {
-        let org = self.caller(&request)?;
-        let (down, frames) = mpsc::channel(64);
-        let attached = Attached {
-            org,
-            up: request.into_inner(),
-            down,
-            inner: self.0.clone(),
-            received: Vec::new(),
-        };
-        self.0
-            .attached
-            .send(attached)
-            .await
-            .map_err(|_| status(Problem::Unavailable))?;
-        Ok(Response::new(Box::pin(ReceiverStream::new(frames))))
-    }
-
-    async fn list_members(
-        &self,
-        request: Request<v1::ListMembersRequest>,
-    ) -> Result<Response<v1::ListMembersResponse>, Status> {
-        *self.0.listings.lock().unwrap() += 1;
-        let told = *self.0.tells_once.lock().unwrap() && request.into_inner().after > 0;
-        let members = self.0.members.lock().unwrap();
-        let members = members.values().filter(|_| !told).cloned().collect();
-        Ok(Response::new(v1::ListMembersResponse {
-            members,
-            cursor: 1,
-            more: false,
-        }))
-    }
-
-    async fn publish_binding(
-        &self,
-        request: Request<v1::PublishBindingRequest>,
-    ) -> Result<Response<v1::PublishBindingResponse>, Status> {
-        let org = self.caller(&request)?;
-        let mut chain = self.0.chain(&org);
-        chain.bindings.extend(request.into_inner().binding);
-        let now_ms = self.0.clock.now_ms();
-        let member = trust::verify_chain(&chain, &self.0.root.public(), &self.0.network, now_ms);
-        let member = member.map_err(|error| status(error.problem()))?;
-        self.0.list(&org, chain);
-        self.0.loses_an_answer()?;
-        Ok(Response::new(v1::PublishBindingResponse {
-            number: member.bindings.last().unwrap().number,
-        }))
-    }
-
-    async fn publish_service(
-        &self,
-        _: Request<v1::PublishServiceRequest>,
-    ) -> Result<Response<v1::PublishServiceResponse>, Status> {
-        Err(status(Problem::Invalid))
-    }
 }

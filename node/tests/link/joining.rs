@@ -3,6 +3,7 @@
 use kith_node::join::{self, JoinError};
 use kith_node::keys::Membership;
 use kith_proto::trust::{InviteToken, TokenError, TrustError};
+use kith_proto::v1;
 use kith_service::clock::Clock;
 use std::path::Path;
 
@@ -30,6 +31,12 @@ async fn an_invite_makes_a_member_once_and_the_link_comes_up() {
         "it is served with the store it was joined with"
     );
     assert_eq!(membership.organisation.as_str(), "hope-street");
+    let kept = Membership::load(&joining.config.folder).unwrap();
+    assert_eq!(
+        kept.witness_policy().map(|policy| policy.number()),
+        Some(1),
+        "the policy of the invite is kept"
+    );
     {
         let asked = gateway.inner.issued.lock().unwrap();
         assert_eq!(asked[0].binding, asked[1].binding, "the same binding again");
@@ -62,6 +69,19 @@ async fn an_altered_expired_or_foreign_invite_joins_nothing() {
     };
     let forged = joined(&other, clock.clone()).await.unwrap_err();
     assert!(matches!(forged, JoinError::Trust(TrustError::Forged)), "{forged}");
+    let policy = v1::Signed {
+        signature: vec![0; 64],
+        ..token.policy.clone()
+    };
+    let unruled = InviteToken {
+        policy,
+        ..token.clone()
+    };
+    let unruled = joined(&unruled, clock.clone()).await.unwrap_err();
+    assert!(
+        matches!(unruled, JoinError::Trust(TrustError::Forged)),
+        "{unruled}"
+    );
     let (elsewhere, _) = Clock::manual(T0);
     let another = Gateway::start(elsewhere).await;
     let lured = InviteToken {
@@ -184,6 +204,10 @@ async fn keys_that_this_node_did_not_make_stop_it() {
     assert_eq!(
         story.host.words("SELECT problem FROM link_state").await,
         ["conflict"]
+    );
+    assert_eq!(
+        story.host.words("SELECT kind FROM alarm").await,
+        ["foreign_binding"]
     );
 }
 

@@ -432,14 +432,11 @@ impl Story {
         }
         self.host.consent(peers).await
     }
-    /// Waits until the node knows a member's newest key.
+    /// Waits until the node knows a member's newest key, and believes it.
     pub(crate) async fn known(&self, peer: &crate::peer::Peer) {
         let knows = || {
-            let listed = self.host.node.members.get(&peer.org);
-            listed.is_some_and(|l| {
-                l.newest_keys()
-                    .is_some_and(|k| k.sealing_key == *peer.sealing.public())
-            })
+            let newest = self.host.node.members.keys_of(&peer.org, i64::MAX);
+            newest.is_some_and(|keys| keys.sealing_key == *peer.sealing.public())
         };
         let wait = async {
             while !knows() {
@@ -448,7 +445,7 @@ impl Story {
         };
         tokio::time::timeout(crate::gateway::PATIENCE, wait)
             .await
-            .expect("the directory is read in time");
+            .expect("directory and log are read in time");
     }
     /// Waits until a queued envelope was sealed again.
     async fn resealed(&self, old: &v1::Envelope) {

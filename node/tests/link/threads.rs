@@ -34,9 +34,7 @@ impl Sent {
         stream
             .send(Down::MembersChanged(v1::MembersChanged { cursor: 1 }))
             .await;
-        while story.host.node.members.get(&peer.org).is_none() {
-            tokio::task::yield_now().await;
-        }
+        story.known(&peer).await;
         let consent = story.host.consent(&[&peer]).await;
         let thread_id = story.host.refer(&peer, consent).await;
         let sent = stream.submission().await.envelopes;

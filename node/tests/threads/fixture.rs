@@ -99,7 +99,13 @@ impl Pair {
         let members = [gp.member(5), circle.member(6), stranger()];
         for desk in [&gp, &circle] {
             let check = |wire: &v1::Member| desk.node.members.check(wire, START_MS).unwrap();
-            desk.node.members.put(members.iter().map(check).collect());
+            let listed: Vec<_> = members.iter().map(check).collect();
+            for one in &listed {
+                let bindings = one.member.bindings.iter();
+                let logged = bindings.map(|binding| (one.member.org.clone(), binding.hash));
+                desk.node.members.believe(logged.collect());
+            }
+            desk.node.members.put(listed);
         }
         Self {
             gp,
@@ -225,6 +231,7 @@ impl Desk {
             gateway: "127.0.0.1:9".into(),
             root: signing(1).public(),
             issuer: v1::Signed::default(),
+            policy: v1::Signed::default(),
         };
         membership.save(&folder).unwrap();
         let config = Config {
