@@ -8,6 +8,7 @@ use super::OWN;
 use anyhow::{Context as _, bail};
 use data_encoding::HEXLOWER;
 use kith_proto::id::{OrgId, ThreadId};
+use kith_proto::log::origin::Keeper;
 use kith_proto::trail::compare::{FindingKind, compare as compare_accounts};
 use kith_proto::trail::export::ExportReader;
 use kith_proto::trail::sentence::{Reader, sentence};
@@ -15,6 +16,7 @@ use kith_proto::trail::verify::{Proven, Verified, Verifier};
 use kith_proto::trust::RootKey;
 use kith_proto::v1;
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{BufReader, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -159,6 +161,10 @@ fn proven(out: Out, path: &Path, root: RootKey, tell: bool) -> anyhow::Result<Ve
     let progress = progress && std::io::stderr().is_terminal();
     let mut verifier = Verifier::new(root);
     let mut number = 0_u64;
+    let mut known = Known {
+        keeper: Keeper::Gateway,
+        names: BTreeMap::new(),
+    };
     for line in ExportReader::new(BufReader::new(file)) {
         number += 1;
         let verdict = line.map_err(kith_proto::trail::verify::Unproven::Line);
@@ -166,7 +172,7 @@ fn proven(out: Out, path: &Path, root: RootKey, tell: bool) -> anyhow::Result<Ve
         match verdict {
             Ok(line) if tell => {
                 let value = json!({ "line": number, "proven": true, "says": line.to_string() });
-                out.say(&format!("{number:>7}  proven: {}", told(&line)), &value)?;
+                out.say(&format!("{number:>7}  proven: {}", known.told(&line)), &value)?;
             }
             Ok(_) => {}
             Err(why) => {
@@ -188,20 +194,34 @@ fn proven(out: Out, path: &Path, root: RootKey, tell: bool) -> anyhow::Result<Ve
     }
 }
 
-/// A proven line in words; an opened event as its sentence.
-fn told(line: &Proven) -> String {
-    if let Proven::Event(event) = line
-        && let Some(told) = event.told()
-    {
-        let keeper = kith_proto::log::origin::Keeper::Gateway;
-        let nobody = |_: &OrgId| None;
-        let reader = Reader {
-            keeper: &keeper,
-            name_of: &nobody,
-        };
-        return format!("{line}: {}", sentence(&told, &reader));
+/// Whose trail it is and what members are called, as far as the lines before have proven it.
+struct Known {
+    keeper: Keeper,
+    names: BTreeMap<OrgId, String>,
+}
+
+impl Known {
+    /// A proven line in words; an opened event as its sentence.
+    fn told(&mut self, line: &Proven) -> String {
+        match line {
+            Proven::Header { exporter, .. } => self.keeper = exporter.clone(),
+            Proven::Member { organisation, name } => {
+                self.names.insert(organisation.clone(), name.clone());
+            }
+            Proven::Event(event) => {
+                if let Some(told) = event.told() {
+                    let name_of = |org: &OrgId| self.names.get(org).cloned();
+                    let reader = Reader {
+                        keeper: &self.keeper,
+                        name_of: &name_of,
+                    };
+                    return format!("{line}: {}", sentence(&told, &reader));
+                }
+            }
+            _ => {}
+        }
+        line.to_string()
     }
-    line.to_string()
 }
 
 fn say_progress(text: &str) {
