@@ -1,8 +1,9 @@
 //! What an export says of the network, so that it can be verified offline: the root's statements, members' chains, and the leaves of
 //! the gateway's log that name their keys. Called by exports alone.
-//! Never makes up what is missing: a file without it is written all the same, and its verifier says what is not proven.
+//! Never names a key that is not proven to be in the gateway's log.
 
 use kith_proto::id::OrgId;
+use kith_proto::trail::event::Told;
 use kith_proto::trail::export::{BindingLeaf, Trust};
 use kith_proto::v1;
 use kith_service::store::{StoreError, Tx};
@@ -16,23 +17,29 @@ use crate::store;
 pub(super) fn trust(node: &Node) -> Trust {
     Trust {
         issuer: node.issuer(),
-        policy: policy(node),
+        policy: node.policy(),
     }
 }
 
-/// The root's word about witnesses. Empty as long as a node keeps none.
-fn policy(_node: &Node) -> v1::Signed {
-    v1::Signed::default()
-}
-
-/// The opened leaves of the gateway's log that name the bindings of a member, by number. A verifier demands one for every binding of
-/// every chain in the file, each with an inclusion proof under a checkpoint of the gateway that counts: without them it ends with
-/// "not every key of a member is proven to be in the gateway's log". Empty as long as this node does not follow that log.
-pub(super) async fn key_leaves_of(
-    _tx: &mut Tx,
-    _organisation: &OrgId,
-) -> Result<Vec<BindingLeaf>, StoreError> {
-    Ok(Vec::new())
+/// The opened leaves of the gateway's log that name the bindings of a member, with their proofs, by number from 1 on and without a
+/// gap: what this node believes of it.
+async fn key_leaves_of(tx: &mut Tx, organisation: &OrgId) -> Result<Vec<BindingLeaf>, StoreError> {
+    let mut leaves = Vec::new();
+    for (leaf, proof) in store::keylog::bindings_of(tx, organisation).await? {
+        let told = Told::read(&leaf.preimage).ok();
+        let number = told.and_then(|told| told.get("number")?.parse().ok());
+        // A binding is logged once; only what follows the one before is of the chain.
+        if number == u64::try_from(leaves.len() + 1).ok() {
+            leaves.push(BindingLeaf {
+                organisation: organisation.clone(),
+                number: number.unwrap_or_default(),
+                salt: leaf.salt,
+                preimage: leaf.preimage,
+                proof,
+            });
+        }
+    }
+    Ok(leaves)
 }
 
 /// A member's chain with the leaves of its keys.
@@ -42,7 +49,8 @@ pub(super) struct Proven {
 }
 
 /// The chains of this node and of those of these organisations that the directory has, this node's own first.
-/// [`TrailError::OwnKeys`] before the directory has it.
+/// [`TrailError::OwnKeys`] before the directory has it and the log
+/// proves it.
 pub(super) async fn members(
     tx: &mut Tx,
     me: &OrgId,
@@ -52,11 +60,15 @@ pub(super) async fn members(
     let mut members = Vec::new();
     for org in std::iter::once(me).chain(others.iter().filter(|org| *org != me)) {
         let member = listed.iter().find(|member| member.organisation == org.as_str());
-        if let Some(chain) = member.and_then(|member| member.chain.clone()) {
-            let leaves = key_leaves_of(tx, org).await?;
-            members.push(Proven { chain, leaves });
-        } else if org == me {
-            return Err(TrailError::OwnKeys);
+        let leaves = key_leaves_of(tx, org).await?;
+        match member.and_then(|member| member.chain.clone()) {
+            Some(mut chain) if !leaves.is_empty() => {
+                // What is not proven to be in the log yet is left out; nobody believes it either.
+                chain.bindings.truncate(leaves.len());
+                members.push(Proven { chain, leaves });
+            }
+            _ if org == me => return Err(TrailError::OwnKeys),
+            _ => {}
         }
     }
     Ok(members)
