@@ -15,12 +15,14 @@ mod walk;
 
 use kith_proto::id::OrgId;
 use kith_proto::log::checkpoint::Checkpoint;
+use kith_proto::log::leaf_proof::LeafProof;
 use kith_proto::log::note::{Note, NoteError, VerifierKey};
 use kith_proto::log::origin::Keeper;
 use kith_proto::log::policy::{Standing, WitnessPolicy};
 use kith_proto::log::tree::{Frontier, TreeHead};
-use kith_proto::trail::Code;
+use kith_proto::trail::export::BindingLeaf;
 use kith_proto::trail::leaf::Salt;
+use kith_proto::trail::{Code, Leaf};
 use kith_proto::trust;
 
 use crate::keys::Membership;
@@ -76,6 +78,22 @@ pub struct KeyLeaf {
     pub salt: Salt,
     /// What it says.
     pub preimage: String,
+}
+
+impl KeyLeaf {
+    /// The leaf of a binding as an export carries it, with its proof; `None` for every other leaf.
+    pub fn exported(self, proof: LeafProof) -> Option<BindingLeaf> {
+        let (_, told) = Leaf::opened(&self.salt, &self.preimage).ok()?;
+        let number = told.get("number")?.parse().ok()?;
+        self.binding?;
+        Some(BindingLeaf {
+            organisation: self.organisation?,
+            number,
+            salt: self.salt,
+            preimage: self.preimage,
+            proof,
+        })
+    }
 }
 
 /// A checkpoint that the gateway shows, signed by its log.

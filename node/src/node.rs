@@ -216,7 +216,13 @@ impl Node {
         newest.issuer.clone()
     }
 
-    /// The root's witness policy with the highest number seen; `None` before the first.
+    /// The root's statement of which checkpoints count, with the highest number seen; empty before the first.
+    pub fn policy(&self) -> v1::Signed {
+        let newest = self.newest.read().unwrap_or_else(PoisonError::into_inner);
+        newest.policy.clone()
+    }
+
+    /// The same as verified; `None` before the first.
     pub fn witness_policy(&self) -> Option<WitnessPolicy> {
         let newest = self.newest.read().unwrap_or_else(PoisonError::into_inner);
         newest.witness_policy()

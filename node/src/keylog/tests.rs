@@ -5,7 +5,7 @@ use kith_proto::id::NetworkName;
 use kith_proto::log::tree::{Hash, head_of};
 use kith_proto::seal::SealingKey;
 use kith_proto::sign::SigningKey;
-use kith_proto::trail::{Event, Leaf};
+use kith_proto::trail::Event;
 use kith_proto::trust::Binding;
 use kith_proto::v1;
 

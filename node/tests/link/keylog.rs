@@ -116,7 +116,9 @@ async fn leaves_are_believed_with_their_proofs_and_known_again_after_a_restart()
     let hash = binding_hash(&story.gateway.inner.chain("riverside-gp").bindings[0]);
     assert_eq!(leaves.len(), 1);
     assert_eq!((leaves[0].0.number, leaves[0].0.binding), (2, Some(hash)));
-    assert_eq!(leaves[0].1.index(), 2);
+    let (leaf, proof) = leaves.into_iter().next().unwrap();
+    let exported = leaf.exported(proof).unwrap();
+    assert_eq!((exported.number, exported.proof.index()), (1, 2));
     drop(stream);
     let mut story = story.restart().await;
     assert!(
