@@ -210,6 +210,11 @@ impl Node {
         self.gateway_offset_ms.store(ahead_ms, Ordering::Relaxed);
     }
 
+    /// What this node joined with, and the newest that it has of the root's statements.
+    pub fn newest(&self) -> Membership {
+        self.newest.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// The root's statement of what the gateway may speak with, as last seen.
     pub fn issuer(&self) -> v1::Signed {
         let newest = self.newest.read().unwrap_or_else(PoisonError::into_inner);

@@ -149,26 +149,3 @@ pub(crate) async fn threads_of(tx: &mut Tx, slips: &[SlipId]) -> Result<Vec<Thre
 fn ids<T: From16>(rows: &[Row]) -> Result<Vec<T>, StoreError> {
     rows.iter().map(|row| id(row, "referral", "id")).collect()
 }
-
-const SEEN: &str =
-    "SELECT origin, size, seen_at_ms FROM log_seen ORDER BY seen_at_ms DESC, origin DESC LIMIT 1";
-
-/// The last head of somebody else's log; a node follows its gateway's alone.
-pub(crate) struct Seen {
-    pub(crate) origin: String,
-    pub(crate) size: i64,
-    pub(crate) seen_at_ms: i64,
-}
-
-/// What was last seen of the gateway's log; none before it was followed.
-pub(crate) async fn seen(tx: &mut Tx) -> Result<Option<Seen>, StoreError> {
-    const TABLE: &str = "log_seen";
-    let read = |row: Row| {
-        Ok(Seen {
-            origin: column(&row, TABLE, "origin")?,
-            size: column(&row, TABLE, "size")?,
-            seen_at_ms: column(&row, TABLE, "seen_at_ms")?,
-        })
-    };
-    tx.one(query(SEEN)).await?.map(read).transpose()
-}

@@ -3,7 +3,6 @@
 //! Never names a key that is not proven to be in the gateway's log.
 
 use kith_proto::id::OrgId;
-use kith_proto::trail::event::Told;
 use kith_proto::trail::export::{BindingLeaf, Trust};
 use kith_proto::v1;
 use kith_service::store::{StoreError, Tx};
@@ -26,18 +25,9 @@ pub(super) fn trust(node: &Node) -> Trust {
 async fn key_leaves_of(tx: &mut Tx, organisation: &OrgId) -> Result<Vec<BindingLeaf>, StoreError> {
     let mut leaves = Vec::new();
     for (leaf, proof) in store::keylog::bindings_of(tx, organisation).await? {
-        let told = Told::read(&leaf.preimage).ok();
-        let number = told.and_then(|told| told.get("number")?.parse().ok());
+        let next = u64::try_from(leaves.len() + 1).ok();
         // A binding is logged once; only what follows the one before is of the chain.
-        if number == u64::try_from(leaves.len() + 1).ok() {
-            leaves.push(BindingLeaf {
-                organisation: organisation.clone(),
-                number: number.unwrap_or_default(),
-                salt: leaf.salt,
-                preimage: leaf.preimage,
-                proof,
-            });
-        }
+        leaves.extend(leaf.exported(proof).filter(|leaf| Some(leaf.number) == next));
     }
     Ok(leaves)
 }

@@ -9,6 +9,8 @@ use kith_service::log::epoch;
 use kith_service::store::Tx;
 
 use super::TrailError;
+use crate::alarms::Alarm;
+use crate::keylog;
 use crate::node::Node;
 use crate::store;
 
@@ -16,11 +18,13 @@ use crate::store;
 pub async fn standing(node: &Node) -> Result<v1::GetLogStatusResponse, TrailError> {
     let read = |mut tx: Tx| async move {
         let newest = epoch::newest(&mut tx).await?;
-        Ok::<_, TrailError>((newest, store::trail::seen(&mut tx).await?))
+        let alarms = store::alarm::all(&mut tx).await?;
+        Ok::<_, TrailError>((newest, store::keylog::held(&mut tx).await?, alarms))
     };
-    let (newest, gateway) = node.store.read("log standing", read).await?;
+    let (newest, gateway, alarms) = node.store.read("log standing", read).await?;
+    let sentence = |alarm: &Alarm| alarm.kind.sentence().to_owned();
     let mut status = v1::GetLogStatusResponse {
-        alarms: alarms(),
+        alarms: alarms.iter().map(sentence).collect(),
         ..Default::default()
     };
     if let Some(epoch) = newest {
@@ -33,10 +37,12 @@ pub async fn standing(node: &Node) -> Result<v1::GetLogStatusResponse, TrailErro
             status.cosigned_at_ms = cosigned_at_ms(node, counted);
         }
     }
-    if let Some(seen) = gateway {
-        status.gateway_origin = seen.origin;
-        status.gateway_size = seen.size.unsigned_abs();
-        status.gateway_seen_at_ms = seen.seen_at_ms;
+    if let Some(held) = gateway {
+        let origin = Keeper::Gateway.origin(&node.membership.network, held.epoch);
+        origin.as_str().clone_into(&mut status.gateway_origin);
+        status.gateway_size = held.followed.head().size;
+        status.gateway_seen_at_ms = held.followed.at_ms;
+        status.gateway_standing = keylog::standing_in_words(&held, &node.newest(), node.now_ms());
     }
     Ok(status)
 }
@@ -52,9 +58,4 @@ fn cosigned_at_ms(node: &Node, note: &Note) -> i64 {
     let at_s = verified.iter().filter_map(|by| by.time_s).max();
     at_s.and_then(|at_s| i64::try_from(at_s).ok())
         .map_or(0, |at_s| at_s.saturating_mul(1000))
-}
-
-/// What a person must look at, one plain sentence each. Whoever raises alarms adds them here.
-const fn alarms() -> Vec<String> {
-    Vec::new()
 }
