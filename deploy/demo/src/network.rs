@@ -5,6 +5,7 @@ use crate::cast::{NETWORK, ORGS, Org};
 use crate::client::Client;
 use crate::process::{Server, Stage};
 use anyhow::Context as _;
+use kith_gateway::keys::GatewayKeys;
 use kith_node::grants::DEMO_REVIEWER;
 use kith_proto::v1;
 use kith_proto::words::{Category, Purpose};
@@ -308,6 +309,12 @@ impl Network {
     /// The folder that holds the gateway's database and keys.
     pub fn gateway_folder(&self) -> PathBuf {
         self.folder.join("trust/gateway")
+    }
+
+    /// The fingerprint of the network's root key.
+    pub fn root_fingerprint(&self) -> anyhow::Result<String> {
+        let keys = GatewayKeys::load(&self.gateway_folder(), self.clock().now_ms())?;
+        Ok(keys.root.fingerprint())
     }
 
     /// Process ids of the gateway and of each running node, by organisation.

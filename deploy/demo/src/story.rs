@@ -1,6 +1,7 @@
-//! The story the demo tells: seven referrals, each step printed as a plain sentence and its outcome verified.
+//! The story the demo tells: seven referrals and three accounts of one, each step printed as a plain sentence and its outcome verified.
 //! Called by `main` and by the network tests. Any step whose outcome is not as told is an error, never a warning.
 
+mod accounts;
 mod requests;
 mod steps;
 
@@ -10,7 +11,7 @@ use anyhow::ensure;
 use kith_proto::lifecycle::{Consent, Delivery, Move, Reason, State};
 use kith_proto::problem::Problem;
 use kith_proto::words::{Category, Purpose};
-use steps::{Agreed, Ask, Teller};
+use steps::{Agreed, Ask, Sent, Teller};
 
 /// What the peer group is asked for: no health, no family, no address.
 const COMPANY: &[Category] = &[Category::Identity, Category::Communication, Category::Need];
@@ -18,17 +19,18 @@ const COMPANY: &[Category] = &[Category::Identity, Category::Communication, Cate
 /// Tells the whole story.
 pub async fn tell(network: &mut Network) -> anyhow::Result<()> {
     let mut tell = Teller::begin(network).await?;
-    accepted_and_completed(&mut tell).await?;
+    let completed = accepted_and_completed(&mut tell).await?;
     declined_with_a_reason(&mut tell).await?;
     waits_for_a_machine_that_is_off(&mut tell).await?;
     refused_outside_the_consent(&mut tell).await?;
     withdrawn_in_the_mailbox(&mut tell).await?;
     the_peer_group_refers_to_the_gp(&mut tell).await?;
     the_school_refers_to_the_settlement_service(&mut tell).await?;
+    accounts::three_accounts(&mut tell, &completed).await?;
     tell.say("Every step's outcome was verified.")
 }
 
-async fn accepted_and_completed(tell: &mut Teller<'_>) -> anyhow::Result<()> {
+async fn accepted_and_completed(tell: &mut Teller<'_>) -> anyhow::Result<Sent> {
     tell.title("A referral that is accepted and completed")?;
     let ask = Ask {
         from: GP,
@@ -71,7 +73,7 @@ async fn accepted_and_completed(tell: &mut Teller<'_>) -> anyhow::Result<()> {
         .await?;
     let words = tell.last_event(GP, &sent).await?.words;
     ensure!(words == said::SETTLED, "the closing words did not arrive");
-    Ok(())
+    Ok(sent)
 }
 
 async fn declined_with_a_reason(tell: &mut Teller<'_>) -> anyhow::Result<()> {

@@ -35,9 +35,9 @@ pub(super) struct Agreed {
 /// A referral that was sent.
 #[derive(Clone, Debug)]
 pub(super) struct Sent {
-    thread_id: Vec<u8>,
+    pub(super) thread_id: Vec<u8>,
     grant_id: Vec<u8>,
-    code: String,
+    pub(super) code: String,
 }
 
 /// Tells the story on a network.
