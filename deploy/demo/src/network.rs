@@ -16,11 +16,16 @@ use std::io::Write as _;
 use std::net::TcpListener;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The roles a token is made for.
 const ROLES: [&str; 4] = ["referrer", "coordinator", "auditor", "admin"];
 /// The role the story acts in: a volunteer or a GP is usually a coordinator.
 const ACTING: &str = "coordinator";
+/// How long it may take until the keys of all stand in the network's log and everybody has read it.
+const KNOWN_LIMIT: Duration = Duration::from_secs(60);
+/// How often that is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// The server listens on a loopback port of the system's choice.
 const ANY_PORT: &str = "127.0.0.1:0";
 
@@ -98,8 +103,34 @@ impl Network {
         for org in orgs {
             network.enrol(*org).await?;
         }
+        network.all_known(orgs).await?;
         network.write_list()?;
         Ok(network)
+    }
+
+    /// Waits until every organisation has found the keys of every other in the network's log: before that none can write to another.
+    async fn all_known(&self, orgs: &[Org]) -> anyhow::Result<()> {
+        let known = tokio::time::timeout(KNOWN_LIMIT, async {
+            for (of, other) in orgs
+                .iter()
+                .flat_map(|of| orgs.iter().map(move |other| (of, other)))
+            {
+                let node = self.nodes.get(of.id).context("no such organisation")?;
+                let data = node.data_dir.to_string_lossy();
+                let asked = ["organisations", "show", other.id, "--data", &data];
+                while of.id != other.id && self.stage.run("node", &asked).is_err() {
+                    #[expect(
+                        clippy::disallowed_methods,
+                        reason = "another process can only be asked again"
+                    )]
+                    tokio::time::sleep(LOOK_EVERY).await;
+                }
+            }
+            anyhow::Ok(())
+        });
+        known
+            .await
+            .context("the organisations did not find each other's keys in time")?
     }
 
     /// Makes root, registrar and gateway keys.

@@ -157,13 +157,16 @@ pub(crate) struct TakenFacts {
     pub(crate) delivered: bool,
 }
 
-/// Whether a node's link is up and it knows every member.
+/// Whether a node's link is up and it believes every member's keys.
 pub(crate) async fn is_ready(node: &Node) -> bool {
     let up = number(
         &node.store,
         "SELECT CAST(COUNT(*) AS BIGINT) AS n FROM link_state WHERE state = 'up'",
     );
-    up.await == 1 && Org::ALL.iter().all(|org| node.members.get(&org.id()).is_some())
+    up.await == 1
+        && Org::ALL
+            .iter()
+            .all(|org| node.members.keys_of(&org.id(), node.now_ms()).is_some())
 }
 
 /// What waits at a node.
