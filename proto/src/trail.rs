@@ -12,7 +12,7 @@
 //! | entry | what stands in the log: the code and the commitment |
 //! | export | a part of one trail as a file that can be verified without its log |
 //! | account | what one verified export says of a referral |
-//! | subject | what an event is about, and is found by: its thread, or else envelope, slip, grant and person |
+//! | subject | what an event is about, and is found by: its thread, or else envelope and slip, or grant, or person |
 //!
 //! | module | what it settles |
 //! |---|---|

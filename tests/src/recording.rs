@@ -4,11 +4,16 @@
 
 use anyhow::Context as _;
 use kith_gateway::gateway::serve_connections;
+use kith_gateway::keys::GatewayKeys;
+use kith_gateway::limits::WITNESS_MS_MAX;
+use kith_gateway::witnessing::ask;
 use kith_gateway::{Gateway, GatewayConfig, issuing};
 use kith_service::clock::Clock;
+use kith_service::log::ask::{Asker, WitnessUrl};
 use kith_service::rng::Rng;
 use kith_service::shutdown::Shutdown;
 use kith_service::telemetry::{self, LogFormat};
+use kith_service::tls::dial::Dial;
 use kith_service::tls::incoming::{self, Peer};
 use std::ffi::OsString;
 use std::fs::File;
@@ -16,6 +21,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpListener;
 use tokio_stream::StreamExt as _;
@@ -32,12 +38,13 @@ pub const STORE: &str = "gateway.store";
 /// More than an operator would log, so that more is searched.
 pub const LOG: &str = "debug";
 
-/// What `role CLOCK-FILE gateway serve --data DIR --listen ADDRESS` asks for.
+/// What `role CLOCK-FILE gateway serve --data DIR --listen ADDRESS --witness URL` asks for.
 #[derive(Debug)]
 pub struct Serve {
     clock_file: PathBuf,
     data: PathBuf,
     listen: String,
+    witness: WitnessUrl,
 }
 
 impl Serve {
@@ -57,6 +64,7 @@ impl Serve {
             clock_file: clock_file.into(),
             data: option("--data")?.into(),
             listen: option("--listen")?.into_string().ok()?,
+            witness: option("--witness")?.to_str()?.parse().ok()?,
         })
     }
 
@@ -69,10 +77,16 @@ impl Serve {
         shutdown.on_signal()?;
         let mut config = GatewayConfig::in_folder(&self.data);
         if let Ok(store_url) = std::fs::read_to_string(self.clock_file.with_file_name(STORE)) {
+            // As `serve --store` does, so that the other commands find it.
+            GatewayKeys::keep_store(&self.data, &store_url)?;
             config.store_url = store_url;
         }
         let clock: Clock = kith_demo::clock::movable(self.clock_file);
+        let now = clock.clone();
+        let within = Duration::from_millis(WITNESS_MS_MAX);
+        let asker = Asker::new(Dial::tcp(), None, within, move || now.now_ms())?;
         let gateway = Gateway::open(&config, clock, Rng::system()).await?;
+        shutdown.spawn(ask::run(gateway.clone(), asker, self.witness, shutdown.clone()));
         let listener = TcpListener::bind(&self.listen).await?;
         std::fs::write(self.data.join("address"), listener.local_addr()?.to_string())?;
         let connections = issuing::incoming(&gateway.keys, &gateway.clock, incoming::tcp(listener))?;

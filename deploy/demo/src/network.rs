@@ -1,4 +1,4 @@
-//! The demo network: makes the trust root, enrols five organisations, starts and stops their processes.
+//! The demo network: makes the trust root, names a witness, enrols five organisations, starts and stops their processes.
 //! Does everything as its user would: through `kith-gateway` and `kith-node` commands.
 
 use crate::cast::{NETWORK, ORGS, Org};
@@ -7,6 +7,7 @@ use crate::process::{Server, Stage};
 use anyhow::Context as _;
 use kith_gateway::keys::GatewayKeys;
 use kith_node::grants::DEMO_REVIEWER;
+use kith_proto::log::origin::Keeper;
 use kith_proto::v1;
 use kith_proto::words::{Category, Purpose};
 use kith_service::clock::Clock;
@@ -22,6 +23,8 @@ use std::time::Duration;
 const ROLES: [&str; 4] = ["referrer", "coordinator", "auditor", "admin"];
 /// The role the story acts in: a volunteer or a GP is usually a coordinator.
 const ACTING: &str = "coordinator";
+/// What the witness of a third operator is called.
+const WITNESS: &str = "witness.example";
 /// How long it may take until the keys of all stand in the network's log and everybody has read it.
 const KNOWN_LIMIT: Duration = Duration::from_secs(60);
 /// How often that is looked at.
@@ -50,6 +53,7 @@ pub struct Network {
     folder: PathBuf,
     gateway: Option<Server>,
     gateway_address: String,
+    witness: Option<Server>,
     nodes: BTreeMap<&'static str, Node>,
 }
 
@@ -94,11 +98,14 @@ impl Network {
             folder: folder.to_owned(),
             gateway: None,
             gateway_address,
+            witness: None,
             nodes: BTreeMap::new(),
         };
         if fresh {
             network.found()?;
+            network.name_witness()?;
         }
+        network.start_witness().await?;
         network.start_gateway().await?;
         for org in orgs {
             network.enrol(*org).await?;
@@ -151,15 +158,73 @@ impl Network {
         Ok(())
     }
 
+    /// A third operator makes a witness; the network's owner signs that without its cosignature no checkpoint counts.
+    fn name_witness(&self) -> anyhow::Result<()> {
+        let (trust, data) = (self.folder.join("trust"), self.witness_folder());
+        let data = data.to_string_lossy();
+        let made = ["witness", "init", "--name", WITNESS, "--data", &data];
+        let printed = self.stage.run("gateway", &made)?;
+        let key = printed.lines().last().context("no key was printed")?.trim();
+        let folder = |name: &str| trust.join(name).to_string_lossy().into_owned();
+        let (root, registrar, gateway) = (folder("root"), folder("registrar"), folder("gateway"));
+        let signed = [
+            "policy",
+            "--root",
+            &root,
+            "--registrar",
+            &registrar,
+            "--data",
+            &gateway,
+            "--witness",
+            key,
+        ];
+        self.stage.run("gateway", &signed)?;
+        Ok(())
+    }
+
+    /// Starts the witness, which knows the gateway's log by its key, as `kith-gateway log` prints it.
+    async fn start_witness(&mut self) -> anyhow::Result<()> {
+        let keys = GatewayKeys::load(&self.gateway_folder(), self.clock().now_ms())?;
+        let key = Keeper::Gateway.log_key(&keys.network, 1, keys.signing.public());
+        let key = key.to_string();
+        let data = self.witness_folder();
+        let args = [
+            "witness",
+            "serve",
+            "--data",
+            &data.to_string_lossy(),
+            "--log-key",
+            &key,
+            "--listen",
+            ANY_PORT,
+        ];
+        let log = self.folder.join("witness.log");
+        let server = self
+            .stage
+            .serve("gateway", &args, &data.join("address"), &log)
+            .await?;
+        self.witness = Some(server);
+        Ok(())
+    }
+
+    /// The folder that holds the witness's database and key.
+    pub fn witness_folder(&self) -> PathBuf {
+        self.folder.join("witness")
+    }
+
     /// Starts the gateway on its own address.
     pub async fn start_gateway(&mut self) -> anyhow::Result<()> {
         let data = self.folder.join("trust/gateway");
+        let witness = self.witness.as_ref().context("the witness is not running")?;
+        let witness = format!("http://{}/", witness.address);
         let args = [
             "serve",
             "--data",
             &data.to_string_lossy(),
             "--listen",
             &self.gateway_address,
+            "--witness",
+            &witness,
         ];
         let log = self.folder.join("gateway.log");
         let server = self
@@ -392,10 +457,10 @@ impl Network {
         {
             self.stop_node(org).await?;
         }
-        match self.gateway.take() {
-            Some(server) => server.stop().await,
-            None => Ok(()),
+        for server in [self.gateway.take(), self.witness.take()].into_iter().flatten() {
+            server.stop().await?;
         }
+        Ok(())
     }
 }
 

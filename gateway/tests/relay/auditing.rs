@@ -65,10 +65,7 @@ const TAMPERED: [(&str, &str); 19] = [
         "a stop of slip",
     ),
     ("UPDATE slip SET recipient = 'hope-mosque'", "is not between"),
-    (
-        "UPDATE slip SET expires_at_ms = 5",
-        "ends before it was last used",
-    ),
+    ("UPDATE slip SET expires_at_ms = 5", "does not end"),
     ("DELETE FROM slip", "is missing"),
     (
         "UPDATE taken SET problem = 'invalid' WHERE problem IS NULL AND delivered_at_ms IS NOT NULL",

@@ -140,15 +140,17 @@ pub(crate) fn meant(
     let ids = filter.about.map(|about| belongs(events, about));
     let is_meant = |told: &Told<'_>| {
         let says = |name: &str, value: &str| told.all(name).any(|one| one == value);
-        let subject = ["thread", "envelope", "slip", "grant", "person"]
+        let kinds: [&[&str]; 4] = [&["thread"], &["envelope", "slip"], &["grant"], &["person"]];
+        let narrowest = kinds
             .into_iter()
-            .find(|name| told.get(name).is_some());
-        let about = ids.as_ref().is_none_or(|ids| {
-            subject.is_some_and(|name| {
-                told.all(name)
-                    .any(|id| ids.contains(&(name.to_owned(), id.to_owned())))
-            })
-        });
+            .find(|kind| kind.iter().any(|name| told.get(name).is_some()));
+        let is_among = |ids: &BTreeSet<(String, String)>, name: &str| {
+            told.all(name)
+                .any(|id| ids.contains(&(name.to_owned(), id.to_owned())))
+        };
+        let about = ids
+            .as_ref()
+            .is_none_or(|ids| narrowest.is_some_and(|names| names.iter().any(|name| is_among(ids, name))));
         let organisation = filter.organisation.as_ref().is_none_or(|org| {
             ["organisation", "from", "to", "by", "for", "with"]
                 .iter()

@@ -1,10 +1,17 @@
 //! The calls about the trail over the wire: what each answers, that reading is in the trail, exports that repeat; and the commands.
 
 use crate::fixture::{Desk, PEER};
+use kith_node::keylog::{self, KeyLeaf};
 use kith_node::store;
 use kith_node::tokens::Role;
+use kith_proto::log::checkpoint::Checkpoint;
+use kith_proto::log::leaf_proof::LeafProof;
+use kith_proto::log::origin::Keeper;
+use kith_proto::log::tree::head_of;
 use kith_proto::problem::Problem;
 use kith_proto::trail::export::{ExportReader, Line};
+use kith_proto::trail::{Code, Event, Leaf};
+use kith_proto::trust::binding_hash;
 use kith_proto::v1;
 use kith_proto::v1::audit_service_client::AuditServiceClient;
 use kith_proto::words::Purpose;
@@ -27,6 +34,30 @@ async fn referred(desk: &Desk) -> String {
         .await;
     desk.node.log.catch_up(&desk.node.keys.signing).await.unwrap();
     sent.unwrap().into_inner().code
+}
+
+/// The leaf of this node's first binding in a log of the gateway that has no other, and its proof.
+fn logged(desk: &Desk) -> (KeyLeaf, LeafProof) {
+    let chain = desk.mine.chain.as_ref().unwrap();
+    let (org, binding) = (desk.node.organisation(), binding_hash(&chain.bindings[0]));
+    let event = Event::new(Code::MemberJoined, 1)
+        .org("organisation", org)
+        .number("number", 1)
+        .hash("binding", &binding);
+    let leaf = Leaf::new(event.code(), &[1; 16], event.preimage());
+    let origin = Keeper::Gateway.origin(&desk.node.membership.network, keylog::EPOCH);
+    let checkpoint = Checkpoint::new(&origin, head_of([leaf.hash()]).unwrap()).unwrap();
+    let signed = checkpoint.sign(&desk.node.keys.signing).unwrap();
+    let key_leaf = KeyLeaf {
+        number: 0,
+        code: event.code(),
+        organisation: Some(org.clone()),
+        binding: Some(binding),
+        salt: [1; 16],
+        preimage: event.preimage().to_owned(),
+    };
+    let note = checkpoint.note(vec![signed]).unwrap();
+    (key_leaf, LeafProof::new(0, Vec::new(), note, Vec::new()).unwrap())
 }
 
 async fn list(desk: &Desk, filter: v1::TrailFilter) -> Vec<v1::TrailLine> {
@@ -212,9 +243,14 @@ async fn an_export_is_written_down_once_however_often_it_is_asked_for() {
         "the directory has not told this node its own keys"
     );
     let mine = desk.mine.clone();
+    let (leaf, proof) = logged(&desk);
     let put = |mut tx: Tx| {
-        let mine = mine.clone();
-        async move { store::member::put(&mut tx, &[mine], 1).await }
+        let (mine, leaf, proof) = (mine.clone(), leaf.clone(), proof.clone());
+        async move {
+            store::member::put(&mut tx, &[mine], 1).await?;
+            store::keylog::put_leaves(&mut tx, keylog::EPOCH, &[leaf]).await?;
+            store::keylog::put_proof(&mut tx, keylog::EPOCH, &proof).await
+        }
     };
     desk.node
         .store

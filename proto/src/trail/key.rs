@@ -4,15 +4,17 @@
 use super::event::Told;
 use crate::sign::sha256;
 
-/// What an event may be about. One that names its thread is found by that alone: whoever asks for a grant asks for its slips and
-/// their threads as well. Any other is found by everything that it names.
-pub const SUBJECTS: [&str; 5] = ["thread", "envelope", "slip", "grant", "person"];
+/// What an event may be about, the narrowest first: a thread; an envelope and the slip that it went under; a grant; a person. It is
+/// found by the narrowest that it names: whoever asks for a grant asks for its slips and their threads as well.
+pub const SUBJECTS: [&[&str]; 4] = [&["thread"], &["envelope", "slip"], &["grant"], &["person"]];
 
-/// What an event is found by, of [`SUBJECTS`]: name and value.
+/// What an event is found by: names of [`SUBJECTS`] with their values.
 pub fn subjects<'a>(told: &Told<'a>) -> impl Iterator<Item = (&'a str, &'a str)> {
-    let has_thread = told.get("thread").is_some();
+    let narrowest = SUBJECTS
+        .into_iter()
+        .find(|names| names.iter().any(|name| told.get(name).is_some()));
     told.lines()
-        .filter(move |(name, _)| SUBJECTS.contains(name) && (!has_thread || *name == "thread"))
+        .filter(move |(name, _)| narrowest.is_some_and(|names| names.contains(name)))
 }
 
 /// The names under which a line holds an organisation; all are found as `organisation`.

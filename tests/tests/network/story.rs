@@ -71,12 +71,18 @@ async fn tell_and_search(folder: &Path) -> PathBuf {
     let program = PathBuf::from(env!("CARGO_BIN_EXE_recording_role"));
     let mut network = Network::start(program, folder, &ORGS).await.unwrap();
     story::tell(&mut network).await.unwrap();
-    let gateway_folder = network.gateway_folder();
+    let (gateway_folder, witness_folder) = (network.gateway_folder(), network.witness_folder());
     network.stop().await.unwrap();
 
     let canaries = canaries();
     for path in files(&gateway_folder) {
         assert_none(&std::fs::read(&path).unwrap(), &canaries, &path);
+    }
+    // A witness learns not even who the members are.
+    let members = ORGS.iter().map(|org| org.id.to_owned());
+    let unknown: Vec<String> = canaries.iter().cloned().chain(members).collect();
+    for path in files(&witness_folder) {
+        assert_none(&std::fs::read(&path).unwrap(), &unknown, &path);
     }
     search_logs(folder, &canaries);
     search_streams(&gateway_folder.with_file_name(FOLDER), &canaries);
@@ -124,13 +130,13 @@ fn canaries() -> Vec<String> {
     canaries
 }
 
-/// The logs of the gateway and of every node.
+/// The logs of the gateway, of its witness and of every node.
 fn search_logs(folder: &Path, canaries: &[String]) {
     let logs: Vec<PathBuf> = entries(folder)
         .into_iter()
         .filter(|path| ends_with(path, "log"))
         .collect();
-    assert_eq!(logs.len(), ORGS.len() + 1, "{logs:?}");
+    assert_eq!(logs.len(), ORGS.len() + 2, "{logs:?}");
     for path in logs {
         let log = std::fs::read(&path).unwrap();
         assert!(!log.is_empty(), "{} has nothing to search", path.display());

@@ -142,49 +142,45 @@ async fn every_altered_missing_added_or_moved_row_is_named() {
     assert!(look(&log).await.faults.is_empty());
 }
 
+/// How a table is kept aside and put back; statements are constants, as everywhere.
+struct Table {
+    keep: &'static str,
+    put_back: [&'static str; 3],
+}
+
+macro_rules! table {
+    ($name:literal) => {
+        Table {
+            keep: concat!("CREATE TABLE kept_", $name, " AS SELECT * FROM ", $name),
+            put_back: [
+                concat!("DELETE FROM ", $name),
+                concat!("INSERT INTO ", $name, " SELECT * FROM kept_", $name),
+                concat!("DROP TABLE kept_", $name),
+            ],
+        }
+    };
+}
+
+const TABLES: [Table; 4] = [
+    table!("audit_event"),
+    table!("log_epoch"),
+    table!("log_tile"),
+    table!("log_index_end"),
+];
+
 /// Does it, looks, and puts everything back.
 async fn tampered(log: &Log, statement: &'static str) -> Vec<String> {
-    for kept in ["audit_event", "log_epoch", "log_tile"] {
-        run(log, keep(kept)).await;
+    for table in &TABLES {
+        run(log, table.keep).await;
     }
     run(log, statement).await;
-    // A row that cannot even be read ends the look, and says where.
+    // A log that cannot even be looked at says so.
     let found = match whole_of(log, signing_key().public()).await {
         Ok(whole) => whole.faults.iter().map(ToString::to_string).collect(),
         Err(error) => vec![format!("epoch 1: {error}")],
     };
-    for kept in ["audit_event", "log_epoch", "log_tile"] {
-        for put_back in back(kept) {
-            run(log, put_back).await;
-        }
+    for put_back in TABLES.iter().flat_map(|table| table.put_back) {
+        run(log, put_back).await;
     }
     found
-}
-
-fn keep(table: &str) -> &'static str {
-    match table {
-        "audit_event" => "CREATE TABLE kept_audit_event AS SELECT * FROM audit_event",
-        "log_epoch" => "CREATE TABLE kept_log_epoch AS SELECT * FROM log_epoch",
-        _ => "CREATE TABLE kept_log_tile AS SELECT * FROM log_tile",
-    }
-}
-
-fn back(table: &str) -> [&'static str; 3] {
-    match table {
-        "audit_event" => [
-            "DELETE FROM audit_event",
-            "INSERT INTO audit_event SELECT * FROM kept_audit_event",
-            "DROP TABLE kept_audit_event",
-        ],
-        "log_epoch" => [
-            "DELETE FROM log_epoch",
-            "INSERT INTO log_epoch SELECT * FROM kept_log_epoch",
-            "DROP TABLE kept_log_epoch",
-        ],
-        _ => [
-            "DELETE FROM log_tile",
-            "INSERT INTO log_tile SELECT * FROM kept_log_tile",
-            "DROP TABLE kept_log_tile",
-        ],
-    }
 }
