@@ -103,7 +103,7 @@ struct Gathered {
 
 impl Export {
     /// Looks up what belongs into the file, and commits that it was exported; a repeat of the same request writes nothing.
-    /// [`TrailError::TooMuch`] over [`EVENTS_MAX`], [`TrailError::Repeat`] when the id came before with another question.
+    /// [`TrailError::TooMuch`] over 170,000 events, [`TrailError::Repeat`] when the id came before with another question.
     pub async fn begin(node: &Node, asked: &ExportAsked) -> Result<Self, TrailError> {
         let read = |mut tx: Tx| async move { gather(&mut tx, node, asked).await };
         let mut gathered = node.store.read("gather export", read).await?;
@@ -161,7 +161,7 @@ impl Export {
         })
     }
 
-    /// The next part of the file, at most [`PART_BYTES_MAX`]; `None` after the last.
+    /// The next part of the file, at most 256 KiB; `None` after the last.
     pub async fn next(&mut self, node: &Node) -> Result<Option<Vec<u8>>, TrailError> {
         let mut part: Vec<u8> = Vec::new();
         while part.len() < PART_BYTES_MAX {
