@@ -1,7 +1,7 @@
 //! Reads threads for their lists, their watch and their opening. Called by `threads_view` alone.
 //! Never changes a row, never reads a sealed column together with a line: content is read only by who opens it.
 
-use kith_proto::id::{EventId, MessageId, OrgId, ThreadId, TokenId};
+use kith_proto::id::{EventId, MessageId, OrgId, SlipId, ThreadId, TokenId};
 use kith_proto::lifecycle::{Consent, Delivery, Move, Reason, Situation, State};
 use kith_proto::problem::Problem;
 use kith_proto::words::Purpose;
@@ -23,6 +23,7 @@ pub(crate) const MESSAGES_SHOWN_MAX: i64 = 1_000;
 /// What a list shows of a thread, and what decides who sees it.
 pub(crate) struct Line {
     pub(crate) thread_id: ThreadId,
+    pub(crate) slip_id: SlipId,
     pub(crate) side: Side,
     pub(crate) peer: OrgId,
     pub(crate) owner_token: Option<TokenId>,
@@ -69,7 +70,7 @@ pub(crate) struct Wanted<'a> {
 macro_rules! lines {
     ($rest:literal) => {
         concat!(
-            "SELECT thread_id, side, peer, owner_token, purpose, state, came_from, expired_from, consent, ",
+            "SELECT thread_id, slip_id, side, peer, owner_token, purpose, state, came_from, expired_from, consent, ",
             "delivery, problem, answer_by_ms, deadline_ms, created_at_ms, updated_at_ms, changed, arrival ",
             "FROM referral ",
             $rest
@@ -175,6 +176,7 @@ fn line(row: &Row) -> Result<Line, StoreError> {
     let number = |name| column::<i64>(row, TABLE, name);
     Ok(Line {
         thread_id: id(row, TABLE, "thread_id")?,
+        slip_id: id(row, TABLE, "slip_id")?,
         side: word(row, TABLE, "side")?,
         peer: word(row, TABLE, "peer")?,
         owner_token: id_or_null(row, TABLE, "owner_token")?,

@@ -55,6 +55,7 @@ async fn open_rows(tx: &mut Tx, node: &Node, opening: &Opening, now_ms: i64) -> 
     let line = found(tx, opening.visible, opening.which).await?;
     let record = *line.thread_id.as_bytes();
     let event = opening_event(&opening.caller, "thread", &record, now_ms)
+        .id("slip", line.slip_id.as_bytes())
         .org("with", &line.peer)
         .word("purpose", line.purpose.as_str())
         .word("consent", line.situation.consent.as_str());

@@ -49,12 +49,23 @@ pub(super) async fn three_accounts(tell: &mut Teller<'_>, sent: &Sent) -> anyhow
         ],
     )?;
     tell.say("The three accounts agree: nothing is missing in one that another has.")?;
+    databases(tell)?;
     let altered = altered_copy(gp, folder.path())?;
     let refused = audit(tell, &["verify", text(&altered)?, "--root", &root]);
     let Err(refused) = refused else {
         bail!("an altered file was believed");
     };
     tell.say(&format!("One letter is changed in a copy. Refused: {refused}"))
+}
+
+/// Holds the databases of the practice and of the gateway against what their logs have signed.
+fn databases(tell: &Teller<'_>) -> anyhow::Result<()> {
+    let node = tell.network.node(GP).context("the organisation has no node")?;
+    audit(tell, &["verify", "--data", text(&node.data_dir)?])?;
+    let gateway = tell.network.gateway_folder();
+    let asked = ["audit", "verify", "--data", text(&gateway)?];
+    tell.network.command("gateway", &asked)?;
+    tell.say("The databases of the practice and of the gateway are, row by row, what their logs have signed.")
 }
 
 /// Runs an `audit` command that needs no node.
