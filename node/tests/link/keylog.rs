@@ -368,8 +368,9 @@ async fn a_suspension_that_only_the_log_shows_is_an_alarm_after_a_while() {
     stream.offer().await;
     story.time.advance(60_000);
     story.turn(|logs| logs.append(&Event::new(Code::EnvelopeTaken, T0)));
-    // A step at each offer; the one before may still be under way.
+    // A step at each offer; the one before may still be under way, and see the difference first only after the time has moved.
     while story.host.words(ALARMS).await != ["standing"] {
+        story.time.advance(1_000);
         stream.offer().await;
         story.turn(|logs| logs.append(&Event::new(Code::EnvelopeTaken, T0)));
     }
