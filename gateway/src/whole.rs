@@ -21,12 +21,10 @@ use data_encoding::HEXLOWER;
 use kith_proto::slip::SLIP_LIFE_MS_MAX;
 use kith_proto::trail::event::Told;
 use kith_proto::trust::binding_hash;
-use kith_service::log::LogError;
+use kith_service::log::{LogError, whole};
 use kith_service::store::{StoreError, Tx};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Events read in one step.
-const STEP: i64 = 4096;
 /// How long after its time a row may still be there: a gateway that was off for a week sweeps at its start.
 const SPARE_MS: i64 = 7 * 24 * 60 * 60 * 1000;
 
@@ -46,13 +44,18 @@ pub async fn look(gateway: &Gateway) -> Result<Report, LogError> {
 }
 
 async fn look_within(tx: &mut Tx, gateway: &Gateway) -> Result<Report, LogError> {
-    let log = gateway.log.whole(tx, &[gateway.keys.signing.public()]).await?;
-    let mut faults: Vec<String> = log.faults.iter().map(ToString::to_string).collect();
     let now_ms = gateway.clock.now_ms();
-    let done = Done::read(tx, now_ms).await?;
-    if counter::read(tx, Counter::Audit).await? != done.last {
-        faults.push("the counter of events is not at the last event".to_owned());
-    }
+    // A row may outlive its time until the next sweep.
+    let since_ms = now_ms.saturating_sub(TAKEN_MS_MAX).saturating_sub(SPARE_MS);
+    let whose = whole::Whose {
+        keeper: &gateway.log.keeper,
+        network: &gateway.network,
+        key: gateway.keys.signing.public(),
+    };
+    let given = counter::read(tx, Counter::Audit).await?;
+    let mut done = Done::default();
+    let log = whole::look(tx, whose, Some(given), |_, told| done.take(told, since_ms)).await?;
+    let mut faults: Vec<String> = log.faults.iter().map(ToString::to_string).collect();
     faults.extend(members(tx, &done).await?);
     faults.extend(slips(tx, &done, now_ms).await?);
     faults.extend(outcomes(tx, &done, now_ms).await?);
@@ -67,8 +70,6 @@ async fn look_within(tx: &mut Tx, gateway: &Gateway) -> Result<Report, LogError>
 /// What the events say was done.
 #[derive(Default)]
 struct Done {
-    /// The number of the last event.
-    last: i64,
     members: BTreeMap<String, Joined>,
     /// Slip and who said it, to when.
     stops: BTreeMap<(String, String), i64>,
@@ -108,26 +109,6 @@ struct Envelope {
 }
 
 impl Done {
-    async fn read(tx: &mut Tx, now_ms: i64) -> Result<Self, StoreError> {
-        let mut done = Self::default();
-        // A row may outlive its time until the next sweep.
-        let since_ms = now_ms.saturating_sub(TAKEN_MS_MAX).saturating_sub(SPARE_MS);
-        loop {
-            let page = rows::preimages(tx, done.last, STEP).await?;
-            let Some((end, _)) = page.last() else {
-                return Ok(done);
-            };
-            done.last = *end;
-            for (_, preimage) in &page {
-                // One that cannot be read was named by the log itself.
-                let text = std::str::from_utf8(preimage).unwrap_or_default();
-                if let Ok(told) = Told::read(text) {
-                    done.take(&told, since_ms);
-                }
-            }
-        }
-    }
-
     fn take(&mut self, told: &Told<'_>, since_ms: i64) {
         let text = |name: &str| told.get(name).unwrap_or_default().to_owned();
         match told.code {

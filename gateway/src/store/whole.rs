@@ -111,18 +111,6 @@ pub async fn waiting(tx: &mut Tx) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError>
     tx.all(query(WAITING)).await?.iter().map(read).collect()
 }
 
-const PREIMAGES: &str = "SELECT seq, preimage FROM audit_event WHERE seq > $1 ORDER BY seq LIMIT $2";
-
-/// Events after a number as they stand: number and preimage.
-pub async fn preimages(tx: &mut Tx, after: i64, limit: i64) -> Result<Vec<(i64, Vec<u8>)>, StoreError> {
-    let read = |row: &Row| {
-        let seq = column(row, "audit_event", "seq")?;
-        Ok((seq, column(row, "audit_event", "preimage")?))
-    };
-    let rows = tx.all(query(PREIMAGES).bind(after).bind(limit)).await?;
-    rows.iter().map(read).collect()
-}
-
 /// Every member's row.
 pub async fn members(tx: &mut Tx) -> Result<Vec<MemberRow>, StoreError> {
     member::changed_after(tx, i64::MIN, crate::limits::MEMBERS_MAX + 1).await

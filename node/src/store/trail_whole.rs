@@ -6,75 +6,12 @@ use kith_service::store::{Row, StoreError, Tx, column, query};
 /// Most rows of one table that are held against the log at once: what a node of the largest sort has in years.
 const ROWS_MAX: i64 = 4_000_000;
 
-/// An event as it stands.
-pub(crate) struct RawEvent {
-    pub(crate) seq: i64,
-    pub(crate) at_ms: i64,
-    pub(crate) code: String,
-    pub(crate) salt: Vec<u8>,
-    pub(crate) preimage: Vec<u8>,
-}
-
-const EVENTS: &str =
-    "SELECT seq, at_ms, code, salt, preimage FROM audit_event WHERE seq > $1 ORDER BY seq LIMIT $2";
-
-/// The next events by number.
-pub(crate) async fn events(tx: &mut Tx, after: i64, limit: i64) -> Result<Vec<RawEvent>, StoreError> {
-    const TABLE: &str = "audit_event";
-    let read = |row: &Row| {
-        Ok(RawEvent {
-            seq: column(row, TABLE, "seq")?,
-            at_ms: column(row, TABLE, "at_ms")?,
-            code: column(row, TABLE, "code")?,
-            salt: column(row, TABLE, "salt")?,
-            preimage: column(row, TABLE, "preimage")?,
-        })
-    };
-    let rows = tx.all(query(EVENTS).bind(after).bind(limit)).await?;
-    rows.iter().map(read).collect()
-}
-
 const COUNTED: &str = "SELECT audit AS number FROM counter WHERE id = 1";
 
 /// The last number that was given to an event; none where the counter's row is gone.
 pub(crate) async fn counted(tx: &mut Tx) -> Result<Option<i64>, StoreError> {
     let row = tx.one(query(COUNTED)).await?;
     row.map(|row| column(&row, "counter", "number")).transpose()
-}
-
-const TILE: &str = "SELECT bytes FROM log_tile WHERE epoch = $1 AND kind = $2 AND number = $3";
-
-/// A tile's row as it stands.
-pub(crate) async fn tile(
-    tx: &mut Tx,
-    epoch: u64,
-    (kind, number): (&str, u64),
-) -> Result<Option<Vec<u8>>, StoreError> {
-    let tile = query(TILE).bind(epoch.cast_signed()).bind(kind.to_owned());
-    let row = tx.one(tile.bind(number.cast_signed())).await?;
-    row.map(|row| column(&row, "log_tile", "bytes")).transpose()
-}
-
-const TILES: &str = "SELECT epoch, kind, number FROM log_tile LIMIT $1";
-
-/// The keys of every tile.
-pub(crate) async fn tiles(tx: &mut Tx) -> Result<Vec<(u64, String, u64)>, StoreError> {
-    let read = |row: &Row| {
-        let (epoch, number): (i64, i64) = (
-            column(row, "log_tile", "epoch")?,
-            column(row, "log_tile", "number")?,
-        );
-        Ok((
-            epoch.cast_unsigned(),
-            column(row, "log_tile", "kind")?,
-            number.cast_unsigned(),
-        ))
-    };
-    tx.all(query(TILES).bind(ROWS_MAX))
-        .await?
-        .iter()
-        .map(read)
-        .collect()
 }
 
 /// A row: its key in hexadecimal, and the columns that the trail speaks of as text, bytes in hexadecimal, null as nothing.

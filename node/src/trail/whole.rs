@@ -6,16 +6,18 @@
 //! is a database that was put back as a whole, log and all, to an earlier time: that is for the witnesses to see. Events of the last
 //! half second, which are in no tree yet, are held against each other alone.
 
-mod log;
 mod rows;
 mod told;
 
+use kith_proto::log::origin::Keeper;
 use kith_proto::sign::PublicKey;
+use kith_service::log::whole;
 use kith_service::store::{Store, Tx};
 
 use super::TrailError;
 use crate::keys::Membership;
 use crate::members::Members;
+use crate::store::trail_whole;
 pub(crate) use rows::Signers;
 use told::Account;
 
@@ -75,11 +77,19 @@ pub async fn whole(
 pub(crate) async fn look(tx: &mut Tx, signers: &Signers<'_>) -> Result<Whole, TrailError> {
     let mut findings = Findings::default();
     let mut account = Account::default();
-    let by = (signers.me, signers.key);
-    let events = log::check(tx, by, &mut account, &mut findings).await?;
+    let whose = whole::Whose {
+        keeper: &Keeper::Node(signers.me.organisation.clone()),
+        network: &signers.me.network,
+        key: *signers.key,
+    };
+    let given = trail_whole::counted(tx).await?;
+    let log = whole::look(tx, whose, given, |seq, told| account.take(seq, told)).await?;
+    for fault in log.faults {
+        findings.name(fault.table(), fault.row(), fault.to_string());
+    }
     rows::check(tx, &account, signers, &mut findings).await?;
     Ok(Whole {
-        events,
+        events: log.events,
         damages: findings.0,
     })
 }

@@ -6,7 +6,7 @@ use super::epoch;
 use super::{Log, LogError};
 use crate::store::{Insert, Row, StoreError, Tx, column, query};
 use kith_proto::log::proof::Plan;
-use kith_proto::log::tile::{self, TILE_HEIGHT, TILE_WIDTH, Tile, TileError, TileKind, Tiles};
+use kith_proto::log::tile::{TILE_HEIGHT, TILE_WIDTH, Tile, TileError, TileKind, Tiles};
 use kith_proto::log::tree::{Frontier, Hash};
 use kith_proto::trail::Leaf;
 use std::collections::BTreeMap;
@@ -45,13 +45,8 @@ impl Grown {
         let bundle = self.part(TileKind::Entries, at);
         bundle.bytes.extend_from_slice(&length.to_be_bytes());
         bundle.bytes.extend_from_slice(entry.as_bytes());
-        self.push_hash(Hash::of_leaf(entry.as_bytes()), frontier)
-    }
-
-    /// Appends a leaf by its hash to the frontier and to the tiles of hashes.
-    pub(super) fn push_hash(&mut self, leaf: Hash, frontier: &mut Frontier) -> Result<(), LogError> {
         let mut whole: Vec<(u8, u64, Hash)> = Vec::new();
-        frontier.append(leaf, |node, hash| {
+        frontier.append(Hash::of_leaf(entry.as_bytes()), |node, hash| {
             if node.level % TILE_HEIGHT == 0 {
                 whole.push((node.level / TILE_HEIGHT, node.index, hash));
             }
@@ -94,7 +89,7 @@ impl Grown {
                     .ok_or(TileError::Missing)?;
                 let held = match kind {
                     TileKind::Hashes(_) => bytes.len() == part.held * 32,
-                    TileKind::Entries => holds(&bytes, part.held),
+                    TileKind::Entries => parts(&bytes).filter(Result::is_ok).count() == part.held,
                 };
                 if !held {
                     return Err(TileError::Damaged.into());
@@ -123,65 +118,60 @@ pub struct Place {
 }
 
 impl Place {
-    /// Whether it holds the hashes of leaves.
-    pub(super) fn is_leaves(&self) -> bool {
-        self.kind == "0"
-    }
-
-    /// The first leaf that it holds, of one that holds leaves.
-    pub(super) fn first_leaf(&self) -> i64 {
-        self.number.saturating_mul(TILE_WIDTH.into()).cast_signed()
+    pub(super) fn of(kind: TileKind, number: u64) -> Self {
+        Self {
+            kind: segment(kind).to_owned(),
+            number,
+        }
     }
 }
 
 impl std::fmt::Display for Place {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "tile {}/{}", self.kind, self.number)
+        write!(f, "{}/{}", self.kind, self.number)
     }
 }
 
-impl Grown {
-    /// Every tile with the bytes that were added; of a tree that began empty its whole bytes.
-    pub(super) fn tiles(&self) -> impl Iterator<Item = (Place, &[u8])> {
-        self.parts.iter().map(|((kind, number), part)| {
-            let place = Place {
-                kind: segment(*kind).to_owned(),
-                number: *number,
-            };
-            (place, part.bytes.as_slice())
-        })
-    }
-}
+/// Most tiles whose places are read at once: of a log of some 4 billion leaves.
+const PLACES_MAX: i64 = 16_000_000;
+const PLACES: &str = "SELECT epoch, kind, number FROM log_tile LIMIT $1";
 
-const AFTER: &str = "SELECT kind, number, bytes FROM log_tile WHERE epoch = $1 AND \
-    (kind > $2 OR (kind = $2 AND number > $3)) ORDER BY kind, number LIMIT 64";
-
-/// The stored tiles after a place, in the order of places, at most 64.
-pub(super) async fn stored_after(
-    tx: &mut Tx,
-    epoch: u64,
-    after: Option<&Place>,
-) -> Result<Vec<(Place, Vec<u8>)>, StoreError> {
-    let (kind, number) = after.map_or((String::new(), 0), |place| (place.kind.clone(), place.number));
-    let rows = query(AFTER)
-        .bind(epoch.cast_signed())
-        .bind(kind)
-        .bind(number.cast_signed());
+/// Where tiles stand, of every epoch, in no order.
+pub(super) async fn places(tx: &mut Tx) -> Result<Vec<(u64, Place)>, StoreError> {
     let read = |row: &Row| {
-        let number: i64 = column(row, TABLE, "number")?;
+        let (epoch, number): (i64, i64) = (column(row, TABLE, "epoch")?, column(row, TABLE, "number")?);
         let place = Place {
             kind: column(row, TABLE, "kind")?,
             number: number.cast_unsigned(),
         };
-        Ok((place, column(row, TABLE, "bytes")?))
+        Ok((epoch.cast_unsigned(), place))
     };
-    tx.all(rows).await?.iter().map(read).collect()
+    tx.all(query(PLACES).bind(PLACES_MAX))
+        .await?
+        .iter()
+        .map(read)
+        .collect()
 }
 
-/// Whether a bundle holds this many entries.
-fn holds(bundle: &[u8], count: usize) -> bool {
-    let width = u16::try_from(count).unwrap_or(u16::MAX);
-    Tile::new(TileKind::Entries, 0, width).is_ok_and(|tile| tile::entries(tile, bundle).is_ok())
+/// The entries of a bundle, in order; [`TileError::Damaged`] last, where it cannot be read to its end.
+fn parts(bundle: &[u8]) -> impl Iterator<Item = Result<&[u8], TileError>> {
+    let mut rest = Some(bundle).filter(|bundle| !bundle.is_empty());
+    std::iter::from_fn(move || {
+        let (length, after) = match rest.take()?.split_first_chunk() {
+            Some((length, after)) => (usize::from(u16::from_be_bytes(*length)), after),
+            None => return Some(Err(TileError::Damaged)),
+        };
+        let Some((entry, after)) = after.split_at_checked(length) else {
+            return Some(Err(TileError::Damaged));
+        };
+        rest = Some(after).filter(|after| !after.is_empty());
+        Some(Ok(entry))
+    })
+}
+
+/// The entries of a bundle as far as they can be read.
+pub(super) fn readable(bundle: &[u8]) -> Vec<Vec<u8>> {
+    parts(bundle).map_while(Result::ok).map(<[u8]>::to_vec).collect()
 }
 
 /// The first segment of a tile's path.
@@ -206,19 +196,15 @@ static PUT: Insert = Insert::into(
 );
 const ONE: &str = "SELECT bytes FROM log_tile WHERE epoch = $1 AND kind = $2 AND number = $3";
 
-async fn stored(tx: &mut Tx, epoch: u64, kind: TileKind, number: u64) -> Result<Option<Vec<u8>>, StoreError> {
+pub(super) async fn stored(
+    tx: &mut Tx,
+    epoch: u64,
+    kind: TileKind,
+    number: u64,
+) -> Result<Option<Vec<u8>>, StoreError> {
     let one = query(ONE).bind(epoch.cast_signed()).bind(segment(kind));
     let row = tx.one(one.bind(number.cast_signed())).await?;
     row.map(|row| column(&row, TABLE, "bytes")).transpose()
-}
-
-/// The hash of a leaf as the tree's lowest tile has it; `None` where it has none.
-pub(super) async fn leaf_hash(tx: &mut Tx, epoch: u64, index: u64) -> Result<Option<Hash>, StoreError> {
-    let width = u64::from(TILE_WIDTH);
-    let tile = stored(tx, epoch, TileKind::Hashes(0), index / width).await?;
-    let place = usize::try_from(index % width).unwrap_or(usize::MAX);
-    let hashes = tile.as_deref().map(|tile| tile.as_chunks::<32>().0);
-    Ok(hashes.and_then(|hashes| hashes.get(place)).copied().map(Hash))
 }
 
 /// The bytes of a tile as its path names it, cut to its width. `None` where the log has no such tile, or not yet that much of it.
@@ -242,12 +228,12 @@ pub async fn tile(tx: &mut Tx, epoch: u64, tile: Tile) -> Result<Option<Vec<u8>>
 
 /// How many bytes the first `count` entries of a bundle take; `None` when there are fewer.
 fn bundle_bytes(bundle: &[u8], count: u16) -> Option<usize> {
-    let mut at = 0_usize;
-    for _ in 0..count {
-        let length = bundle.get(at..)?.first_chunk::<2>()?;
-        at += 2 + usize::from(u16::from_be_bytes(*length));
-    }
-    (at <= bundle.len()).then_some(at)
+    let lengths = parts(bundle)
+        .take(count.into())
+        .map_while(Result::ok)
+        .map(|entry| 2 + entry.len());
+    let (found, bytes) = lengths.fold((0, 0), |(found, bytes), length| (found + 1, bytes + length));
+    (found == count).then_some(bytes)
 }
 
 /// The entries of an epoch from index `first` on, at most `count` and no further than the end of the bundle that has the first.
@@ -256,16 +242,11 @@ pub async fn entries(tx: &mut Tx, epoch: u64, first: u64, count: usize) -> Resul
     let Some(bundle) = stored(tx, epoch, TileKind::Entries, first / width).await? else {
         return Ok(Vec::new());
     };
-    let mut rest = bundle.as_slice();
-    let mut entries = Vec::new();
-    while let Some((length, after)) = rest.split_first_chunk() {
-        let length = u16::from_be_bytes(*length).into();
-        let (entry, after) = after.split_at_checked(length).ok_or(TileError::Damaged)?;
-        entries.push(String::from_utf8(entry.to_vec()).map_err(|_| TileError::Damaged)?);
-        rest = after;
-    }
     let skipped = usize::try_from(first % width).unwrap_or(usize::MAX);
-    Ok(entries.into_iter().skip(skipped).take(count).collect())
+    let wanted = parts(&bundle).skip(skipped).take(count);
+    let text =
+        |entry: Result<&[u8], TileError>| String::from_utf8(entry?.to_vec()).map_err(|_| TileError::Damaged);
+    Ok(wanted.map(text).collect::<Result<_, _>>()?)
 }
 
 /// Tiles of one tree as they are needed, for many proofs in a row.

@@ -1,70 +1,43 @@
 //! Whether a stored log is whole: every event, leaf, tile, frontier and checkpoint worked out again from the events and compared with what
-//! is stored. Called by `audit verify` of a server on its own database; only reads.
+//! is stored. Called by `audit verify` of nodes and gateways on their own databases, within one transaction that only reads.
 //! Never believes a row because another row agrees with it: both can be altered. What the log's key and the cosigners signed is
 //! what all the rest must lead to; a database that was rolled back as a whole is seen by the cosigners alone.
 
-use super::append::Stored;
-use super::epoch::Epoch;
-use super::tiles::{Grown, Place};
-use super::{Log, LogError, append, epoch, index, tiles};
+use super::epoch::{self, Epoch};
+use super::tiles::{self, Place};
+use super::{LogError, index};
 use crate::store::{StoreError, Tx, column, query};
+use kith_proto::id::NetworkName;
 use kith_proto::log::checkpoint::Checkpoint;
 use kith_proto::log::note::{Note, VerifierKey};
-use kith_proto::log::tree::{EMPTY_ROOT, Frontier, TreeHead};
+use kith_proto::log::origin::Keeper;
+use kith_proto::log::tree::{Frontier, Hash, TreeHead};
 use kith_proto::sign::PublicKey;
-use kith_proto::trail::Code;
 use kith_proto::trail::event::Told;
+use kith_proto::trail::leaf::Salt;
+use kith_proto::trail::{Code, Leaf};
 use std::collections::{BTreeMap, BTreeSet};
+
+mod fault;
+mod made;
+
+pub use fault::Fault;
+use made::Made;
 
 /// Events read in one step; as many as a step of the sequencer.
 const STEP: i64 = 4096;
-/// Most faults told: whoever reads them has seen enough.
+/// Most faults told: whoever reads them has seen enough, and a number that was altered names no gap without end.
 const FAULTS_MAX: usize = 1000;
 
-/// Something that does not fit, in words for whoever looks after the server.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Fault {
-    /// An event is missing, or stands at another number.
-    Missing(i64),
-    /// An event cannot be read, or its code or time is not what it says.
-    Unreadable(i64),
-    /// An event is not the one whose leaf the log has.
-    Altered(i64),
-    /// An epoch's tree is not the one that its key signed.
-    Tree(u64),
-    /// A checkpoint of an epoch is not signed by the log, or not of its tree.
-    Checkpoint(u64, &'static str),
-    /// A tile or bundle is missing, altered or too many.
-    Tile(u64, Place),
-    /// The index says that it has events which do not exist.
-    Index,
-}
-
-impl std::fmt::Display for Fault {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Missing(seq) => write!(f, "event {seq} is missing, or stands at another number"),
-            Self::Unreadable(seq) => write!(
-                f,
-                "event {seq} cannot be read, or says another code or time than its row"
-            ),
-            Self::Altered(seq) => write!(f, "event {seq} is not the one that the log has"),
-            Self::Tree(epoch) => write!(
-                f,
-                "the tree of epoch {epoch} is not the one that was stored with it"
-            ),
-            Self::Checkpoint(epoch, which) => {
-                write!(
-                    f,
-                    "the {which} checkpoint of epoch {epoch} is not signed by this log, or not of its tree"
-                )
-            }
-            Self::Index => {
-                f.write_str("the index of the trail is ahead of the trail, so that new events are not found")
-            }
-            Self::Tile(epoch, place) => write!(f, "{place} of epoch {epoch} is missing, altered or too many"),
-        }
-    }
+/// Whose log it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Whose<'a> {
+    /// Who keeps it.
+    pub keeper: &'a Keeper,
+    /// The network.
+    pub network: &'a NetworkName,
+    /// What signs its checkpoints; those of an older epoch may be of an older key.
+    pub key: PublicKey,
 }
 
 /// What was looked at, and what does not fit.
@@ -76,220 +49,132 @@ pub struct Whole {
     pub faults: Vec<Fault>,
 }
 
-impl Log {
-    /// Looks at the whole log, within one transaction that reads: one unchanging view, also beside a server at work. `keys` are all
-    /// that ever signed its checkpoints. Events that are not in the tree yet must follow it without a gap.
-    /// [`LogError::NoEpoch`] where even its beginning is gone.
-    pub async fn whole(&self, tx: &mut Tx, keys: &[PublicKey]) -> Result<Whole, LogError> {
-        let epochs: Vec<Epoch> = epoch::all(tx).await?;
-        if epochs.is_empty() {
-            return Err(LogError::NoEpoch);
-        }
-        let mut whole = Whole::default();
-        let firsts: Vec<i64> = epochs.iter().map(|epoch| epoch.first_seq).collect();
-        let mut next_seq = 1;
-        for (number, epoch) in epochs.iter().enumerate() {
-            // Between two epochs lie the events that the first one never signed.
-            between(tx, &mut whole, next_seq, epoch.first_seq).await?;
-            let end = firsts.get(number + 1).copied().unwrap_or(i64::MAX);
-            next_seq = self.epoch(tx, &mut whole, epoch, (keys, end)).await?;
-        }
-        let last = between(tx, &mut whole, next_seq, i64::MAX).await?;
-        if index::end(tx).await? >= last {
-            whole.faults.push(Fault::Index);
-        }
-        whole.faults.sort_unstable();
-        whole.faults.dedup();
-        whole.faults.truncate(FAULTS_MAX);
-        Ok(whole)
+/// Looks at the whole log. `given` is the last number that the server's counter gave to an event, `None` where its row is gone; `told` is
+/// handed each event that can be read, in order, so that a server holds its other tables against them.
+pub async fn look(
+    tx: &mut Tx,
+    whose: Whose<'_>,
+    given: Option<i64>,
+    mut told: impl FnMut(i64, &Told<'_>),
+) -> Result<Whole, LogError> {
+    let mut whole = Whole::default();
+    let epochs: Vec<Epoch> = epoch::all(tx).await?;
+    let in_a_row = epochs.iter().zip(1..).all(|(epoch, n)| epoch.number == n);
+    if epochs.first().is_none_or(|epoch| epoch.first_seq != 1) || !in_a_row {
+        whole.name(Fault::Epochs);
     }
-
-    /// Reads one epoch's events, makes its tree again and compares; the number after its last leaf.
-    async fn epoch(
-        &self,
-        tx: &mut Tx,
-        whole: &mut Whole,
-        epoch: &Epoch,
-        (keys, end): (&[PublicKey], i64),
-    ) -> Result<i64, LogError> {
-        let mut made = Made {
-            tree: Frontier::default(),
-            grown: Grown::of(0),
-            heads: BTreeMap::new(),
-            claimed: claimed(epoch),
-        };
-        let mut next = epoch.first_seq;
-        let last = epoch.last_seq().min(end.saturating_sub(1));
-        while next <= last {
-            let page = rows(tx, next, STEP.min(last - next + 1)).await?;
-            let mut page = page.into_iter().filter(|row| row.seq <= last).peekable();
-            if page.peek().is_none() {
-                whole.faults.push(Fault::Missing(next));
-                break;
-            }
-            for row in page {
-                // In the place of one that is missing stands what the tree has, so that those after it are judged by themselves.
-                while next < row.seq {
-                    whole.faults.push(Fault::Missing(next));
-                    made.take_stored(tx, epoch, next).await?;
-                    next += 1;
-                }
-                match whole.take(&row) {
-                    Some(event) => {
-                        begins_well(whole, epoch, event);
-                        made.take(event)?;
-                    }
-                    None => made.take_stored(tx, epoch, row.seq).await?,
-                }
-                next = row.seq + 1;
-            }
-        }
-        if made.tree != epoch.frontier {
-            whole.faults.push(Fault::Tree(epoch.number));
-        }
-        compare_tiles(tx, whole, epoch, &made.grown).await?;
-        self.checkpoints(whole, epoch, keys, &made.heads);
-        Ok(last + 1)
-    }
-
-    fn checkpoints(
-        &self,
-        whole: &mut Whole,
-        epoch: &Epoch,
-        keys: &[PublicKey],
-        heads: &BTreeMap<u64, TreeHead>,
-    ) {
-        let size = epoch.frontier.size();
-        let log_keys: Vec<VerifierKey> = keys
-            .iter()
-            .map(|key| self.keeper.log_key(&self.network, epoch.number, *key))
-            .collect();
-        for (which, note) in notes(epoch) {
-            let checkpoint = note.map(|note| Checkpoint::open(note, &log_keys));
-            let fits = match checkpoint {
-                None => which != "newest" || size == 0,
-                Some(Err(_)) => false,
-                Some(Ok(opened)) => {
-                    let of_size = which != "newest" || opened.head().size == size;
-                    of_size && heads.get(&opened.head().size) == Some(opened.head())
-                }
-            };
-            if !fits {
-                whole.faults.push(Fault::Checkpoint(epoch.number, which));
-            }
-        }
-    }
-}
-
-/// What an epoch's events make.
-struct Made {
-    tree: Frontier,
-    grown: Grown,
-    /// The heads at the sizes that a checkpoint claims.
-    heads: BTreeMap<u64, TreeHead>,
-    claimed: BTreeSet<u64>,
-}
-
-impl Made {
-    fn take(&mut self, event: &Stored) -> Result<(), LogError> {
-        self.grown.push(&event.leaf(), &mut self.tree)?;
-        self.note_head();
-        Ok(())
-    }
-
-    /// Takes the hash that the tree's lowest tile has at an event's place, where there is one.
-    async fn take_stored(&mut self, tx: &mut Tx, epoch: &Epoch, seq: i64) -> Result<(), LogError> {
-        let index = seq.saturating_sub(epoch.first_seq).cast_unsigned();
-        let held = tiles::leaf_hash(tx, epoch.number, index).await?;
-        self.grown.push_hash(held.unwrap_or(EMPTY_ROOT), &mut self.tree)?;
-        self.note_head();
-        Ok(())
-    }
-
-    fn note_head(&mut self) {
-        if self.claimed.contains(&self.tree.size()) {
-            self.heads.insert(self.tree.size(), self.tree.head());
-        }
-    }
-}
-
-/// A later epoch begins with the event that says why.
-fn begins_well(whole: &mut Whole, epoch: &Epoch, event: &Stored) {
-    if epoch.number > 1 && event.seq == epoch.first_seq && event.code != Code::EpochOpened {
-        whole.faults.push(Fault::Tree(epoch.number));
-    }
-}
-
-/// Reads events that are in no tree; the number after the last.
-async fn between(tx: &mut Tx, whole: &mut Whole, from: i64, until: i64) -> Result<i64, LogError> {
-    let mut next = from;
-    while next < until {
-        let page = rows(tx, next, STEP.min(until - next)).await?;
-        let mut page = page.into_iter().filter(|row| row.seq < until).peekable();
-        if page.peek().is_none() {
-            if until != i64::MAX {
-                whole.faults.push(Fault::Missing(next));
-            }
+    let mut trees: Vec<Made> = epochs.into_iter().map(Made::of).collect();
+    let mut last = 0;
+    loop {
+        let events = rows(tx, last, STEP).await?;
+        if events.is_empty() {
             break;
         }
-        for row in page {
-            if next < row.seq {
-                whole.faults.push(Fault::Missing(next));
+        for row in &events {
+            for missing in (last + 1..row.seq).take(FAULTS_MAX) {
+                whole.name(Fault::Missing(missing));
+                put(tx, &mut trees, (missing, None), &mut whole).await?;
             }
-            whole.take(&row);
-            next = row.seq + 1;
+            last = row.seq;
+            whole.events += 1;
+            let leaf = read(row, &mut whole, &mut told);
+            put(tx, &mut trees, (row.seq, leaf), &mut whole).await?;
         }
     }
-    Ok(next)
+    let given = given.unwrap_or_default();
+    for missing in (last + 1..=given).take(FAULTS_MAX) {
+        whole.name(Fault::Missing(missing));
+    }
+    for extra in (given + 1..=last).take(FAULTS_MAX) {
+        whole.name(Fault::Unnumbered(extra));
+    }
+    if index::end(tx).await? > last {
+        whole.name(Fault::Index);
+    }
+    finish(tx, whose, trees, &mut whole).await?;
+    whole.faults.sort_unstable();
+    whole.faults.dedup();
+    Ok(whole)
 }
 
-/// Compares every stored tile with what the events make.
-async fn compare_tiles(tx: &mut Tx, whole: &mut Whole, epoch: &Epoch, grown: &Grown) -> Result<(), LogError> {
-    let mut made: BTreeMap<Place, &[u8]> = grown.tiles().collect();
-    let mut after = None;
-    loop {
-        let page = tiles::stored_after(tx, epoch.number, after.as_ref()).await?;
-        let Some((last, _)) = page.last() else { break };
-        after = Some(last.clone());
-        for (place, bytes) in page {
-            let expected = made.remove(&place);
-            if expected == Some(bytes.as_slice()) {
-                continue;
-            }
-            if let (Some(expected), true) = (expected, place.is_leaves()) {
-                altered(whole, epoch, &place, (expected, &bytes));
-            }
-            whole.faults.push(Fault::Tile(epoch.number, place));
+impl Whole {
+    fn name(&mut self, fault: Fault) {
+        if self.faults.len() < FAULTS_MAX {
+            self.faults.push(fault);
         }
     }
-    let missing = made.into_keys().map(|place| Fault::Tile(epoch.number, place));
-    whole.faults.extend(missing);
+}
+
+/// Puts an event's leaf into the tree of its epoch; without a leaf, what the tree has at its place.
+async fn put(
+    tx: &mut Tx,
+    trees: &mut [Made],
+    (seq, leaf): (i64, Option<Leaf>),
+    whole: &mut Whole,
+) -> Result<(), LogError> {
+    let tree = trees.iter_mut().rev().find(|tree| tree.epoch.first_seq <= seq);
+    match tree {
+        Some(tree) => tree.take(tx, seq, leaf, whole).await,
+        None => Ok(()),
+    }
+}
+
+/// The leaf of an event; none where it cannot be read.
+fn read(row: &Row, whole: &mut Whole, told: &mut impl FnMut(i64, &Told<'_>)) -> Option<Leaf> {
+    let salt: Option<Salt> = row.salt.as_slice().try_into().ok();
+    let text = std::str::from_utf8(&row.preimage).ok();
+    let read = text.and_then(|text| Told::read(text).ok());
+    let (Some(salt), Some(text), Some(read)) = (salt, text, read) else {
+        whole.name(Fault::Unreadable(row.seq));
+        return None;
+    };
+    if read.code.as_str() != row.code || read.at_ms != row.at_ms {
+        whole.name(Fault::Unreadable(row.seq));
+    }
+    told(row.seq, &read);
+    Some(Leaf::new(read.code, &salt, text))
+}
+
+/// Compares what was made of each epoch with what stands of it.
+async fn finish(tx: &mut Tx, whose: Whose<'_>, trees: Vec<Made>, whole: &mut Whole) -> Result<(), LogError> {
+    let newest = trees.last().map(|tree| tree.epoch.number);
+    let mut known: BTreeSet<(u64, Place)> = BTreeSet::new();
+    for mut tree in trees {
+        let number = tree.epoch.number;
+        tree.close_all(tx, whole).await?;
+        if tree.frontier != tree.epoch.frontier {
+            whole.name(Fault::Tree(number));
+        }
+        let key = whose.keeper.log_key(whose.network, number, whose.key);
+        checkpoints(&tree, (newest == Some(number)).then_some(&key), whole);
+        known.extend(tree.tiles.into_iter().map(|place| (number, place)));
+    }
+    for (epoch, place) in tiles::places(tx).await? {
+        if !known.contains(&(epoch, place.clone())) {
+            whole.name(Fault::Tile(epoch, place));
+        }
+    }
     Ok(())
 }
 
-/// Names the events whose leaves differ from the ones in the tree's lowest tiles.
-fn altered(whole: &mut Whole, epoch: &Epoch, place: &Place, (made, stored): (&[u8], &[u8])) {
-    let pairs = made.as_chunks::<32>().0.iter().zip(stored.as_chunks::<32>().0);
-    for (at, _) in pairs.enumerate().filter(|(_, (made, stored))| made != stored) {
-        let index = place
-            .first_leaf()
-            .saturating_add(i64::try_from(at).unwrap_or(i64::MAX));
-        whole
-            .faults
-            .push(Fault::Altered(epoch.first_seq.saturating_add(index)));
-        if whole.faults.len() > FAULTS_MAX {
-            return;
+/// Whether an epoch's checkpoints are of its tree and, where the key is known, of its log.
+fn checkpoints(tree: &Made, key: Option<&VerifierKey>, whole: &mut Whole) {
+    let size = tree.epoch.frontier.size();
+    for (which, note) in notes(&tree.epoch) {
+        let fits = match note.map(|note| (note, head_of(note))) {
+            None => which != "newest" || size == 0,
+            Some((_, None)) => false,
+            Some((note, Some(head))) => {
+                let is_signed =
+                    key.is_none_or(|key| Checkpoint::open(note, std::slice::from_ref(key)).is_ok());
+                let of_size = which != "newest" || head.size == size;
+                is_signed && of_size && tree.heads.get(&head.size) == Some(&head)
+            }
+        };
+        if !fits {
+            whole.name(Fault::Checkpoint(tree.epoch.number, which));
         }
     }
-}
-
-/// The sizes at which an epoch's checkpoints stand.
-fn claimed(epoch: &Epoch) -> BTreeSet<u64> {
-    let sizes = notes(epoch).into_iter().filter_map(|(_, note)| {
-        let checkpoint: Checkpoint = note?.text().parse().ok()?;
-        Some(checkpoint.head().size)
-    });
-    sizes.collect()
 }
 
 fn notes(epoch: &Epoch) -> [(&'static str, Option<&Note>); 3] {
@@ -300,38 +185,34 @@ fn notes(epoch: &Epoch) -> [(&'static str, Option<&Note>); 3] {
     ]
 }
 
-/// A row of the trail; no event where it cannot be read.
-struct Row {
-    seq: i64,
-    event: Option<Stored>,
+fn head_of(note: &Note) -> Option<TreeHead> {
+    let checkpoint: Checkpoint = note.text().parse().ok()?;
+    Some(*checkpoint.head())
 }
 
-impl Whole {
-    /// Takes a row; its event, where it can be read.
-    fn take<'a>(&mut self, row: &'a Row) -> Option<&'a Stored> {
-        self.events += 1;
-        if row.event.is_none() {
-            self.faults.push(Fault::Unreadable(row.seq));
-        }
-        row.event.as_ref()
-    }
+/// A row of the trail as it stands.
+struct Row {
+    seq: i64,
+    at_ms: i64,
+    code: String,
+    salt: Vec<u8>,
+    preimage: Vec<u8>,
 }
 
 const ROWS: &str =
-    "SELECT seq, at_ms, code, salt, preimage FROM audit_event WHERE seq >= $1 ORDER BY seq LIMIT $2";
+    "SELECT seq, at_ms, code, salt, preimage FROM audit_event WHERE seq > $1 ORDER BY seq LIMIT $2";
 
-async fn rows(tx: &mut Tx, from: i64, limit: i64) -> Result<Vec<Row>, StoreError> {
-    let rows = tx.all(query(ROWS).bind(from).bind(limit)).await?;
+async fn rows(tx: &mut Tx, after: i64, limit: i64) -> Result<Vec<Row>, StoreError> {
+    const TABLE: &str = "audit_event";
     let read = |row: &crate::store::Row| {
-        let at_ms: i64 = column(row, "audit_event", "at_ms")?;
-        let event = append::read(row).ok().filter(|event| {
-            let told = Told::read(&event.preimage);
-            told.is_ok_and(|told| told.code == event.code && told.at_ms == at_ms)
-        });
         Ok(Row {
-            seq: column(row, "audit_event", "seq")?,
-            event,
+            seq: column(row, TABLE, "seq")?,
+            at_ms: column(row, TABLE, "at_ms")?,
+            code: column(row, TABLE, "code")?,
+            salt: column(row, TABLE, "salt")?,
+            preimage: column(row, TABLE, "preimage")?,
         })
     };
+    let rows = tx.all(query(ROWS).bind(after).bind(limit)).await?;
     rows.iter().map(read).collect()
 }

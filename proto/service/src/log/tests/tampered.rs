@@ -7,7 +7,13 @@ use crate::store::StoreError;
 use whole::{Fault, Whole};
 
 async fn whole_of(log: &Log, key: kith_proto::sign::PublicKey) -> Result<Whole, LogError> {
-    let look = |mut tx| async move { log.whole(&mut tx, &[key]).await };
+    let whose = whole::Whose {
+        keeper: &log.keeper,
+        network: &log.network,
+        key,
+    };
+    // As many as were ever given out.
+    let look = |mut tx| async move { whole::look(&mut tx, whose, Some(705), |_, _| ()).await };
     log.store.read("whole", look).await
 }
 
