@@ -7,19 +7,16 @@ use crate::members::KnownMember;
 use crate::store;
 use data_encoding::HEXLOWER;
 use kith_proto::id::{OrgId, ThreadId};
-use kith_proto::log::checkpoint::Checkpoint;
-use kith_proto::log::leaf_proof::LeafProof;
 use kith_proto::log::origin::Keeper;
-use kith_proto::log::proof::Plan;
 use kith_proto::problem::Problem;
 use kith_proto::trail::event::Told;
 use kith_proto::trail::export::{BindingLeaf, FORMAT, Header, Line, MemberChain, Trust};
 use kith_proto::trail::key;
 use kith_proto::trust::binding_hash;
+use kith_service::log::LogError;
 use kith_service::log::append::{self, Stored};
 use kith_service::log::export::{Part, WriteError, Written};
-use kith_service::log::tiles::Prover;
-use kith_service::log::{LogError, epoch};
+use kith_service::log::proofs::{Basis, Proofs};
 use kith_service::rng::RandomFailed;
 use kith_service::store::{StoreError, Tx};
 use std::collections::{BTreeMap, BTreeSet};
@@ -84,6 +81,10 @@ impl Question {
         put("from_ms", self.from_ms.map(|at| at.to_string()));
         put("until_ms", self.until_ms.map(|at| at.to_string()));
         stated
+    }
+
+    fn is_met(&self, event: &Stored) -> bool {
+        Told::read(&event.preimage).is_ok_and(|told| self.fits(&told))
     }
 
     fn fits(&self, told: &Told<'_>) -> bool {
@@ -166,10 +167,12 @@ async fn wanted(gateway: &Gateway, question: &Question) -> Result<Vec<Stored>, T
             let seqs = gateway.log.found(key::key("organisation", org.as_str())).await?;
             those(gateway, &seqs).await?
         }
-        (None, None) => all(gateway).await?,
+        (None, None) => return Ok(of_time(gateway, question).await?),
     };
-    let fits = |event: &Stored| Told::read(&event.preimage).is_ok_and(|told| question.fits(&told));
-    Ok(events.into_iter().filter(fits).collect())
+    Ok(events
+        .into_iter()
+        .filter(|event| question.is_met(event))
+        .collect())
 }
 
 /// The events of a thread, of its envelopes, and of the slips that they went under.
@@ -210,16 +213,17 @@ async fn those(gateway: &Gateway, seqs: &[i64]) -> Result<Vec<Stored>, StoreErro
     gateway.store.read("read events", read).await
 }
 
-async fn all(gateway: &Gateway) -> Result<Vec<Stored>, StoreError> {
-    let mut events: Vec<Stored> = Vec::new();
+/// The events of a span of time, or all.
+async fn of_time(gateway: &Gateway, question: &Question) -> Result<Vec<Stored>, StoreError> {
+    let (mut events, mut last) = (Vec::new(), 0);
     loop {
-        let last = events.last().map_or(0, |event| event.seq);
         let read = |mut tx: Tx| async move { append::after(&mut tx, last, STEP).await };
         let page: Vec<Stored> = gateway.store.read("read events", read).await?;
-        if page.is_empty() {
+        let Some(end) = page.last().map(|event| event.seq) else {
             return Ok(events);
-        }
-        events.extend(page);
+        };
+        last = end;
+        events.extend(page.into_iter().filter(|event| question.is_met(event)));
     }
 }
 
@@ -234,6 +238,11 @@ async fn member(gateway: &Gateway, known: &KnownMember) -> Result<Vec<Line>, Tra
     let events = those(gateway, &seqs).await?;
     let bindings: Vec<[u8; 32]> = row.chain.bindings.iter().map(binding_hash).collect();
     let mut lines = vec![Line::Member(MemberChain { chain: row.chain })];
+    let load = |mut tx: Tx| async move { Proofs::load(&mut tx, Basis::Counted).await };
+    let proofs: Proofs = gateway
+        .store
+        .read::<_, LogError, _, _>("checkpoints", load)
+        .await?;
     for (number, binding) in (1..).zip(bindings) {
         let leaf = events.iter().find(|event| {
             let told = Told::read(&event.preimage);
@@ -245,7 +254,13 @@ async fn member(gateway: &Gateway, known: &KnownMember) -> Result<Vec<Line>, Tra
             told.is_ok_and(|told| names(&told))
         });
         let proven = match leaf {
-            Some(leaf) => prove(gateway, leaf).await?,
+            Some(leaf) => {
+                let prove = |mut tx: Tx| {
+                    let mut proofs = proofs.clone();
+                    async move { proofs.receipt(&mut tx, leaf.seq).await }
+                };
+                gateway.store.read("prove", prove).await?
+            }
             None => None,
         };
         let (Some(leaf), Some(proof)) = (leaf, proven) else {
@@ -260,23 +275,4 @@ async fn member(gateway: &Gateway, known: &KnownMember) -> Result<Vec<Line>, Tra
         }));
     }
     Ok(lines)
-}
-
-/// The receipt of one leaf under the newest checkpoint that counts; none where it is not in its tree.
-async fn prove(gateway: &Gateway, event: &Stored) -> Result<Option<LeafProof>, LogError> {
-    let prove = |mut tx: Tx| async move {
-        for epoch in epoch::all(&mut tx).await?.into_iter().rev() {
-            let Some(note) = epoch.counted else { continue };
-            let size = note.text().parse::<Checkpoint>()?.head().size;
-            let index = event.seq.checked_sub(epoch.first_seq).filter(|index| *index >= 0);
-            let Some(index) = index.map(i64::cast_unsigned).filter(|index| *index < size) else {
-                continue;
-            };
-            let plan = Plan::inclusion(index, size)?;
-            let hashes = Prover::new(epoch.number, size).hashes(&mut tx, &plan).await?;
-            return Ok(Some(LeafProof::new(index, hashes, note, Vec::new())?));
-        }
-        Ok::<_, LogError>(None)
-    };
-    gateway.store.read("prove", prove).await
 }

@@ -18,7 +18,6 @@ mod count;
 mod export;
 mod gaps;
 mod network;
-mod proofs;
 mod question;
 mod standing;
 mod walk;
@@ -33,6 +32,7 @@ use kith_proto::trail::sentence::{Reader, sentence};
 use kith_proto::v1;
 use kith_service::log::LogError;
 use kith_service::log::append::Stored;
+use kith_service::log::proofs::{Basis, Proofs};
 use kith_service::store::{StoreError, Tx};
 
 use crate::audit::{self, Code};
@@ -42,7 +42,6 @@ use crate::tokens::Caller;
 pub use count::count;
 pub use export::{Export, ExportAsked, Form};
 pub use gaps::check;
-use proofs::Proofs;
 use question::Question;
 pub use question::{About, Filter};
 pub use standing::standing;
@@ -165,10 +164,10 @@ async fn page(tx: &mut Tx, asked: &Asked) -> Result<(Vec<Proven>, Option<i64>), 
     } else {
         walk.goes_on()
     };
-    let mut proofs = Proofs::load(tx).await?;
+    let mut proofs = Proofs::load(tx, Basis::CountedOrSigned).await?;
     let mut proven = Vec::with_capacity(found.len());
     for event in found {
-        let proof = proofs.of(tx, event.seq).await?;
+        let proof = proofs.receipt(tx, event.seq).await?;
         proven.push((event, proof.map(|proof| proof.to_string()).unwrap_or_default()));
     }
     Ok((proven, next))

@@ -49,17 +49,10 @@ pub(crate) async fn span(
     rows.iter().map(append::read).collect()
 }
 
-static NUMBERED: InList = InList::new(
-    "SELECT seq, code, salt, preimage FROM audit_event WHERE seq IN",
-    0,
-    "",
-);
-
 /// The events with these numbers, newest first.
 pub(crate) async fn numbered(tx: &mut Tx, numbers: &[i64]) -> Result<Vec<Stored>, StoreError> {
-    let rows = NUMBERED.all(tx, numbers, |q| q, |q, seq| q.bind(*seq)).await?;
-    let mut events: Vec<Stored> = rows.iter().map(append::read).collect::<Result<_, _>>()?;
-    events.sort_unstable_by_key(|event| std::cmp::Reverse(event.seq));
+    let mut events = append::those(tx, numbers).await?;
+    events.reverse();
     Ok(events)
 }
 

@@ -8,19 +8,17 @@
 
 use kith_proto::id::OrgId;
 use kith_proto::trail::event::Told;
-use kith_proto::trail::export::{
-    EventLeaf, ExportWriter, FORMAT, Header, Line, LogCheckpoint, MemberChain, Opened,
-};
+use kith_proto::trail::export::{EventLeaf, ExportWriter, FORMAT, Header, Line, LogCheckpoint, MemberChain};
 use kith_proto::trail::key::ORGANISATIONS;
 use kith_proto::trail::{csv, fhir};
 use kith_proto::v1;
 use kith_service::log::LogError;
 use kith_service::log::append::Stored;
+use kith_service::log::proofs::{Basis, Proofs};
 use kith_service::store::Tx;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::network::{self, Proven};
-use super::proofs::Proofs;
 use super::question::Question;
 use super::walk::Walk;
 use super::{Filter, TrailError};
@@ -138,7 +136,7 @@ impl Export {
                         ready.push_back(begun.line(&Line::Binding(leaf))?);
                     }
                 }
-                for (epoch, _, note) in gathered.proofs.under() {
+                for (epoch, note) in gathered.proofs.checkpoints() {
                     let checkpoint = LogCheckpoint {
                         epoch,
                         note: note.clone(),
@@ -197,7 +195,7 @@ impl Export {
         let of_trail = self.form == Form::Trail;
         let (numbers, proofs) = (&numbers, &self.proofs);
         let read = |mut tx: Tx| async move {
-            let mut proofs = proofs.again();
+            let mut proofs = proofs.clone();
             proven(&mut tx, numbers, of_trail.then_some(&mut proofs)).await
         };
         for (event, leaf) in node.store.read("export events", read).await? {
@@ -234,19 +232,8 @@ async fn proven(
     let mut with = Vec::with_capacity(events.len());
     for event in events {
         let mut leaf = None;
-        if let Some(proofs) = &mut proofs
-            && let Some((under, index, hashes)) = proofs.hashes(tx, event.seq).await?
-        {
-            leaf = Some(EventLeaf {
-                epoch: under.epoch,
-                index,
-                entry: event.leaf(),
-                hashes,
-                opened: Some(Opened {
-                    salt: event.salt,
-                    preimage: event.preimage.clone(),
-                }),
-            });
+        if let Some(proofs) = &mut proofs {
+            leaf = proofs.exported(tx, &event, true).await?;
         }
         with.push((event, leaf));
     }
@@ -262,7 +249,7 @@ async fn gather(tx: &mut Tx, node: &Node, asked: &ExportAsked) -> Result<Gathere
         },
     };
     let question = Question::of(tx, &asked.filter).await?;
-    let proofs = Proofs::load(tx).await?;
+    let proofs = Proofs::load(tx, Basis::CountedOrSigned).await?;
     let mut walk = Walk::new(tx, &question, Some(as_of.last.saturating_add(1)))
         .await?
         .unbounded();

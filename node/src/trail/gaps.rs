@@ -15,11 +15,11 @@ use kith_proto::trail::event::Told;
 use kith_proto::trail::key;
 use kith_proto::v1;
 use kith_service::log::append::Stored;
+use kith_service::log::proofs::{Basis, Proofs};
 use kith_service::log::{LogError, index};
 use kith_service::store::Tx;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::proofs::Proofs;
 use super::question::Question;
 use super::walk::Walk;
 use super::{Filter, TrailError, line, note_reading};
@@ -64,7 +64,7 @@ pub async fn check(node: &Node, caller: &Caller) -> Result<Vec<v1::Gap>, TrailEr
             deliveries(tx, &tail, now_ms).await?,
             withdrawals(tx, now_ms).await?,
         ];
-        let mut proofs = Proofs::load(tx).await?;
+        let mut proofs = Proofs::load(tx, Basis::CountedOrSigned).await?;
         let mut gaps = Vec::with_capacity(found.len());
         for gap in found {
             gaps.push(shown(tx, node, &mut proofs, gap).await?);
@@ -81,7 +81,7 @@ async fn shown(tx: &mut Tx, node: &Node, proofs: &mut Proofs, gap: Found) -> Res
     let newest: Vec<i64> = gap.shown.iter().rev().take(SHOWN_MAX).copied().collect();
     let mut lines = Vec::with_capacity(newest.len());
     for event in trail::numbered(tx, &newest).await? {
-        let proof = proofs.of(tx, event.seq).await?;
+        let proof = proofs.receipt(tx, event.seq).await?;
         lines.push(line(
             node,
             &event,

@@ -18,6 +18,7 @@
 //! | [`tiles`] | tiles by their paths, and proofs made from them |
 //! | [`index`] | by what events are found |
 //! | [`export`] | a part of the log as a file that verifies offline |
+//! | [`proofs`] | proofs of events under the checkpoint of their epoch |
 //! | [`whole`] | whether everything stored fits together |
 //! | [`ask`] | asking a witness elsewhere, over HTTPS |
 //! | [`seen`] | the last head of somebody else's log, and forks |
@@ -27,6 +28,7 @@ pub mod ask;
 pub mod epoch;
 pub mod export;
 pub mod index;
+pub mod proofs;
 pub mod seen;
 pub mod sequencer;
 #[cfg(test)]

@@ -3,16 +3,12 @@
 //! Never an event that is not under a checkpoint that counts: it is left out, and said.
 
 use super::append::{self, Stored};
-use super::epoch::{self, Epoch};
-use super::tiles::Prover;
+use super::proofs::{Basis, Proofs};
 use super::{Log, LogError, index};
-use crate::store::{StoreError, Tx};
-use kith_proto::log::checkpoint::Checkpoint;
-use kith_proto::log::note::Note;
-use kith_proto::log::proof::Plan;
+use crate::store::Tx;
 use kith_proto::problem::Problem;
 use kith_proto::sign::SigningKey;
-use kith_proto::trail::export::{EventLeaf, ExportError, ExportWriter, Header, Line, LogCheckpoint, Opened};
+use kith_proto::trail::export::{EventLeaf, ExportError, ExportWriter, Header, Line, LogCheckpoint};
 
 /// Events read and proven in one transaction.
 const CHUNK: usize = 256;
@@ -64,13 +60,6 @@ pub struct Written {
     pub too_new: usize,
 }
 
-/// An epoch with the checkpoint that its events are proven under.
-struct Proven {
-    epoch: Epoch,
-    note: Note,
-    size: u64,
-}
-
 impl Log {
     /// Writes a part of the log, line by line, into `sink`, which says whether it takes more. `shows` decides which events are
     /// opened; the others are proven without saying what they are.
@@ -81,99 +70,54 @@ impl Log {
         shows: impl Fn(&Stored) -> bool,
         mut sink: impl FnMut(String) -> bool,
     ) -> Result<Written, WriteError> {
-        let epochs = self.proven_epochs().await?;
+        let load = |mut tx: Tx| async move { Proofs::load(&mut tx, Basis::Counted).await };
+        let mut proofs: Proofs = self.store.read("checkpoints", load).await?;
         let asked = part.seqs.len();
-        let placed: Vec<(usize, i64)> = part
-            .seqs
-            .iter()
-            .filter_map(|seq| Some((place(&epochs, *seq)?, *seq)))
-            .collect();
+        let mut seqs = part.seqs;
+        seqs.retain(|seq| proofs.reach(*seq));
         let (mut writer, header) = ExportWriter::new(part.header)?;
         let mut put = |text: String| sink(text).then_some(()).ok_or(WriteError::Sink);
         put(header)?;
         for line in &part.preface {
             put(writer.line(line)?)?;
         }
-        for (number, proven) in epochs.iter().enumerate() {
-            // The newest always, so that a file without events shows as of when it has none.
-            let is_newest = number + 1 == epochs.len();
-            if is_newest || placed.iter().any(|(at, _)| *at == number) {
-                put(writer.line(&Line::Checkpoint(LogCheckpoint {
-                    epoch: proven.epoch.number,
-                    note: proven.note.clone(),
-                    consistency: Vec::new(),
-                }))?)?;
-            }
+        for (epoch, note) in proofs.checkpoints() {
+            put(writer.line(&Line::Checkpoint(LogCheckpoint {
+                epoch,
+                note: note.clone(),
+                consistency: Vec::new(),
+            }))?)?;
         }
-        for (number, proven) in epochs.iter().enumerate() {
-            let seqs: Vec<i64> = placed
-                .iter()
-                .filter(|(at, _)| *at == number)
-                .map(|(_, seq)| *seq)
-                .collect();
-            let mut prover = Prover::new(proven.epoch.number, proven.size);
-            for chunk in seqs.chunks(CHUNK) {
-                let (lines, used) = self.lines(prover, proven, chunk, &shows).await?;
-                prover = used;
-                for line in &lines {
-                    put(writer.line(line)?)?;
-                }
+        for chunk in seqs.chunks(CHUNK) {
+            let (events, used) = self.proven(proofs, chunk, &shows).await?;
+            proofs = used;
+            for event in events {
+                put(writer.line(&Line::Event(event))?)?;
             }
         }
         put(writer.end(key)?)?;
         Ok(Written {
-            events: placed.len(),
-            too_new: asked - placed.len(),
+            events: seqs.len(),
+            too_new: asked - seqs.len(),
         })
     }
 
-    /// The epochs that have a checkpoint that counts.
-    async fn proven_epochs(&self) -> Result<Vec<Proven>, LogError> {
-        let read = |mut tx: Tx| async move { epoch::all(&mut tx).await };
-        let epochs: Vec<Epoch> = self.store.read::<_, StoreError, _, _>("epochs", read).await?;
-        let mut proven = Vec::with_capacity(epochs.len());
-        for epoch in epochs {
-            if let Some(note) = epoch.counted.clone() {
-                let checkpoint: Checkpoint = note.text().parse()?;
-                proven.push(Proven {
-                    size: checkpoint.head().size,
-                    epoch,
-                    note,
-                });
-            }
-        }
-        Ok(proven)
-    }
-
-    /// Reads and proves some events; gives the prover back with the tiles it has read.
-    async fn lines(
+    /// Reads and proves some events; gives the proofs back with the tiles that were read.
+    async fn proven(
         &self,
-        prover: Prover,
-        proven: &Proven,
+        proofs: Proofs,
         seqs: &[i64],
         shows: &impl Fn(&Stored) -> bool,
-    ) -> Result<(Vec<Line>, Prover), LogError> {
+    ) -> Result<(Vec<EventLeaf>, Proofs), LogError> {
         let read = |mut tx: Tx| {
-            let mut prover = prover.clone();
+            let mut proofs = proofs.clone();
             async move {
-                let stored = append::those(&mut tx, seqs).await?;
-                let mut lines = Vec::with_capacity(stored.len());
-                for event in stored {
-                    let index = (event.seq - proven.epoch.first_seq).cast_unsigned();
-                    let plan = Plan::inclusion(index, proven.size)?;
-                    let hashes = prover.hashes(&mut tx, &plan).await?;
-                    lines.push(Line::Event(EventLeaf {
-                        epoch: proven.epoch.number,
-                        index,
-                        entry: event.leaf(),
-                        hashes,
-                        opened: shows(&event).then_some(Opened {
-                            salt: event.salt,
-                            preimage: event.preimage,
-                        }),
-                    }));
+                let mut proven = Vec::with_capacity(seqs.len());
+                for event in append::those(&mut tx, seqs).await? {
+                    let is_shown = shows(&event);
+                    proven.extend(proofs.exported(&mut tx, &event, is_shown).await?);
                 }
-                Ok::<_, LogError>((lines, prover))
+                Ok::<_, LogError>((proven, proofs))
             }
         };
         self.store.read("export", read).await
@@ -196,14 +140,4 @@ impl Log {
             }
         }
     }
-}
-
-/// The epoch in whose counted tree an event is.
-fn place(epochs: &[Proven], seq: i64) -> Option<usize> {
-    epochs.iter().rposition(|proven| {
-        let index = seq
-            .checked_sub(proven.epoch.first_seq)
-            .filter(|index| *index >= 0);
-        index.is_some_and(|index| index.cast_unsigned() < proven.size)
-    })
 }
