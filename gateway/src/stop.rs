@@ -148,7 +148,7 @@ async fn stop(
 ) -> Result<i64, BuryError> {
     let row = now(gateway, member);
     slip::stop(tx, slip_id, &row).await?;
-    told.events.push(event(gateway, slip_id, &row)?);
+    told.events.push(event(gateway, (slip_id, Some(slip)), &row)?);
     let waiting = mailbox::of_slip(tx, slip_id).await?;
     bury(gateway, tx, &waiting, Problem::ConsentWithdrawn, told).await?;
     for party in [&slip.sender, &slip.recipient] {
@@ -177,7 +177,7 @@ async fn keep(
         return Err(StopError::Budget);
     }
     slip::stop(tx, slip_id, &row).await?;
-    told.events.push(event(gateway, slip_id, &row)?);
+    told.events.push(event(gateway, (slip_id, None), &row)?);
     Ok(Said::Kept(row))
 }
 
@@ -196,8 +196,17 @@ fn stopped(slip_id: SlipId, stop: &StopRow) -> v1::SlipStopped {
     }
 }
 
-fn event(gateway: &Gateway, slip_id: SlipId, stop: &StopRow) -> Result<Salted, BuryError> {
+/// The line of a stop; of a slip that was seen with both its members, so that either finds it whoever said it.
+fn event(
+    gateway: &Gateway,
+    (slip_id, slip): (SlipId, Option<&SlipRow>),
+    stop: &StopRow,
+) -> Result<Salted, BuryError> {
     let event = Event::new(Code::SlipStopped, stop.stopped_at_ms).id("slip", slip_id.as_bytes());
+    let event = match slip {
+        Some(slip) => event.org("from", &slip.sender).org("to", &slip.recipient),
+        None => event,
+    };
     let event = match &stop.organisation {
         Some(member) => event.org("by", member),
         None => event.word("shown", "stop_secret"),

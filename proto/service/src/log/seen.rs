@@ -35,12 +35,22 @@ pub async fn last(tx: &mut Tx, origin: &str) -> Result<Option<Seen>, StoreError>
 
 fn read(row: &Row) -> Result<Seen, StoreError> {
     let size: i64 = column(row, TABLE, "size")?;
+    let head = TreeHead {
+        size: size.cast_unsigned(),
+        root: Hash(bytes(row, TABLE, "root")?),
+    };
+    let note = note(row, TABLE, "note")?;
+    // A row that was altered must not roll the log back: the head is what the note says.
+    let said: Option<Checkpoint> = note.text().parse().ok();
+    if said.is_none_or(|said| *said.head() != head) {
+        return Err(StoreError::Corrupt {
+            table: TABLE,
+            column: "size",
+        });
+    }
     Ok(Seen {
-        head: TreeHead {
-            size: size.cast_unsigned(),
-            root: Hash(bytes(row, TABLE, "root")?),
-        },
-        note: note(row, TABLE, "note")?,
+        head,
+        note,
         seen_at_ms: column(row, TABLE, "seen_at_ms")?,
     })
 }

@@ -310,4 +310,18 @@ async fn a_witness_cosigns_only_what_goes_on_and_keeps_both_sides_of_a_fork() {
     });
     let last: Option<seen::Seen> = last.await.map_err(|error: StoreError| error).unwrap();
     assert_eq!(last.unwrap().head.size, 20);
+    // A row that was altered is not gone on from.
+    set_back(&store).await;
+    let refused = witness.cosign(&at(8, 20).await, &keys, 7_000).await;
+    assert!(matches!(
+        refused,
+        Err(seen::CosignError::Store(StoreError::Corrupt { .. }))
+    ));
+}
+
+/// Lets a witness's row say that it saw less.
+async fn set_back(store: &Store) {
+    let set = |mut tx: crate::store::Tx| async move { tx.run(query("UPDATE log_seen SET size = 8")).await };
+    let set: Result<u64, StoreError> = store.tx("set back", set).await;
+    assert_eq!(set, Ok(1));
 }
