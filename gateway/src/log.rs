@@ -65,6 +65,7 @@ pub async fn checkpoint(gateway: &Gateway) -> Result<v1::GetCheckpointResponse, 
         offered: text(epoch.offered),
         counted: text(epoch.counted),
         policy: Some(gateway.policy().signed.clone()),
+        epoch: None,
     })
 }
 

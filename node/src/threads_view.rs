@@ -224,5 +224,6 @@ fn wire_event(event: &store::threads_view::ShownEvent, words: String) -> v1::Eve
         happened_at_ms: event.happened_at_ms,
         deadline_ms: event.deadline_ms,
         words,
+        returned: None,
     }
 }

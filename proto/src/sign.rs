@@ -52,6 +52,8 @@ pub enum Context {
     Issuer,
     /// An exported trail up to its last line, by the log's keeper.
     Export,
+    /// A later epoch of the gateway's log, by the root.
+    LogEpoch,
 }
 
 impl Context {
@@ -75,6 +77,7 @@ impl Context {
         Self::Withdrawal,
         Self::Issuer,
         Self::Export,
+        Self::LogEpoch,
     ];
 
     /// The ASCII text that is signed in front of the message: `kith/v1/` and one word, no zero byte.
@@ -98,6 +101,7 @@ impl Context {
             Self::Withdrawal => "kith/v1/withdrawal",
             Self::Issuer => "kith/v1/issuer",
             Self::Export => "kith/v1/export",
+            Self::LogEpoch => "kith/v1/log_epoch",
         }
     }
 

@@ -46,6 +46,7 @@ pub async fn enrol(
         invite: Some(request.invite.ok_or(MembershipError::Missing("invite"))?),
         bindings: vec![request.binding.ok_or(MembershipError::Missing("binding"))?],
         later_registrars: Vec::new(),
+        later_invites: Vec::new(),
     };
     let proven = trust::verify_chain(&chain, &gateway.keys.root, &gateway.keys.network, now_ms)?;
     let usable = usable_now(gateway, &chain, now_ms)?;

@@ -79,6 +79,7 @@ pub(super) async fn read(
                     .map_err(gone)?;
             }
             Frame::MembersChanged(_) => session.members_changed.notify_one(),
+            Frame::Reoffer(_) => return Err(Ended::Protocol("a re-offer")),
         }
     }
     // Not `Ok`: halves that wait for nothing from the gateway would go on without it.

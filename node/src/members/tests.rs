@@ -65,6 +65,7 @@ fn listing(org: &str, chain: &Chain) -> v1::Member {
             invite: Some(chain.invite.clone()),
             bindings: chain.bindings.clone(),
             later_registrars: Vec::new(),
+            later_invites: Vec::new(),
         }),
         ..v1::Member::default()
     }

@@ -143,6 +143,7 @@ pub(crate) fn wire_event(side: Side, event: &EventRow, words: &str) -> v1::Event
         happened_at_ms: event.happened_at_ms,
         deadline_ms: if writer { event.deadline_ms } else { 0 },
         words: words.to_owned(),
+        returned: None,
     }
 }
 

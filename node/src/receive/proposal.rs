@@ -139,5 +139,6 @@ fn numbered(change: &Change) -> v1::Event {
         happened_at_ms: event.happened_at_ms,
         deadline_ms: event.deadline_ms,
         words: String::new(),
+        returned: None,
     }
 }

@@ -338,6 +338,7 @@ pub(crate) fn member(name: &str, keys: &NewKeys) -> v1::Member {
             invite: Some(invite),
             bindings: vec![first],
             later_registrars: Vec::new(),
+            later_invites: Vec::new(),
         }),
         ..v1::Member::default()
     }

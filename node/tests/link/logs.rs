@@ -191,6 +191,7 @@ impl LogService for Service {
             offered: logs.note(&self.0, logs.size()),
             counted: counted.unwrap_or_default(),
             policy,
+            epoch: None,
         }))
     }
 

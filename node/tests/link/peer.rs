@@ -70,6 +70,7 @@ impl Peer {
             invite: Some(token.invite),
             bindings: vec![binding],
             later_registrars: Vec::new(),
+            later_invites: Vec::new(),
         };
         gateway.inner.list(org, chain);
         Self {

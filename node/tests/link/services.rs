@@ -41,6 +41,7 @@ impl EnrolmentService for Service {
             invite: request.invite.clone(),
             bindings: request.binding.clone().into_iter().collect(),
             later_registrars: Vec::new(),
+            later_invites: Vec::new(),
         };
         let now_ms = self.0.clock.now_ms();
         let member = trust::verify_chain(&chain, &self.0.root.public(), &self.0.network, now_ms);

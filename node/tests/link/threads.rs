@@ -69,6 +69,7 @@ impl Sent {
             happened_at_ms: T0 + 10,
             deadline_ms: T0 + 99_000,
             words: words.to_owned(),
+            returned: None,
         };
         // Its recipient cannot open the commitment of a slip that it did not capture, and need not.
         let body = v1::Body {

@@ -202,6 +202,7 @@ fn member(org: &str, keys: &NewKeys, number: u8) -> v1::Member {
             invite: Some(invite),
             bindings: vec![binding],
             later_registrars: Vec::new(),
+            later_invites: Vec::new(),
         }),
         ..v1::Member::default()
     }

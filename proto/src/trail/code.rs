@@ -109,6 +109,20 @@ codes! {
     AlarmRaised = "alarm_raised",
     /// A log begins, or begins anew after its server was restored.
     EpochOpened = "epoch_opened",
+    /// A recovery sheet was made.
+    RecoverySheetMade = "recovery_sheet_made",
+    /// A recovery bundle was made.
+    BundleMade = "bundle_made",
+    /// The gateway keeps a member's recovery bundle.
+    BundleKept = "bundle_kept",
+    /// A member's recovery bundle was fetched with its secret.
+    BundleFetched = "bundle_fetched",
+    /// A member came back from a backup, and others were asked to offer again.
+    MemberRestored = "member_restored",
+    /// The other party returned the standing of a thread after a restore.
+    ThreadReturned = "thread_returned",
+    /// A member's keys were reported lost.
+    MemberLost = "member_lost",
 }
 
 impl Code {

@@ -49,6 +49,13 @@ pub fn sentence(told: &Told<'_>, reader: &Reader<'_>) -> String {
         }
         Code::ReferralMoved => moved(&said),
         Code::KeyRotated | Code::KeyDestroyed => of_keys(&said),
+        Code::RecoverySheetMade
+        | Code::BundleMade
+        | Code::BundleKept
+        | Code::BundleFetched
+        | Code::MemberRestored
+        | Code::ThreadReturned
+        | Code::MemberLost => of_recovery(&said),
         Code::NetworkCreated
         | Code::MemberJoined
         | Code::MemberSuspended
@@ -253,6 +260,29 @@ fn of_keys(said: &Said<'_>) -> String {
     match said.code() {
         Code::KeyRotated => format!("{machine} replaced its {key}"),
         _ => format!("{machine} destroyed an old {key}"),
+    }
+}
+
+fn of_recovery(said: &Said<'_>) -> String {
+    let member = said.org("organisation").unwrap_or_else(|| "A member".to_owned());
+    let machine = said.machine();
+    match said.code() {
+        Code::RecoverySheetMade => format!("A recovery sheet was made at {}", said.home()),
+        Code::BundleMade => {
+            let kept = if said.is("kept", "gateway") {
+                " and gave it to the gateway to keep"
+            } else {
+                ""
+            };
+            format!("{machine} made a recovery bundle{kept}")
+        }
+        Code::BundleKept => format!("{machine} keeps a recovery bundle of {member}"),
+        Code::BundleFetched => format!("The recovery bundle of {member} was fetched with its secret"),
+        Code::MemberRestored => {
+            format!("{member} came back from a backup, and others were asked to offer again")
+        }
+        Code::ThreadReturned => format!("{member} returned to {} how a referral stands", said.home()),
+        _ => format!("The keys of {member} were reported lost to the network's operator"),
     }
 }
 

@@ -266,6 +266,20 @@ fn of_the_machine() -> Vec<(Event, &'static str)> {
             event(Code::EpochOpened).number("epoch", 2),
             "The node of Riverside GP began its log as epoch 2",
         ),
+        (
+            event(Code::RecoverySheetMade),
+            "A recovery sheet was made at Riverside GP",
+        ),
+        (
+            event(Code::BundleMade).word("kept", "gateway"),
+            "The node of Riverside GP made a recovery bundle and gave it to the gateway to keep",
+        ),
+        (
+            event(Code::ThreadReturned)
+                .id("thread", &[0xab; 16])
+                .org("organisation", &peer),
+            "Harbour Welcome returned to Riverside GP how a referral stands, referral NENT-QAXB-57",
+        ),
     ]
 }
 
@@ -332,6 +346,22 @@ fn of_the_gateway() -> Vec<(Event, &'static str)> {
             "The network's witness policy number 4 was published",
         ),
         (event(Code::EpochOpened), "The gateway began its log"),
+        (
+            of(Code::BundleKept),
+            "The gateway keeps a recovery bundle of Harbour Welcome",
+        ),
+        (
+            of(Code::BundleFetched),
+            "The recovery bundle of Harbour Welcome was fetched with its secret",
+        ),
+        (
+            of(Code::MemberRestored),
+            "Harbour Welcome came back from a backup, and others were asked to offer again",
+        ),
+        (
+            of(Code::MemberLost),
+            "The keys of Harbour Welcome were reported lost to the network's operator",
+        ),
     ]
 }
 

@@ -205,6 +205,7 @@ pub(super) fn chain(number: u8) -> v1::BindingChain {
         invite: Some(invite),
         bindings: vec![first],
         later_registrars: vec![],
+        later_invites: vec![],
     };
     let member = verify_chain(&chain, &key(ROOT).public(), &network(), NOW).unwrap();
     let next = next_binding(&key(number + 1), &member, &keys(number + 2), T0 + 25 * HOUR).unwrap();

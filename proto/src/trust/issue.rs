@@ -92,6 +92,7 @@ pub fn issue_invite(
         seed_public_key: terms.seed_public_key.0.to_vec(),
         expires_at_ms: now_ms.saturating_add(INVITE_LIFE_MS),
         name: display_name(terms.name)?,
+        rekeyed: None,
     };
     sign(registrar, Context::Invite, &statement)
 }

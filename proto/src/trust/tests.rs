@@ -55,6 +55,7 @@ fn chain() -> v1::BindingChain {
         invite: Some(invite),
         bindings: vec![first],
         later_registrars: vec![],
+        later_invites: vec![],
     };
     let next = next_binding(&key(4), &member(&chain), &keys(5), T0 + 2 * HOUR).unwrap();
     chain.bindings.push(next);

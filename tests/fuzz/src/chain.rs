@@ -30,6 +30,7 @@ fn chain(length: usize) -> v1::BindingChain {
         invite: Some(invite),
         bindings: vec![first],
         later_registrars: vec![registrar()],
+        later_invites: vec![],
     };
     let next = next_binding(&key(4), &verified(&chain), &keys(5), joined + DAY_MS).expect("the next");
     chain.bindings.push(next);
@@ -80,6 +81,7 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
                 .iter()
                 .map(|signed| bare(signed, 1, Vec::new()))
                 .collect(),
+            later_invites: vec![],
         };
         seed.encode_to_vec()
     };

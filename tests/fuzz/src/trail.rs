@@ -46,6 +46,7 @@ fn chain() -> v1::BindingChain {
         invite: Some(invite),
         bindings: vec![first],
         later_registrars: vec![],
+        later_invites: vec![],
     }
 }
 
