@@ -13,6 +13,8 @@ use crate::words::OrganisationKind;
 use prost::Message;
 
 pub(crate) mod issue;
+mod rekey;
+mod root;
 mod service;
 #[cfg(test)]
 mod service_tests;
@@ -24,6 +26,8 @@ use issue::display_name;
 pub use issue::{
     InviteTerms, NewKeys, first_binding, issue_invite, issue_issuer, issue_registrar, next_binding, rekey,
 };
+pub use rekey::{Rekeyed, issue_rekey_invite, rekey_binding};
+pub use root::RootKey;
 pub use service::{LANGUAGE_BYTES_MAX, LANGUAGES_MAX, SERVICE_TEXT_BYTES_MAX, SERVICES_PER_MEMBER_MAX};
 pub use service::{issue_service, verify_service};
 pub use token::{InviteToken, TOKEN_PREFIX, TOKEN_TEXT_BYTES_MAX, TokenError};
@@ -42,6 +46,8 @@ pub const STATEMENT_BYTES_MAX: usize = 4096;
 pub const BINDINGS_MAX: usize = 1000;
 /// Most registrars in one chain after the first.
 pub const LATER_REGISTRARS_MAX: usize = 100;
+/// Most re-keys by invite in one chain.
+pub const LATER_INVITES_MAX: usize = 100;
 /// Longest display name of an organisation, in bytes.
 pub const NAME_BYTES_MAX: usize = 200;
 
@@ -94,30 +100,6 @@ impl From<SigningFailed> for TrustError {
     }
 }
 
-/// The root as a node pins it: the key itself, or only its fingerprint until the key is shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RootKey {
-    /// The public key.
-    Key(PublicKey),
-    /// SHA-256 of the public key.
-    Fingerprint([u8; 32]),
-}
-
-impl RootKey {
-    /// Returns the offered key when it is the pinned one; [`TrustError::Forged`] when it is another.
-    pub fn accept(&self, offered: &PublicKey) -> Result<PublicKey, TrustError> {
-        let same = match self {
-            Self::Key(key) => key == offered,
-            Self::Fingerprint(hash) => *hash == sha256(&[&offered.0]),
-        };
-        if same {
-            Ok(*offered)
-        } else {
-            Err(TrustError::Forged)
-        }
-    }
-}
-
 /// A registrar's key that the root has signed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Registrar {
@@ -155,6 +137,8 @@ pub struct Invite {
     pub seed_public_key: PublicKey,
     /// From when it admits no more.
     pub expires_at_ms: i64,
+    /// Which member's keys it replaces; `None` in an invite to join.
+    pub rekeyed: Option<Rekeyed>,
 }
 
 /// What the gateway may speak with: its TLS issuing certificate and its signing key that the root has signed.
@@ -181,7 +165,7 @@ pub struct Binding {
     pub made_at_ms: i64,
     /// From when it counts.
     pub effective_at_ms: i64,
-    /// Whether the registrar signed it instead of the previous key: shown to every peer.
+    /// Whether the registrar, or the seed of an invite for a re-key, signed it instead of the previous key: shown to every peer.
     pub rekey: bool,
     /// The hash that the next binding must name.
     pub hash: [u8; 32],
@@ -285,21 +269,31 @@ pub fn verify_chain(
     network: &NetworkName,
     now_ms: i64,
 ) -> Result<Member, TrustError> {
-    if chain.bindings.len() > BINDINGS_MAX || chain.later_registrars.len() > LATER_REGISTRARS_MAX {
+    if chain.bindings.len() > BINDINGS_MAX
+        || chain.later_registrars.len() > LATER_REGISTRARS_MAX
+        || chain.later_invites.len() > LATER_INVITES_MAX
+    {
         return Err(TrustError::TooLarge);
     }
     let registrar = chain.registrar.as_ref().ok_or(TrustError::Malformed)?;
     let first = read_registrar(registrar, root, Some(network))?;
     let invite = read_invite(chain.invite.as_ref().ok_or(TrustError::Malformed)?, &first)?;
+    if invite.rekeyed.is_some() {
+        return Err(TrustError::Foreign);
+    }
     let mut registrars = vec![first];
     for later in &chain.later_registrars {
         registrars.push(read_registrar(later, root, Some(network))?);
     }
+    let later_invites = rekey::read_all(&chain.later_invites, &registrars)?;
     let mut bindings: Vec<Binding> = Vec::with_capacity(chain.bindings.len());
     for signed in &chain.bindings {
         let binding = match bindings.last() {
             None => read_first(signed, &invite, &registrars)?,
-            Some(previous) => read_later(signed, &invite, previous, &registrars)?,
+            Some(previous) => match rekey::signing(signed, &later_invites, &invite, previous) {
+                Some(seed) => rekey::read(signed, seed, previous, (&invite, &registrars))?,
+                None => read_later(signed, &invite, previous, &registrars)?,
+            },
         };
         if binding.made_at_ms > now_ms.saturating_add(CLOCK_SKEW_MS) {
             return Err(TrustError::Clock);
@@ -438,6 +432,7 @@ fn read_invite(signed: &v1::Signed, registrar: &Registrar) -> Result<Invite, Tru
         name: display_name(invite.name)?,
         seed_public_key: public_key(&invite.seed_public_key)?,
         expires_at_ms: invite.expires_at_ms,
+        rekeyed: invite.rekeyed.as_ref().map(Rekeyed::read).transpose()?,
     })
 }
 

@@ -84,6 +84,16 @@ pub fn issue_invite(
     terms: InviteTerms,
     now_ms: i64,
 ) -> Result<v1::Signed, TrustError> {
+    issue_terms(registrar, terms, None, now_ms)
+}
+
+/// Signs an invite, to join or to go on with new keys, usable for 24 hours from now.
+pub(super) fn issue_terms(
+    registrar: &SigningKey,
+    terms: InviteTerms,
+    rekeyed: Option<v1::Rekeyed>,
+    now_ms: i64,
+) -> Result<v1::Signed, TrustError> {
     let statement = v1::Invite {
         invite_id: terms.invite_id.as_bytes().to_vec(),
         network: terms.network.as_str().to_owned(),
@@ -92,7 +102,7 @@ pub fn issue_invite(
         seed_public_key: terms.seed_public_key.0.to_vec(),
         expires_at_ms: now_ms.saturating_add(INVITE_LIFE_MS),
         name: display_name(terms.name)?,
-        rekeyed: None,
+        rekeyed,
     };
     sign(registrar, Context::Invite, &statement)
 }
@@ -106,6 +116,9 @@ pub fn first_binding(
 ) -> Result<v1::Signed, TrustError> {
     if seed.public() != invite.seed_public_key {
         return Err(TrustError::Forged);
+    }
+    if invite.rekeyed.is_some() {
+        return Err(TrustError::Foreign);
     }
     let statement = v1::Binding {
         network: invite.network.as_str().to_owned(),

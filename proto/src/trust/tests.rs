@@ -262,6 +262,85 @@ fn a_rekey_waits_a_day_is_flagged_and_is_not_overtaken() {
     assert_eq!(forge(1, 2, |_| ()), Err(TrustError::Clock));
 }
 
+/// The chain gone on by invite: seed 12, keys 13, for which registrar 2 signed.
+fn rekeyed_chain(at_ms: i64) -> v1::BindingChain {
+    let mut chain = chain();
+    let mut terms = terms("the-practice");
+    terms.invite_id = InviteId::from_bytes([10; 16]);
+    terms.seed_public_key = key(12).public();
+    let signed = issue_rekey_invite(&key(2), terms, &Rekeyed::of(&member(&chain)).unwrap(), at_ms).unwrap();
+    let seen = verify_registrar(&registrar(2, T0), &root(), &network(), at_ms).unwrap();
+    let invite = verify_invite(&signed, &seen, at_ms).unwrap();
+    let binding = rekey_binding(&key(12), &invite, &keys(13), at_ms).unwrap();
+    chain.later_invites.push(signed);
+    chain.bindings.push(binding);
+    chain
+}
+
+#[test]
+fn lost_keys_are_followed_by_new_ones_with_an_invite_of_the_registrar() {
+    let at_ms = T0 + 3 * HOUR;
+    let whole = rekeyed_chain(at_ms);
+    let seen = member(&whole);
+    let newest = seen.bindings.last().unwrap();
+    assert!(newest.rekey && newest.number == 3 && newest.signing_key == key(13).public());
+    assert_eq!(seen.key_at(at_ms + 23 * HOUR).unwrap().number, 2);
+    assert_eq!(seen.key_at(at_ms + 24 * HOUR).unwrap().number, 3);
+    // The member goes on with its new keys as ever.
+    let mut further = whole.clone();
+    further.bindings.push(next_binding(&key(13), &seen, &keys(14), at_ms + HOUR).unwrap());
+    assert_eq!(member(&further).bindings.len(), 4);
+    // Without its invite, with one of another place, or behind another binding it is nobody's.
+    let mut without = whole.clone();
+    without.later_invites.clear();
+    assert_eq!(verify(&without), Err(TrustError::Forged));
+    let mut elsewhere = whole.clone();
+    elsewhere.bindings.remove(1);
+    assert!(verify(&elsewhere).is_err());
+    let thief = next_binding(&key(5), &member(&chain()), &keys(6), at_ms).unwrap();
+    let mut overtaken = whole.clone();
+    overtaken.bindings.insert(2, thief);
+    assert!(verify(&overtaken).is_err());
+    // One to join is none for a re-key, and the other way round.
+    let mut first = whole.clone();
+    first.invite = first.later_invites.first().cloned();
+    assert!(verify(&first).is_err());
+    let mut plain = whole.clone();
+    plain.later_invites.push(plain.invite.clone().unwrap());
+    assert_eq!(verify(&plain), Err(TrustError::Foreign));
+}
+
+#[test]
+fn every_flipped_bit_of_a_rekey_by_invite_is_refused() {
+    let whole = rekeyed_chain(T0 + 3 * HOUR);
+    for at in 0..whole.bindings[2].statement.len() {
+        let mut flipped = whole.clone();
+        flipped.bindings[2].statement[at] ^= 1;
+        assert!(verify(&flipped).is_err());
+    }
+    for at in 0..whole.later_invites[0].statement.len() {
+        let mut flipped = whole.clone();
+        flipped.later_invites[0].statement[at] ^= 1;
+        assert!(verify(&flipped).is_err());
+    }
+}
+
+#[test]
+fn a_rekey_by_invite_ends_with_its_day_and_waits_one() {
+    let at_ms = T0 + 3 * HOUR;
+    let made = |made_at_ms: i64, effective_at_ms: i64| {
+        let mut whole = rekeyed_chain(at_ms);
+        let mut binding = v1::Binding::decode(whole.bindings[2].statement.as_slice()).unwrap();
+        (binding.made_at_ms, binding.effective_at_ms) = (made_at_ms, effective_at_ms);
+        whole.bindings[2] = sign(&key(12), Context::Binding, &binding).unwrap();
+        verify(&whole)
+    };
+    assert!(made(at_ms, at_ms + REKEY_DELAY_MS).is_ok());
+    assert_eq!(made(at_ms, at_ms + REKEY_DELAY_MS - 1), Err(TrustError::Clock));
+    let late = at_ms + INVITE_LIFE_MS;
+    assert_eq!(made(late, late + REKEY_DELAY_MS), Err(TrustError::Expired));
+}
+
 #[test]
 fn a_rekey_after_the_registrars_year_needs_a_later_registrar() {
     let mut chain = chain();
