@@ -49,6 +49,7 @@ fn verified(gateway: &Gateway, row: &MemberRow) -> Option<KnownMember> {
             member,
             state: row.state,
             changed: row.changed,
+            lost_at_ms: row.lost_at_ms,
         }),
         Ok(_) => {
             tracing::error!(organisation = %row.org, "a stored member is not the one its chain proves; it is left out");

@@ -26,6 +26,7 @@ mod audit;
 mod init;
 mod invite;
 mod log;
+mod lost;
 mod members;
 mod policy;
 mod serve;
@@ -58,6 +59,10 @@ enum Command {
     Suspend(suspend::Arguments),
     /// Ends a member's suspension.
     Resume(suspend::Arguments),
+    /// Says that a member's computer is lost: blocks its keys, and prints the token for new ones.
+    Lost(lost::Lost),
+    /// Prints the token for new keys of a member, from the request that `lost` has printed.
+    Rekey(lost::Rekey),
     /// Shows what is in the log.
     #[command(subcommand)]
     Audit(audit::Command),
@@ -136,6 +141,8 @@ async fn dispatch(arguments: Arguments, world: World) -> anyhow::Result<()> {
         Command::Members(place) => members::run(&place, world).await,
         Command::Suspend(arguments) => suspend::suspend(arguments, world).await,
         Command::Resume(arguments) => suspend::resume(arguments, world).await,
+        Command::Lost(arguments) => lost::lost(arguments, world).await,
+        Command::Rekey(arguments) => lost::rekey(&arguments, &world),
         Command::Audit(command) => audit::run(command, world).await,
         Command::Policy(arguments) => policy::run(&arguments, &world),
         Command::Log(place) => log::run(&place, world).await,

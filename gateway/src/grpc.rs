@@ -7,6 +7,7 @@ use crate::limits::{
     ANONYMOUS_IN_FLIGHT_MAX, BUSY_RETRY_AFTER_MS, ENROLMENT_BYTES_MAX, LOG_BYTES_MAX, RELAY_BYTES_MAX,
     STOP_BYTES_MAX, STREAMS_PER_CONNECTION_MAX,
 };
+use crate::membership;
 use kith_proto::problem::Problem;
 use kith_proto::v1;
 use kith_proto::v1::enrolment_service_server::EnrolmentServiceServer;
@@ -129,7 +130,10 @@ fn caller<T>(gateway: &Gateway, request: &tonic::Request<T>) -> Result<Identity,
             )
         })?;
     match gateway.member(&identity.org) {
-        Some(_) => Ok(identity.clone()),
+        Some(known) if membership::certificate_counts(&known, identity) => Ok(identity.clone()),
+        Some(_) => Err(Failure::new(Problem::Unauthenticated).with_sentence(
+            "The keys of this organisation were reported lost. Come back with the token that the network's operator gave you.",
+        )),
         None => Err(Problem::NotAMember.into()),
     }
 }

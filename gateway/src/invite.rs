@@ -5,7 +5,7 @@ use crate::keys::RegistrarKeys;
 use kith_proto::id::{InviteId, OrgId};
 use kith_proto::problem::Problem;
 use kith_proto::sign::{SigningFailed, SigningKey};
-use kith_proto::trust::{self, InviteTerms, InviteToken, TokenError, TrustError};
+use kith_proto::trust::{self, InviteTerms, InviteToken, Rekeyed, TokenError, TrustError};
 use kith_proto::words::OrganisationKind;
 use kith_service::clock::Clock;
 use kith_service::rng::{RandomFailed, Rng};
@@ -56,6 +56,26 @@ pub fn token(
     clock: &Clock,
     rng: &Rng,
 ) -> Result<String, InviteError> {
+    issue(keys, invited, None, (clock, rng))
+}
+
+/// Returns the token that lets a member that has lost its keys go on once within 24 hours with new ones.
+pub fn rekey_token(
+    keys: &RegistrarKeys,
+    invited: Invited,
+    rekeyed: &Rekeyed,
+    clock: &Clock,
+    rng: &Rng,
+) -> Result<String, InviteError> {
+    issue(keys, invited, Some(rekeyed), (clock, rng))
+}
+
+fn issue(
+    keys: &RegistrarKeys,
+    invited: Invited,
+    rekeyed: Option<&Rekeyed>,
+    (clock, rng): (&Clock, &Rng),
+) -> Result<String, InviteError> {
     let seed = rng.bytes()?;
     let terms = InviteTerms {
         invite_id: InviteId::from_bytes(rng.bytes()?),
@@ -70,7 +90,10 @@ pub fn token(
         root: keys.root,
         seed,
         registrar: keys.registrar.clone(),
-        invite: trust::issue_invite(&keys.signing, terms, clock.now_ms())?,
+        invite: match rekeyed {
+            Some(rekeyed) => trust::issue_rekey_invite(&keys.signing, terms, rekeyed, clock.now_ms())?,
+            None => trust::issue_invite(&keys.signing, terms, clock.now_ms())?,
+        },
         issuer: keys.issuer.clone(),
         policy: keys.policy.clone(),
     };

@@ -52,6 +52,8 @@ pub struct KnownMember {
     pub state: Standing,
     /// The change counter of its last change.
     pub changed: i64,
+    /// When its keys were last reported lost.
+    pub lost_at_ms: Option<i64>,
 }
 
 /// All members, by id.

@@ -12,12 +12,14 @@ use kith_service::tls::issue::IssueError;
 
 mod enrol;
 mod list;
+mod lost;
 mod publish;
 mod renew;
 mod standing;
 
 pub use enrol::enrol;
 pub use list::list;
+pub use lost::{certificate_counts, rekey, renewing_key, report_lost, resume_due};
 pub use publish::publish_binding;
 pub use renew::renew;
 pub use standing::set_standing;

@@ -10,6 +10,7 @@ use std::sync::LazyLock;
 pub mod audit;
 pub mod counter;
 pub mod log;
+pub mod lost;
 pub mod mailbox;
 pub mod member;
 pub mod network;
@@ -29,6 +30,8 @@ static SQLITE: LazyLock<Migrator> = LazyLock::new(|| {
         ("gateway", include_str!("../migrations/sqlite/0001_gateway.sql")),
         ("log", include_str!("../migrations/sqlite/0002_log.sql")),
         ("policy", include_str!("../migrations/sqlite/0003_policy.sql")),
+        ("recovery", include_str!("../migrations/sqlite/0004_recovery.sql")),
+        ("lost", include_str!("../migrations/sqlite/0005_lost.sql")),
     ])
 });
 static POSTGRES: LazyLock<Migrator> = LazyLock::new(|| {
@@ -36,6 +39,8 @@ static POSTGRES: LazyLock<Migrator> = LazyLock::new(|| {
         ("gateway", include_str!("../migrations/postgres/0001_gateway.sql")),
         ("log", include_str!("../migrations/postgres/0002_log.sql")),
         ("policy", include_str!("../migrations/postgres/0003_policy.sql")),
+        ("recovery", include_str!("../migrations/postgres/0004_recovery.sql")),
+        ("lost", include_str!("../migrations/postgres/0005_lost.sql")),
     ])
 });
 

@@ -11,6 +11,7 @@ use kith_service::store::{StoreError, Tx};
 
 use crate::gateway::Gateway;
 use crate::limits::{DELIVERED_MS_MAX, MAILBOX_WINDOW_MS, SWEEP_EVERY_MS, SWEEP_ROWS_MAX, TAKEN_MS_MAX};
+use crate::membership;
 use crate::relay::bury::{BuryError, Told, bury};
 use crate::relay::take::day;
 use crate::store::{mailbox, slip, taken};
@@ -31,6 +32,9 @@ pub(crate) async fn sweep(gateway: Arc<Gateway>, shutdown: Shutdown) {
         tokio::select! {
             () = shutdown.wait() => return,
             () = tokio::time::sleep(Duration::from_millis(SWEEP_EVERY_MS)) => {}
+        }
+        if let Err(error) = membership::resume_due(&gateway).await {
+            tracing::warn!(%error, "members with new keys were not taken in again; the next sweep tries again");
         }
         match sweep_once(&gateway).await {
             Ok(swept) if swept == Swept::default() => {}

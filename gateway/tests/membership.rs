@@ -14,6 +14,7 @@ mod sqlite {
     mod directory;
     mod edge;
     mod enrol;
+    mod lost;
     mod renew;
     mod standing;
 }
@@ -25,6 +26,7 @@ mod postgres {
     mod directory;
     mod edge;
     mod enrol;
+    mod lost;
     mod renew;
     mod standing;
 }

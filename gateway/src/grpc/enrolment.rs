@@ -22,6 +22,12 @@ impl EnrolmentService for Enrolment {
         answer.map(Response::new).map_err(|error| refused("enrol", error))
     }
 
+    async fn rekey(&self, request: Request<v1::EnrolRequest>) -> Result<Response<v1::EnrolResponse>, Status> {
+        let _place = self.anonymous.enter().map_err(status)?;
+        let answer = membership::rekey(&self.gateway, request.into_inner()).await;
+        answer.map(Response::new).map_err(|error| refused("rekey", error))
+    }
+
     async fn renew(&self, request: Request<v1::RenewRequest>) -> Result<Response<v1::RenewResponse>, Status> {
         let _place = self.anonymous.enter().map_err(status)?;
         let answer = membership::renew(&self.gateway, request.into_inner()).await;

@@ -22,8 +22,8 @@ pub async fn renew(
         .parse()
         .map_err(|_| MembershipError::Renewal)?;
     let known = gateway.member(&org).ok_or(MembershipError::Renewal)?;
-    let binding = known.member.key_at(now_ms).ok_or(MembershipError::Renewal)?;
-    receipt::verify(&binding.signing_key, &request)?;
+    let key = super::renewing_key(&known, now_ms).ok_or(MembershipError::Renewal)?;
+    receipt::verify(&key, &request)?;
     // After the signature, so that only the member itself learns that it is one and that its clock is wrong.
     if request.made_at_ms.abs_diff(now_ms) > RENEWAL_SKEW_MS.unsigned_abs() {
         return Err(MembershipError::ClockOff);

@@ -5,7 +5,7 @@ use crate::audit::{Code, Event, Salted};
 use crate::gateway::Gateway;
 use crate::members::Standing;
 use crate::store::counter::{self, Counter};
-use crate::store::{audit, member};
+use crate::store::{audit, lost, member};
 use kith_proto::id::OrgId;
 
 /// Sets how a member stands; says whether it stood otherwise before. [`MembershipError::NotAMember`] when it never joined.
@@ -27,6 +27,8 @@ pub async fn set_standing(
             if member::by_org(&mut tx, org).await?.is_none() {
                 return Err(MembershipError::NotAMember);
             }
+            // Whatever was to happen by itself after lost keys: the operator has said otherwise, or it happens now.
+            lost::resume_at(&mut tx, org, None).await?;
             let moved = member::set_state(&mut tx, org, standing, changed).await?;
             if moved {
                 audit::insert(&mut tx, events).await?;

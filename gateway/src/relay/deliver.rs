@@ -22,6 +22,7 @@ use crate::limits::{
     DELIVERY_BYTES_MAX, DELIVERY_IN_FLIGHT_MAX, DELIVERY_POLL_MS, DELIVERY_ROWS_MAX, NOTICES_MAX,
 };
 use crate::members::{MemberMap, Standing};
+use crate::membership;
 use crate::store::mailbox::{self, Waiting};
 use crate::store::notice;
 use crate::witnessing::Stand;
@@ -112,8 +113,13 @@ impl<'a> Courier<'a> {
     /// Tells the node, and looks again at what waited for the end of a suspension.
     async fn members_changed(&mut self) -> Result<(), RelayError> {
         let cursor = self.members.borrow_and_update().unsigned_abs();
-        if self.gateway.members.get(&self.peer.org).is_none() {
-            return Err(RelayError::NoMember);
+        let known = self
+            .gateway
+            .members
+            .get(&self.peer.org)
+            .ok_or(RelayError::NoMember)?;
+        if !membership::certificate_counts(&known, self.peer) {
+            return Err(RelayError::CertificateEnded);
         }
         if let Some(first) = self.held_back_at.take() {
             self.cursor = self.cursor.min(first.saturating_sub(1));

@@ -31,6 +31,8 @@ pub struct MemberRow {
     pub joined_at_ms: i64,
     /// The change counter of its last change.
     pub changed: i64,
+    /// When its keys were last reported lost; read only, written by [`super::lost`].
+    pub lost_at_ms: Option<i64>,
 }
 
 impl TryFrom<Row> for MemberRow {
@@ -52,6 +54,7 @@ impl TryFrom<Row> for MemberRow {
             tls_key_hash: bytes(&row, TABLE, "tls_key_hash")?,
             joined_at_ms: column(&row, TABLE, "joined_at_ms")?,
             changed: column(&row, TABLE, "changed")?,
+            lost_at_ms: column(&row, TABLE, "lost_at_ms")?,
         })
     }
 }
@@ -76,8 +79,8 @@ pub async fn insert(tx: &mut Tx, row: &MemberRow) -> Result<(), StoreError> {
     Ok(())
 }
 
-const BY_ORG: &str = "SELECT organisation, kind, name, state, chain, invite_id, tls_key_hash, joined_at_ms, changed \
-    FROM member WHERE organisation = $1";
+const BY_ORG: &str = "SELECT member.organisation AS organisation, kind, name, state, chain, invite_id, tls_key_hash, joined_at_ms, changed, \
+    lost_at_ms FROM member LEFT JOIN lost_keys ON lost_keys.organisation = member.organisation WHERE member.organisation = $1";
 
 /// Returns one member.
 pub async fn by_org(tx: &mut Tx, org: &OrgId) -> Result<Option<MemberRow>, StoreError> {
@@ -85,8 +88,8 @@ pub async fn by_org(tx: &mut Tx, org: &OrgId) -> Result<Option<MemberRow>, Store
     row.map(MemberRow::try_from).transpose()
 }
 
-const BY_INVITE: &str = "SELECT organisation, kind, name, state, chain, invite_id, tls_key_hash, joined_at_ms, changed \
-    FROM member WHERE invite_id = $1";
+const BY_INVITE: &str = "SELECT member.organisation AS organisation, kind, name, state, chain, invite_id, tls_key_hash, joined_at_ms, changed, \
+    lost_at_ms FROM member LEFT JOIN lost_keys ON lost_keys.organisation = member.organisation WHERE invite_id = $1";
 
 /// Returns the member that joined with this invite.
 pub async fn by_invite(tx: &mut Tx, invite_id: InviteId) -> Result<Option<MemberRow>, StoreError> {
@@ -96,8 +99,8 @@ pub async fn by_invite(tx: &mut Tx, invite_id: InviteId) -> Result<Option<Member
     row.map(MemberRow::try_from).transpose()
 }
 
-const CHANGED: &str = "SELECT organisation, kind, name, state, chain, invite_id, tls_key_hash, joined_at_ms, changed \
-    FROM member WHERE changed > $1 ORDER BY changed LIMIT $2";
+const CHANGED: &str = "SELECT member.organisation AS organisation, kind, name, state, chain, invite_id, tls_key_hash, joined_at_ms, changed, \
+    lost_at_ms FROM member LEFT JOIN lost_keys ON lost_keys.organisation = member.organisation WHERE changed > $1 ORDER BY changed LIMIT $2";
 
 /// Returns at most `limit` members that changed after the cursor, in the order of their last change.
 pub async fn changed_after(tx: &mut Tx, cursor: i64, limit: usize) -> Result<Vec<MemberRow>, StoreError> {
@@ -129,6 +132,16 @@ pub async fn set_chain(
         .bind(read.org.as_str().to_owned())
         .bind(read.changed);
     Ok(tx.run(update).await? == 1)
+}
+
+const SET_TLS_KEY: &str = "UPDATE member SET tls_key_hash = $1 WHERE organisation = $2";
+
+/// Names the TLS key of a member's re-key, so that only its owner may repeat it.
+pub async fn set_tls_key(tx: &mut Tx, org: &OrgId, tls_key_hash: &[u8; 32]) -> Result<(), StoreError> {
+    let set = query(SET_TLS_KEY)
+        .bind(tls_key_hash.to_vec())
+        .bind(org.as_str().to_owned());
+    tx.run(set).await.map(drop)
 }
 
 const SET_STATE: &str = "UPDATE member SET state = $1, changed = $2 WHERE organisation = $3 AND state <> $1";

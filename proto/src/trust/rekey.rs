@@ -5,7 +5,8 @@
 
 use super::issue::{InviteTerms, NewKeys, issue_terms, sign};
 use super::{
-    Binding, Invite, Member, REKEY_DELAY_MS, Registrar, TrustError, must_be_usable, open, read_binding, read_invite,
+    Binding, Invite, Member, REKEY_DELAY_MS, Registrar, TrustError, must_be_usable, open, read_binding,
+    read_invite,
 };
 use crate::id::InviteId;
 use crate::sign::{Context, PublicKey, SigningKey, sha256};
@@ -33,16 +34,22 @@ impl Rekeyed {
         })
     }
 
-    pub(super) fn read(wire: &v1::Rekeyed) -> Result<Self, TrustError> {
+    /// Reads it from an invite, or from the request for one.
+    pub fn read(wire: &v1::Rekeyed) -> Result<Self, TrustError> {
         let malformed = |_| TrustError::Malformed;
         Ok(Self {
-            first_invite_id: wire.first_invite_id.as_slice().try_into().map_err(|_| TrustError::Malformed)?,
+            first_invite_id: wire
+                .first_invite_id
+                .as_slice()
+                .try_into()
+                .map_err(|_| TrustError::Malformed)?,
             number: wire.number,
             previous_hash: wire.previous_hash.as_slice().try_into().map_err(malformed)?,
         })
     }
 
-    fn to_wire(&self) -> v1::Rekeyed {
+    /// As it stands in an invite.
+    pub fn to_wire(&self) -> v1::Rekeyed {
         v1::Rekeyed {
             first_invite_id: self.first_invite_id.as_bytes().to_vec(),
             number: self.number,

@@ -288,7 +288,9 @@ fn lost_keys_are_followed_by_new_ones_with_an_invite_of_the_registrar() {
     assert_eq!(seen.key_at(at_ms + 24 * HOUR).unwrap().number, 3);
     // The member goes on with its new keys as ever.
     let mut further = whole.clone();
-    further.bindings.push(next_binding(&key(13), &seen, &keys(14), at_ms + HOUR).unwrap());
+    further
+        .bindings
+        .push(next_binding(&key(13), &seen, &keys(14), at_ms + HOUR).unwrap());
     assert_eq!(member(&further).bindings.len(), 4);
     // Without its invite, with one of another place, or behind another binding it is nobody's.
     let mut without = whole.clone();

@@ -41,6 +41,8 @@ pub struct Identity {
     pub network: NetworkName,
     /// The member.
     pub org: OrgId,
+    /// From when the certificate counts, ms UTC.
+    pub not_before_ms: i64,
     /// When the certificate ends, ms UTC. TLS looks only when a connection opens; a long stream must look again.
     pub not_after_ms: i64,
 }
@@ -56,10 +58,12 @@ impl Identity {
             return Err(IdentityError::Issuer);
         }
         let (network, org) = parse(only_uri(&parsed)?).ok_or(IdentityError::Shape)?;
+        let not_before_ms = parsed.validity().not_before.timestamp().saturating_mul(1000);
         let not_after_ms = parsed.validity().not_after.timestamp().saturating_mul(1000);
         Ok(Self {
             network,
             org,
+            not_before_ms,
             not_after_ms,
         })
     }
