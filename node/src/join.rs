@@ -8,7 +8,7 @@ use kith_proto::envelope::ENVELOPE_BYTES_MAX;
 use kith_proto::id::OrgId;
 use kith_proto::log::policy::WitnessPolicy;
 use kith_proto::problem::Problem;
-use kith_proto::sign::{SigningFailed, SigningKey};
+use kith_proto::sign::{SigningFailed, SigningKey, sha256};
 use kith_proto::trust::{self, Invite, InviteToken, Issuer, NewKeys, TokenError, TrustError};
 use kith_proto::v1::{self, enrolment_service_client::EnrolmentServiceClient};
 use kith_service::clock::Clock;
@@ -42,6 +42,11 @@ pub enum JoinError {
     /// The folder belongs to a member already: choose another.
     #[error("this data folder has already joined a network, so nothing was changed; name another folder")]
     Joined,
+    /// The token is another member's, or one to join with: ask for the right one.
+    #[error(
+        "this token is not one with which this organisation gets new keys; ask the network's owner for that"
+    )]
+    OtherMember,
     /// The folder was begun with another invite: choose another, or go on with that one.
     #[error("this data folder was begun with another invite; go on with that one, or name another folder")]
     OtherInvite,
@@ -74,7 +79,7 @@ impl JoinError {
             Self::Refused(failure) => {
                 !matches!(failure.problem, Problem::Unavailable | Problem::DeadlineExceeded)
             }
-            Self::Joined | Self::Answer | Self::Open(_) | Self::Store(_) => false,
+            Self::Joined | Self::OtherMember | Self::Answer | Self::Open(_) | Self::Store(_) => false,
         }
     }
 
@@ -83,7 +88,7 @@ impl JoinError {
         match self {
             Self::Token(error) => error.problem(),
             Self::Trust(error) => error.problem(),
-            Self::Joined | Self::OtherInvite => Problem::Conflict,
+            Self::Joined | Self::OtherInvite | Self::OtherMember => Problem::Conflict,
             Self::Keys(error) => error.problem(),
             Self::Dial(error) => error.problem(),
             Self::Refused(failure) => failure.problem,
@@ -166,28 +171,43 @@ pub async fn join(token: &str, joining: &Joining) -> Result<Membership, JoinErro
 }
 
 /// What a node joins with, believed.
-struct Asked<'a> {
-    token: &'a InviteToken,
-    invite: &'a Invite,
-    issuer: &'a Issuer,
+pub(crate) struct Asked<'a> {
+    pub(crate) token: &'a InviteToken,
+    pub(crate) invite: &'a Invite,
+    pub(crate) issuer: &'a Issuer,
 }
 
 /// Makes the keys, or takes those of an interrupted join, and asks the gateway.
 async fn enrol(joining: &Joining, asked: &Asked<'_>) -> Result<v1::EnrolResponse, JoinError> {
+    let Asked { token, .. } = asked;
+    let (folder, now_ms) = (&joining.config.folder, joining.clock.now_ms());
+    let keys = Keys::make(folder, &joining.rng, now_ms)?;
+    let key_pem = tls_key(folder, TLS_KEY)?;
+    let sealing = keys.newest_sealing_key().ok_or(KeysError::Library)?;
+    let new = NewKeys {
+        signing_key: keys.signing.public(),
+        sealing_key: sealing.key.public().clone(),
+    };
+    let request = v1::EnrolRequest {
+        registrar: Some(token.registrar.clone()),
+        invite: Some(token.invite.clone()),
+        binding: Some(first_binding((folder, FIRST_BINDING), asked, &new, now_ms)?),
+        certificate_request_der: certificate_request(&key_pem).map_err(|_| KeysError::Malformed(TLS_KEY))?,
+    };
+    ask(joining, asked, request).await
+}
+
+/// Asks the gateway to take a first binding: of a new member, or of a member with new keys.
+pub(crate) async fn ask(
+    joining: &Joining,
+    asked: &Asked<'_>,
+    request: v1::EnrolRequest,
+) -> Result<v1::EnrolResponse, JoinError> {
     let Asked {
         token,
         invite,
         issuer,
     } = asked;
-    let (folder, now_ms) = (&joining.config.folder, joining.clock.now_ms());
-    let keys = Keys::make(folder, &joining.rng, now_ms)?;
-    let key_pem = tls_key(folder)?;
-    let request = v1::EnrolRequest {
-        registrar: Some(token.registrar.clone()),
-        invite: Some(token.invite.clone()),
-        binding: Some(first_binding(folder, token, invite, &keys, now_ms)?),
-        certificate_request_der: certificate_request(&key_pem).map_err(|_| KeysError::Malformed(TLS_KEY))?,
-    };
     let gateway = link::Gateway {
         address: &token.gateway,
         network: &invite.network,
@@ -198,7 +218,10 @@ async fn enrol(joining: &Joining, asked: &Asked<'_>) -> Result<v1::EnrolResponse
     let mut client = EnrolmentServiceClient::new(channel).max_decoding_message_size(ENVELOPE_BYTES_MAX);
     let mut request = tonic::Request::new(request);
     request.set_timeout(ANSWER_MAX);
-    let answer = client.enrol(request).await;
+    let answer = match invite.rekeyed {
+        Some(_) => client.rekey(request).await,
+        None => client.enrol(request).await,
+    };
     Ok(answer.map_err(|status| refused(&status))?.into_inner())
 }
 
@@ -215,40 +238,33 @@ fn refused(status: &tonic::Status) -> JoinError {
 }
 
 /// The TLS key of this folder, made now unless a join was interrupted after it.
-fn tls_key(folder: &DataFolder) -> Result<String, KeysError> {
-    if let Some(pem) = folder.read(TLS_KEY)? {
-        return String::from_utf8(pem).map_err(|_| KeysError::Malformed(TLS_KEY));
+pub(crate) fn tls_key(folder: &DataFolder, file: &'static str) -> Result<String, KeysError> {
+    if let Some(pem) = folder.read(file)? {
+        return String::from_utf8(pem).map_err(|_| KeysError::Malformed(file));
     }
     let pem = generate_key_pem().map_err(|_| KeysError::Library)?;
-    folder.write(TLS_KEY, pem.as_bytes())?;
+    folder.write(file, pem.as_bytes())?;
     Ok(pem)
 }
 
 /// The first binding, signed now unless a join was interrupted after it: the gateway answers the same one again.
-fn first_binding(
-    folder: &DataFolder,
-    token: &InviteToken,
-    invite: &Invite,
-    keys: &Keys,
+pub(crate) fn first_binding(
+    (folder, file): (&DataFolder, &'static str),
+    asked: &Asked<'_>,
+    new: &NewKeys,
     now_ms: i64,
 ) -> Result<v1::Signed, JoinError> {
-    if let Some(bytes) = folder.read(FIRST_BINDING)? {
-        let signed = v1::Signed::decode(bytes.as_slice()).map_err(|_| KeysError::Malformed(FIRST_BINDING))?;
-        let binding = v1::Binding::decode(signed.statement.as_slice());
-        let binding = binding.map_err(|_| KeysError::Malformed(FIRST_BINDING))?;
-        if binding.invite_id == invite.invite_id.as_bytes() {
-            return Ok(signed);
-        }
-        return Err(JoinError::OtherInvite);
+    let seed = SigningKey::from_seed(asked.token.seed)?;
+    if let Some(bytes) = folder.read(file)? {
+        let signed = v1::Signed::decode(bytes.as_slice()).map_err(|_| KeysError::Malformed(file))?;
+        let by_this_invite = signed.signer == sha256(&[&seed.public().0]);
+        return by_this_invite.then_some(signed).ok_or(JoinError::OtherInvite);
     }
-    let sealing = keys.newest_sealing_key().ok_or(KeysError::Library)?;
-    let new = NewKeys {
-        signing_key: keys.signing.public(),
-        sealing_key: sealing.key.public().clone(),
+    let signed = match asked.invite.rekeyed {
+        Some(_) => trust::rekey_binding(&seed, asked.invite, new, now_ms)?,
+        None => trust::first_binding(&seed, asked.invite, new, now_ms)?,
     };
-    let seed = SigningKey::from_seed(token.seed)?;
-    let signed = trust::first_binding(&seed, invite, &new, now_ms)?;
-    folder.write(FIRST_BINDING, &signed.encode_to_vec())?;
+    folder.write(file, &signed.encode_to_vec())?;
     Ok(signed)
 }
 

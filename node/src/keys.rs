@@ -23,6 +23,8 @@ pub use membership::Membership;
 
 const SIGNING: &str = "signing";
 const SEALING: &str = "sealing";
+/// The signing key of a re-key that is under way.
+pub(crate) const NEXT_SIGNING: &str = "next-signing";
 
 /// Why the data folder cannot be used, by what its operator can do.
 #[derive(Debug, thiserror::Error)]
@@ -105,6 +107,25 @@ impl Keys {
         }
         Epochs::make(folder, rng)?;
         Self::load(folder)
+    }
+
+    /// The signing key that an interrupted re-key made, or a new one: in a file of its own until the gateway has taken it.
+    pub(crate) fn next_signing(folder: &DataFolder, rng: &Rng) -> Result<SigningKey, KeysError> {
+        if folder.read(NEXT_SIGNING)?.is_none() {
+            folder.write(NEXT_SIGNING, HEXLOWER.encode(&rng.bytes::<32>()?).as_bytes())?;
+        }
+        let text = folder
+            .read(NEXT_SIGNING)?
+            .ok_or(KeysError::Missing(NEXT_SIGNING))?;
+        SigningKey::from_seed(seed(&text, NEXT_SIGNING)?).map_err(|_| KeysError::Library)
+    }
+
+    /// Makes the next signing key the one of this folder.
+    pub(crate) fn take_next_signing(folder: &DataFolder) -> Result<(), KeysError> {
+        let text = folder
+            .read(NEXT_SIGNING)?
+            .ok_or(KeysError::Missing(NEXT_SIGNING))?;
+        folder.write(SIGNING, &text)
     }
 
     /// Loads the keys of a folder that has joined.

@@ -56,6 +56,7 @@ pub mod parts;
 pub mod persons;
 pub mod receive;
 pub mod referrals;
+pub mod rekey;
 pub mod requests;
 pub mod serve;
 pub mod settle;

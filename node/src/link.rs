@@ -86,6 +86,9 @@ pub(crate) enum Ended {
     /// The directory shows keys for this organisation that it did not make.
     #[error("the directory shows keys for this organisation that it did not make")]
     OtherKeys,
+    /// This organisation's new keys do not count yet: a day after they were made with the registrar's invite.
+    #[error("this node's new keys count from a day after they were made")]
+    KeysWait,
     /// The gateway's log is not the one that was followed, or hides something.
     #[error("the gateway's log cannot be believed")]
     OtherLog,
@@ -134,7 +137,9 @@ impl Ended {
             Self::Store(error) => error.problem(),
             Self::Receive(error) => error.problem(),
             Self::Settle(error) => error.problem(),
-            Self::Random(_) | Self::Unlisted | Self::Again | Self::Stopping => Problem::Unavailable,
+            Self::Random(_) | Self::Unlisted | Self::KeysWait | Self::Again | Self::Stopping => {
+                Problem::Unavailable
+            }
         }
     }
 }
@@ -164,7 +169,9 @@ pub async fn run(node: Arc<Node>, dial: Dial, shutdown: Shutdown) {
         state::put_ended(&node, &ended).await;
         let lived_ms = node.clock.now_ms().saturating_sub(began_ms);
         let wait = match ended {
-            Ended::ClockOff | Ended::OtherKeys | Ended::OtherLog | Ended::OwnLog => LOOK_AGAIN,
+            Ended::ClockOff | Ended::OtherKeys | Ended::KeysWait | Ended::OtherLog | Ended::OwnLog => {
+                LOOK_AGAIN
+            }
             _ => backoff.after(lived_ms, node.rng.bytes().unwrap_or_default()),
         };
         tokio::select! {

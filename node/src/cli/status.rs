@@ -54,6 +54,11 @@ fn sentences(me: &Membership, running: bool, status: &Status, now_ms: i64) -> Ve
         (true, Some(link)) if link.state == "up" => {
             format!("Connected to the gateway since {}.", day(link.since_ms))
         }
+        (true, Some(link)) if link.state == "keys_wait" => {
+            "Running, but not connected: the new keys of this organisation count from a day after they were made. Until then call \
+             the organisations that you work with, and compare four words: `kith-node organisations ORG`."
+                .to_owned()
+        }
         (true, _) => {
             "Running, but not connected to the gateway. It keeps trying; what you send waits here.".to_owned()
         }

@@ -148,6 +148,14 @@ impl DataFolder {
         }
     }
 
+    /// Takes a file of `keys/` away; nothing happens when there is none.
+    pub fn remove(&self, name: &'static str) -> Result<(), KeysError> {
+        match fs::remove_file(self.root.join("keys").join(name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(name)(error)),
+            _ => Ok(()),
+        }
+    }
+
     /// Replaces a file of `keys/`, readable by its owner only: written beside, synced, renamed, and the folder synced, so
     /// that after any crash the old or the new one is there.
     pub fn write(&self, name: &'static str, bytes: &[u8]) -> Result<(), KeysError> {

@@ -107,7 +107,11 @@ async fn own_keys(node: &Node) -> Result<(), Ended> {
     // The newest key of this node may not have been published yet.
     let is_held = node.keys.sealing_key(&newest.sealing_key_id()).is_some();
     if newest.signing_key == node.keys.signing.public() && is_held {
-        return Ok(());
+        // After a loss the new keys count for nobody for a day, and what this node signs is refused.
+        return match newest.effective_at_ms > node.now_ms() {
+            true => Err(Ended::KeysWait),
+            false => Ok(()),
+        };
     }
     alarms::raise(node, Kind::ForeignBinding, &newest.hash, None).await?;
     Err(Ended::OtherKeys)

@@ -17,6 +17,8 @@ pub(super) const UP: &str = "up";
 pub(super) const DOWN: &str = "down";
 /// The clock is too far off; nothing is sent.
 pub(super) const CLOCK_OFF: &str = "clock_off";
+/// The new keys of this organisation do not count yet; nothing is sent until then.
+pub(super) const KEYS_WAIT: &str = "keys_wait";
 /// Somebody else's keys stand for this organisation, or a log is not the one it was; nothing is sent.
 pub(super) const STOPPED: &str = "stopped";
 
@@ -24,6 +26,7 @@ pub(super) const STOPPED: &str = "stopped";
 pub(super) async fn put_ended(node: &Node, ended: &Ended) {
     let state = match ended {
         Ended::ClockOff => CLOCK_OFF,
+        Ended::KeysWait => KEYS_WAIT,
         Ended::OtherKeys | Ended::OtherLog | Ended::OwnLog => STOPPED,
         _ => DOWN,
     };

@@ -12,7 +12,7 @@ const TABLE: &str = "link_state";
 /// The one row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkState {
-    /// `up`, `down`, `refused`, `clock_off`, `stopped`.
+    /// `up`, `down`, `refused`, `clock_off`, `keys_wait`, `stopped`.
     pub state: String,
     /// Since when.
     pub since_ms: i64,

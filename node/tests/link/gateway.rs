@@ -10,7 +10,7 @@ use kith_proto::id::{Address, InviteId, NetworkName};
 use kith_proto::problem::Problem;
 use kith_proto::receipt::{self, SignedFrame};
 use kith_proto::sign::SigningKey;
-use kith_proto::trust::{self, InviteTerms, InviteToken};
+use kith_proto::trust::{self, InviteTerms, InviteToken, Rekeyed};
 use kith_proto::v1::attach_request::Frame as Up;
 use kith_proto::v1::attach_response::Frame as Down;
 use kith_proto::v1::enrolment_service_server::EnrolmentServiceServer;
@@ -150,6 +150,26 @@ impl Gateway {
     /// An invite for an organisation.
     pub(crate) fn invite(&self, org: &str) -> InviteToken {
         self.inner.invite(org, &self.address)
+    }
+
+    /// The token with which a member gets new keys.
+    pub(crate) fn rekey_token(&self, org: &str) -> InviteToken {
+        let inner = &self.inner;
+        let chain = inner.chain(org);
+        let now_ms = inner.clock.now_ms();
+        let member = trust::verify_chain(&chain, &inner.root.public(), &inner.network, now_ms).unwrap();
+        let mut token = self.invite(org);
+        let terms = InviteTerms {
+            invite_id: InviteId::from_bytes(random()),
+            network: inner.network.clone(),
+            org: member.org.clone(),
+            kind: member.kind,
+            name: member.name.clone(),
+            seed_public_key: SigningKey::from_seed(token.seed).unwrap().public(),
+        };
+        let rekeyed = Rekeyed::of(&member).unwrap();
+        token.invite = trust::issue_rekey_invite(&inner.registrar, terms, &rekeyed, now_ms).unwrap();
+        token
     }
 
     /// Stops listening.

@@ -119,6 +119,12 @@ impl Host {
     }
 
     async fn restart(self) -> Self {
+        let (joining, folder) = self.stop().await;
+        Self::open(joining, folder).await
+    }
+
+    /// Stops the node; its folder can be opened again.
+    pub(crate) async fn stop(self) -> (Joining, Arc<tempfile::TempDir>) {
         let Self {
             node,
             joining,
@@ -130,7 +136,7 @@ impl Host {
         (&mut linking.0).await.unwrap();
         node.store.close().await;
         drop(node);
-        Self::open(joining, _folder).await
+        (joining, _folder)
     }
 
     /// What others seal to.

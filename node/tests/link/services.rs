@@ -12,6 +12,7 @@ use kith_proto::v1::relay_service_server::RelayService;
 use kith_proto::v1::{self, AttachRequest, AttachResponse};
 use kith_service::status::status;
 use kith_service::tls::incoming::Peer;
+use prost::Message as _;
 use tokio::sync::mpsc;
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
@@ -43,6 +44,29 @@ impl EnrolmentService for Service {
             later_registrars: Vec::new(),
             later_invites: Vec::new(),
         };
+        let now_ms = self.0.clock.now_ms();
+        let member = trust::verify_chain(&chain, &self.0.root.public(), &self.0.network, now_ms);
+        let member = member.map_err(|error| status(error.problem()))?;
+        let org = member.org.to_string();
+        let certificate = self.0.certificate(&org, &request.certificate_request_der);
+        self.0.list(&org, chain);
+        self.0.issued.lock().unwrap().push(request);
+        self.0.loses_an_answer()?;
+        Ok(Response::new(v1::EnrolResponse {
+            certificate_chain_pem: certificate,
+            gateway_time_ms: now_ms,
+        }))
+    }
+
+    async fn rekey(&self, request: Request<v1::EnrolRequest>) -> Result<Response<v1::EnrolResponse>, Status> {
+        let request = request.into_inner();
+        let binding = request.binding.clone().unwrap();
+        let said = v1::Binding::decode(binding.statement.as_slice()).unwrap();
+        let mut chain = self.0.chain(&said.organisation);
+        if !chain.bindings.contains(&binding) {
+            chain.later_invites.extend(request.invite.clone());
+            chain.bindings.push(binding);
+        }
         let now_ms = self.0.clock.now_ms();
         let member = trust::verify_chain(&chain, &self.0.root.public(), &self.0.network, now_ms);
         let member = member.map_err(|error| status(error.problem()))?;

@@ -1,0 +1,89 @@
+//! New keys after a loss: taken once, kept through interruptions, in force after a day.
+
+use kith_node::join::JoinError;
+use kith_node::keys::Keys;
+use kith_node::link::{TLS_CERTIFICATE, TLS_KEY};
+use kith_node::rekey::rekey;
+use kith_proto::trust;
+
+use crate::gateway::{DAY_MS, T0};
+use crate::host::{Host, Story};
+
+#[tokio::test]
+async fn new_keys_replace_lost_ones_and_count_after_a_day() {
+    let mut story = Story::begin().await;
+    story.gateway.greeted(vec![]).await;
+    let token = story.gateway.rekey_token("hope-street").encode().unwrap();
+    let (joining, folder) = story.host.stop().await;
+    let keys = &joining.config.folder;
+    let before = Keys::load(keys).unwrap();
+    let tls = keys.read(TLS_KEY).unwrap();
+
+    // The answer is lost: the old keys are still this node's, and the next attempt brings the same new ones.
+    *story.gateway.inner.lose_answers.lock().unwrap() = 1;
+    assert!(matches!(
+        rekey(&token, &joining).await,
+        Err(JoinError::Refused(_))
+    ));
+    assert_eq!(
+        Keys::load(keys).unwrap().signing.public(),
+        before.signing.public()
+    );
+    assert_eq!(keys.read(TLS_KEY).unwrap(), tls);
+    rekey(&token, &joining).await.unwrap();
+    {
+        let asked = story.gateway.inner.issued.lock().unwrap();
+        assert_eq!(asked[1].binding, asked[2].binding, "the same binding again");
+    }
+    let after = Keys::load(keys).unwrap();
+    let chain = story.gateway.inner.chain("hope-street");
+    let inner = &story.gateway.inner;
+    let member = trust::verify_chain(&chain, &inner.root.public(), &inner.network, T0).unwrap();
+    let newest = member.bindings.last().unwrap();
+    assert!(newest.rekey && newest.signing_key == after.signing.public());
+    assert!(after.sealing_key(&newest.sealing_key_id()).is_some());
+    assert_ne!(keys.read(TLS_KEY).unwrap(), tls);
+    assert!(keys.read(TLS_CERTIFICATE).unwrap().is_some());
+    // Mail to the old sealing key may still come.
+    assert!(
+        after
+            .sealing_keys()
+            .iter()
+            .any(|key| key.id == before.newest_sealing_key().unwrap().id)
+    );
+    for left in ["next-signing", "next-tls.key", "next-binding"] {
+        assert!(!keys.path().join("keys").join(left).exists(), "{left}");
+    }
+
+    let host = Host::open(joining, folder).await;
+    story.gateway.greeted(vec![]).await;
+    host.link_is("keys_wait").await;
+    story.time.advance(DAY_MS);
+    // Looks again once a minute; a restart does at once.
+    let (joining, folder) = host.stop().await;
+    let host = Host::open(joining, folder).await;
+    story.gateway.greeted(vec![]).await;
+    host.link_is("up").await;
+}
+
+#[tokio::test]
+async fn a_token_of_another_member_or_one_to_join_with_changes_nothing() {
+    let mut story = Story::begin().await;
+    story.gateway.greeted(vec![]).await;
+    story.peer("riverside-gp");
+    let tokens = [
+        story.gateway.rekey_token("riverside-gp").encode().unwrap(),
+        story.gateway.invite("hope-street").encode().unwrap(),
+    ];
+    let (joining, _folder) = story.host.stop().await;
+    let before = Keys::load(&joining.config.folder).unwrap().signing.public();
+    for token in tokens {
+        let refused = rekey(&token, &joining).await.unwrap_err();
+        assert!(matches!(refused, JoinError::OtherMember), "{refused}");
+    }
+    assert_eq!(
+        Keys::load(&joining.config.folder).unwrap().signing.public(),
+        before
+    );
+    assert_eq!(story.gateway.inner.issued.lock().unwrap().len(), 1);
+}
