@@ -16,6 +16,8 @@ pub mod network;
 pub mod notice;
 pub mod pair;
 pub mod policy;
+pub mod reoffer;
+pub mod restore;
 pub mod service;
 pub mod slip;
 pub mod taken;
@@ -29,6 +31,7 @@ static SQLITE: LazyLock<Migrator> = LazyLock::new(|| {
         ("gateway", include_str!("../migrations/sqlite/0001_gateway.sql")),
         ("log", include_str!("../migrations/sqlite/0002_log.sql")),
         ("policy", include_str!("../migrations/sqlite/0003_policy.sql")),
+        ("recovery", include_str!("../migrations/sqlite/0004_recovery.sql")),
     ])
 });
 static POSTGRES: LazyLock<Migrator> = LazyLock::new(|| {
@@ -36,6 +39,10 @@ static POSTGRES: LazyLock<Migrator> = LazyLock::new(|| {
         ("gateway", include_str!("../migrations/postgres/0001_gateway.sql")),
         ("log", include_str!("../migrations/postgres/0002_log.sql")),
         ("policy", include_str!("../migrations/postgres/0003_policy.sql")),
+        (
+            "recovery",
+            include_str!("../migrations/postgres/0004_recovery.sql"),
+        ),
     ])
 });
 
