@@ -32,6 +32,9 @@ mod receiving;
 #[path = "link/refusing.rs"]
 mod refusing;
 #[cfg(test)]
+#[path = "link/reoffering.rs"]
+mod reoffering;
+#[cfg(test)]
 #[path = "link/resealing.rs"]
 mod resealing;
 #[cfg(test)]
