@@ -11,7 +11,8 @@ use kith_service::store::{StoreError, Tx};
 
 use crate::gateway::Gateway;
 use crate::limits::{
-    DELIVERED_MS_MAX, MAILBOX_WINDOW_MS, RESTORE_MS_MAX, SWEEP_EVERY_MS, SWEEP_ROWS_MAX, TAKEN_MS_MAX,
+    DELIVERED_MS_MAX, MAILBOX_WINDOW_MS, REOFFER_STALLED_MS, RESTORE_MS_MAX, SWEEP_EVERY_MS, SWEEP_ROWS_MAX,
+    TAKEN_MS_MAX,
 };
 use crate::relay::bury::{BuryError, Told, bury};
 use crate::relay::reoffer;
@@ -84,8 +85,9 @@ async fn give_up_some(gateway: &Gateway, now_ms: i64) -> Result<bool, BuryError>
         .store
         .tx("give up a re-offer", |mut tx| async move {
             let asked_ms = now_ms.saturating_sub(RESTORE_MS_MAX);
+            let moved_ms = now_ms.saturating_sub(REOFFER_STALLED_MS);
             let mut told = Told::default();
-            let more = reoffer::give_up(gateway, &mut tx, asked_ms, &mut told).await?;
+            let more = reoffer::give_up(gateway, &mut tx, (asked_ms, moved_ms), &mut told).await?;
             Ok::<_, BuryError>((more, told.write(&mut tx).await?))
         })
         .await?;

@@ -79,20 +79,20 @@ pub fn barred(
     }
 }
 
-/// Ends one re-offer that was asked for before `asked_ms` and did not come: tombstones stand for what is missing, some in one call.
+/// Ends one re-offer that was asked for, or last moved, too long ago (before these two times): tombstones stand for what is missing, some in one call.
 /// Says whether there may be more to end.
 pub async fn give_up(
     gateway: &Gateway,
     tx: &mut Tx,
-    asked_ms: i64,
+    before: (i64, i64),
     told: &mut Told,
 ) -> Result<bool, BuryError> {
-    let Some((pair, _)) = reoffer::overdue(tx, asked_ms).await? else {
+    let Some((pair, _)) = reoffer::overdue(tx, before).await? else {
         return Ok(false);
     };
     pair::lock(tx, &std::iter::once(pair.clone()).collect()).await?;
     // Under the lock: it may have gone on meanwhile.
-    let Some((_, row)) = reoffer::overdue(tx, asked_ms)
+    let Some((_, row)) = reoffer::overdue(tx, before)
         .await?
         .filter(|(found, _)| *found == pair)
     else {
@@ -138,7 +138,7 @@ pub async fn give_up(
         mailbox::post(tx, &posted).await?;
     }
     let moved = ReofferRow { after: until, ..row };
-    reoffer::move_on(tx, &pair, &moved).await?;
+    reoffer::move_on(tx, &pair, &moved, before.1).await?;
     if moved.after >= moved.through {
         later(tx, &pair, 0).await?;
     }

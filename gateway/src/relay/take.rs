@@ -436,7 +436,7 @@ async fn write(
         store::reoffer::place(tx, &prepared.placed).await?;
     }
     for (pair, row) in &decided.reoffers {
-        store::reoffer::move_on(tx, pair, row).await?;
+        store::reoffer::move_on(tx, pair, row, now_ms).await?;
         if row.after >= row.through {
             reoffer::later(tx, pair, row.through).await?;
         }

@@ -62,11 +62,12 @@ fn read(row: &Row) -> Result<(Pair, ReofferRow), StoreError> {
 }
 
 static PUT: Insert = Insert::into(
-    "INSERT INTO reoffer (sender, recipient, restore_id, after_number, through, since_ms, asked_at_ms)",
-    7,
+    "INSERT INTO reoffer (sender, recipient, restore_id, after_number, through, since_ms, asked_at_ms, \
+     moved_at_ms)",
+    8,
     "ON CONFLICT (sender, recipient) DO UPDATE SET restore_id = excluded.restore_id, \
      after_number = excluded.after_number, through = excluded.through, since_ms = excluded.since_ms, \
-     asked_at_ms = excluded.asked_at_ms",
+     asked_at_ms = excluded.asked_at_ms, moved_at_ms = excluded.moved_at_ms",
 );
 
 /// Asks for pairs again, in the place of what was asked for before.
@@ -84,21 +85,24 @@ pub async fn put(
             .bind(stored(row.through))
             .bind(since_ms)
             .bind(asked_at_ms)
+            .bind(asked_at_ms)
     })
     .await
     .map(drop)
 }
 
-const MOVE: &str = "UPDATE reoffer SET after_number = $1 WHERE sender = $2 AND recipient = $3";
+const MOVE: &str =
+    "UPDATE reoffer SET after_number = $1, moved_at_ms = $2 WHERE sender = $3 AND recipient = $4";
 const REMOVE: &str = "DELETE FROM reoffer WHERE sender = $1 AND recipient = $2";
 
 /// Writes how far a pair came; the row goes with the last number.
-pub async fn move_on(tx: &mut Tx, pair: &Pair, row: &ReofferRow) -> Result<(), StoreError> {
+pub async fn move_on(tx: &mut Tx, pair: &Pair, row: &ReofferRow, now_ms: i64) -> Result<(), StoreError> {
     if row.after >= row.through {
         return remove(tx, pair).await;
     }
     let update = query(MOVE)
         .bind(stored(row.after))
+        .bind(now_ms)
         .bind(pair.sender.as_str().to_owned())
         .bind(pair.recipient.as_str().to_owned());
     tx.run(update).await.map(drop)
@@ -113,11 +117,16 @@ pub async fn remove(tx: &mut Tx, pair: &Pair) -> Result<(), StoreError> {
 }
 
 const OVERDUE: &str = "SELECT sender, recipient, restore_id, after_number AS number, through FROM reoffer \
-     WHERE asked_at_ms <= $1 ORDER BY sender, recipient LIMIT 1";
+     WHERE asked_at_ms <= $1 OR (moved_at_ms <= $2 AND NOT EXISTS (SELECT 1 FROM notice \
+     WHERE notice.organisation = reoffer.sender)) ORDER BY sender, recipient LIMIT 1";
 
-/// A pair that was asked for before a time, and did not come.
-pub async fn overdue(tx: &mut Tx, asked_ms: i64) -> Result<Option<(Pair, ReofferRow)>, StoreError> {
-    let row = tx.one(query(OVERDUE).bind(asked_ms)).await?;
+/// A pair that was asked for before a time and did not come; or one whose sender has held the wish since another time and offered
+/// nothing, so that it has nothing to offer.
+pub async fn overdue(
+    tx: &mut Tx,
+    (asked_ms, moved_ms): (i64, i64),
+) -> Result<Option<(Pair, ReofferRow)>, StoreError> {
+    let row = tx.one(query(OVERDUE).bind(asked_ms).bind(moved_ms)).await?;
     row.as_ref().map(read).transpose()
 }
 

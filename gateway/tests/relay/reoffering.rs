@@ -432,3 +432,32 @@ async fn mail_of_a_sender_that_never_comes_is_given_up_after_a_month() {
     );
     story.is_whole(6).await;
 }
+
+#[tokio::test]
+async fn a_sender_that_has_nothing_to_offer_holds_its_new_mail_up_for_days_only() {
+    let mut story = Story::begin(4).await;
+    story.restore(story.holds(2)).await;
+    story.reoffer().await;
+    story.network.hand.advance(3 * DAY_MS);
+    sweep_once(&story.network.gateway).await.unwrap();
+    let rows = "SELECT COUNT(*) AS n FROM reoffer";
+    assert_eq!(story.network.count(rows).await, 1, "it may not know yet");
+    let number = story.line.notice;
+    story.line.send(Up::NoticesHeld(v1::NoticesHeld { number })).await;
+    // Frames of a stream are worked on in their order, but for this one nothing comes back.
+    let notices = "SELECT COUNT(*) AS n FROM notice WHERE organisation = 'riverside-gp'";
+    while story.network.count(notices).await > 0 {
+        tokio::task::yield_now().await;
+    }
+    sweep_once(&story.network.gateway).await.unwrap();
+    assert_eq!(story.network.count(rows).await, 0);
+    let new = story.new_mail();
+    let at_ms = START_MS + 3 * DAY_MS;
+    assert_eq!(story.line.submit(&new).await, [Answered::Taken { at_ms }]);
+    let mut receiving = story.peers.attach_holding(story.holds(2)).await;
+    let why = Some(Problem::DeadlineExceeded);
+    let all = [(3, why), (4, why), (5, None), (6, None), (7, None)];
+    let all = all.map(|(number, why)| (Some(number), why));
+    assert_eq!(numbers(&receiving.delivered(5).await), all);
+    story.is_whole(7).await;
+}
