@@ -5,7 +5,7 @@ use crate::gateway::{Gateway, ServeError};
 use crate::http;
 use crate::limits::{
     ANONYMOUS_IN_FLIGHT_MAX, BUSY_RETRY_AFTER_MS, ENROLMENT_BYTES_MAX, LOG_BYTES_MAX, RELAY_BYTES_MAX,
-    STOP_BYTES_MAX, STREAMS_PER_CONNECTION_MAX,
+    RESTORE_BYTES_MAX, STOP_BYTES_MAX, STREAMS_PER_CONNECTION_MAX,
 };
 use crate::membership;
 use kith_proto::problem::Problem;
@@ -13,6 +13,7 @@ use kith_proto::v1;
 use kith_proto::v1::enrolment_service_server::EnrolmentServiceServer;
 use kith_proto::v1::log_service_server::LogServiceServer;
 use kith_proto::v1::relay_service_server::RelayServiceServer;
+use kith_proto::v1::restore_service_server::RestoreServiceServer;
 use kith_proto::v1::stop_service_server::StopServiceServer;
 use kith_service::deadline::Deadlines;
 use kith_service::status::Failure;
@@ -29,6 +30,7 @@ use tonic::transport::server::Connected;
 mod enrolment;
 mod log;
 mod relay;
+mod restore;
 mod stop;
 
 /// The methods without a deadline.
@@ -38,10 +40,11 @@ const STREAMING: &[&str] = &[
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
 ];
 /// The services that reflection tells of: what this port serves, not all that the package holds.
-const SERVICES: [&str; 5] = [
+const SERVICES: [&str; 6] = [
     "kith.v1.EnrolmentService",
     "kith.v1.LogService",
     "kith.v1.RelayService",
+    "kith.v1.RestoreService",
     "kith.v1.StopService",
     "grpc.health.v1.Health",
 ];
@@ -67,6 +70,9 @@ where
     let relay = relay::Relay {
         gateway: gateway.clone(),
     };
+    let restore = restore::Restore {
+        gateway: gateway.clone(),
+    };
     let log = log::Log {
         gateway: gateway.clone(),
     };
@@ -88,6 +94,7 @@ where
         .add_service(EnrolmentServiceServer::new(enrolment).max_decoding_message_size(ENROLMENT_BYTES_MAX))
         .add_service(StopServiceServer::new(stop).max_decoding_message_size(STOP_BYTES_MAX))
         .add_service(LogServiceServer::new(log).max_decoding_message_size(LOG_BYTES_MAX))
+        .add_service(RestoreServiceServer::new(restore).max_decoding_message_size(RESTORE_BYTES_MAX))
         .add_service(RelayServiceServer::new(relay).max_decoding_message_size(RELAY_BYTES_MAX));
     incoming::server()
         .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)

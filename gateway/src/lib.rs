@@ -20,6 +20,7 @@
 //! | [`issuing`] | certificates of members and of the gateway itself |
 //! | [`relay`] | the stream of a node |
 //! | [`gate`] | which envelope is taken |
+//! | [`restore`] | a member that came back from a backup |
 //! | [`stop`] | stopping a slip |
 //! | [`budget`] | what a member may leave behind for nothing |
 //! | [`window`] | dropping what waited too long |
@@ -27,7 +28,7 @@
 //! | [`whole`] | whether the database fits its log |
 //! | [`trail`] | a part of the log as a file that verifies offline |
 //! | [`limits`] | every limit, with its reason |
-//! | [`grpc`] | the edges of the four services |
+//! | [`grpc`] | the edges of the services |
 //! | `http` | the log in plain HTTPS, beside them |
 //! | [`cli`] | the commands |
 
@@ -50,6 +51,7 @@ pub mod members;
 pub mod membership;
 pub mod policy;
 pub mod relay;
+pub mod restore;
 pub mod stop;
 pub mod store;
 pub mod trail;

@@ -114,6 +114,26 @@ pub const SWEEP_EVERY_MS: u64 = 10 * 60 * 1000;
 /// Rows of one transaction of the sweeper: short enough not to hold up the doors.
 pub const SWEEP_ROWS_MAX: usize = 256;
 
+// Members that come back.
+
+/// Restores of one member in a day: one, and a few more where the first went wrong; each has every other member offer again.
+pub const RESTORES_PER_DAY_MAX: i64 = 8;
+/// How long a restored member's mail is waited for: as long as senders keep what they sent.
+pub const RESTORE_MS_MAX: i64 = MAILBOX_WINDOW_MS;
+/// Longest request of a restored node: 4,096 envelopes of some 60 bytes and a position of some 110 bytes for each member.
+pub const RESTORE_BYTES_MAX: usize = 512 * 1024;
+/// Queued envelopes of one request.
+pub const RESTORE_QUEUED_MAX: usize = 4096;
+/// Answered envelopes, or stops, of one message.
+pub const RESTORE_PAGE: usize = 1024;
+/// When a new line of a pair may come that is being offered again: its sender offers what is missing first.
+pub const REOFFER_RETRY_MS: i64 = 2_000;
+/// How long a sender may hold the wish to offer again and offer nothing of it: one that can has done so within minutes, and a weekend
+/// may lie between. One that cannot, as it came back from a backup too, sends nothing new to the pair's recipient until then.
+pub const REOFFER_STALLED_MS: i64 = 3 * 24 * 60 * 60 * 1000;
+/// Tombstones for what never came, of one transaction of the sweeper.
+pub const REOFFER_ROWS_MAX: u64 = 1024;
+
 // The log.
 
 /// How often it is looked whether a checkpoint is to be offered: a leaf is to count within seconds, and each offer costs every witness

@@ -31,6 +31,7 @@ pub mod attach;
 pub mod bury;
 pub mod deliver;
 mod pace;
+pub mod reoffer;
 pub mod settle;
 pub mod streams;
 pub mod submit;

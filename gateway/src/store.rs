@@ -17,6 +17,8 @@ pub mod network;
 pub mod notice;
 pub mod pair;
 pub mod policy;
+pub mod reoffer;
+pub mod restore;
 pub mod service;
 pub mod slip;
 pub mod taken;
@@ -39,7 +41,10 @@ static POSTGRES: LazyLock<Migrator> = LazyLock::new(|| {
         ("gateway", include_str!("../migrations/postgres/0001_gateway.sql")),
         ("log", include_str!("../migrations/postgres/0002_log.sql")),
         ("policy", include_str!("../migrations/postgres/0003_policy.sql")),
-        ("recovery", include_str!("../migrations/postgres/0004_recovery.sql")),
+        (
+            "recovery",
+            include_str!("../migrations/postgres/0004_recovery.sql"),
+        ),
         ("lost", include_str!("../migrations/postgres/0005_lost.sql")),
     ])
 });

@@ -13,7 +13,7 @@
 
 use crate::audit::Code;
 use crate::gateway::Gateway;
-use crate::limits::{DELIVERED_MS_MAX, MAILBOX_WINDOW_MS, TAKEN_MS_MAX};
+use crate::limits::{DELIVERED_MS_MAX, MAILBOX_WINDOW_MS, RESTORE_MS_MAX, TAKEN_MS_MAX};
 use crate::members::Standing;
 use crate::store::counter::{self, Counter};
 use crate::store::whole as rows;
@@ -45,8 +45,9 @@ pub async fn look(gateway: &Gateway) -> Result<Report, LogError> {
 
 async fn look_within(tx: &mut Tx, gateway: &Gateway) -> Result<Report, LogError> {
     let now_ms = gateway.clock.now_ms();
-    // A row may outlive its time until the next sweep.
-    let since_ms = now_ms.saturating_sub(TAKEN_MS_MAX).saturating_sub(SPARE_MS);
+    // A row may outlive its time until the next sweep, or until a re-offer of its pair has ended.
+    let kept_ms = TAKEN_MS_MAX + RESTORE_MS_MAX + SPARE_MS;
+    let since_ms = now_ms.saturating_sub(kept_ms);
     let whose = whole::Whose {
         keeper: &gateway.log.keeper,
         network: &gateway.network,

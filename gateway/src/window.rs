@@ -10,11 +10,15 @@ use kith_service::shutdown::Shutdown;
 use kith_service::store::{StoreError, Tx};
 
 use crate::gateway::Gateway;
-use crate::limits::{DELIVERED_MS_MAX, MAILBOX_WINDOW_MS, SWEEP_EVERY_MS, SWEEP_ROWS_MAX, TAKEN_MS_MAX};
+use crate::limits::{
+    DELIVERED_MS_MAX, MAILBOX_WINDOW_MS, REOFFER_STALLED_MS, RESTORE_MS_MAX, SWEEP_EVERY_MS, SWEEP_ROWS_MAX,
+    TAKEN_MS_MAX,
+};
 use crate::membership;
 use crate::relay::bury::{BuryError, Told, bury};
+use crate::relay::reoffer;
 use crate::relay::take::day;
-use crate::store::{mailbox, slip, taken};
+use crate::store::{mailbox, restore, slip, taken};
 
 /// What one sweep did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,6 +60,7 @@ pub async fn sweep_once(gateway: &Gateway) -> Result<Swept, BuryError> {
             break;
         }
     }
+    while give_up_some(gateway, now_ms).await? {}
     swept.forgotten = gateway
         .store
         .tx("forget", |mut tx| async move { forget(&mut tx, now_ms).await })
@@ -78,6 +83,22 @@ async fn drop_some(gateway: &Gateway, now_ms: i64) -> Result<usize, BuryError> {
     Ok(dropped)
 }
 
+/// Ends what restored members waited for longer than senders keep it.
+async fn give_up_some(gateway: &Gateway, now_ms: i64) -> Result<bool, BuryError> {
+    let (more, woken) = gateway
+        .store
+        .tx("give up a re-offer", |mut tx| async move {
+            let asked_ms = now_ms.saturating_sub(RESTORE_MS_MAX);
+            let moved_ms = now_ms.saturating_sub(REOFFER_STALLED_MS);
+            let mut told = Told::default();
+            let more = reoffer::give_up(gateway, &mut tx, (asked_ms, moved_ms), &mut told).await?;
+            Ok::<_, BuryError>((more, told.write(&mut tx).await?))
+        })
+        .await?;
+    gateway.relay.wake_all(&woken);
+    Ok(more)
+}
+
 async fn forget(tx: &mut Tx, now_ms: i64) -> Result<u64, StoreError> {
     let window_ms = now_ms.saturating_sub(MAILBOX_WINDOW_MS);
     let taken_ms = now_ms.saturating_sub(TAKEN_MS_MAX);
@@ -87,5 +108,6 @@ async fn forget(tx: &mut Tx, now_ms: i64) -> Result<u64, StoreError> {
     forgotten += taken::forget(tx, taken_ms, delivered_ms).await?;
     forgotten += taken::forget_forms(tx, day(now_ms)).await?;
     forgotten += mailbox::forget_batches(tx, delivered_ms).await?;
+    forgotten += restore::forget(tx, now_ms.saturating_sub(RESTORE_MS_MAX)).await?;
     Ok(forgotten)
 }

@@ -24,6 +24,9 @@ mod node;
 #[path = "relay/refusing.rs"]
 mod refusing;
 #[cfg(test)]
+#[path = "relay/reoffering.rs"]
+mod reoffering;
+#[cfg(test)]
 #[path = "relay/stopping.rs"]
 mod stopping;
 #[cfg(test)]

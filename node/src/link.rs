@@ -27,6 +27,7 @@ mod publish;
 mod reader;
 mod renewal;
 mod reseal;
+mod rewinding;
 mod settling;
 mod state;
 mod turning;

@@ -4,10 +4,12 @@
 
 mod answers;
 mod notices;
+mod reoffers;
 
 use std::collections::BTreeSet;
 
 use kith_proto::id::{EnvelopeId, OrgId, SlipId, ThreadId};
+use kith_proto::order::Position;
 use kith_proto::problem::Problem;
 use kith_proto::words::EnvelopeKind;
 use kith_service::rng::Rng;
@@ -43,6 +45,10 @@ pub struct OutboxRow {
     pub withheld: bool,
     /// How large its envelope is.
     pub envelope_bytes: usize,
+    /// Whether the gateway has answered it before: it is sent again, and its effects are there.
+    pub again: bool,
+    /// The number under which it was answered, and has to go again; none before, and outside the order.
+    pub number: Option<u64>,
 }
 
 /// The gateway's final answer to one row.
@@ -100,6 +106,21 @@ pub struct GivenUp {
     pub at_ms: i64,
 }
 
+/// The gateway's word that a member came back from a backup.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reoffer {
+    /// The member.
+    pub peer: OrgId,
+    /// Its restore.
+    pub restore_id: [u8; 16],
+    /// The last position that it holds of what this node sent; none when it lacks nothing.
+    pub held: Option<Position>,
+    /// Up to when its backup reaches.
+    pub since_ms: i64,
+    /// When the word came.
+    pub asked_at_ms: i64,
+}
+
 /// One thing to settle.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Settlement {
@@ -113,6 +134,8 @@ pub enum Settlement {
     Stopped(Stopped),
     /// This node gave up sending something.
     GivenUp(GivenUp),
+    /// A member lost what it had received. Ends the stream on which it came: positions go back.
+    Reoffer(Reoffer),
 }
 
 /// Why nothing was settled; the same things are said again on the next stream.
@@ -158,7 +181,7 @@ async fn settle(tx: &mut Tx, rng: &Rng, rows: &[Settlement]) -> Result<i64, Stor
     let mut counter = Counter::lock(tx).await?;
     let mut work = Work::default();
     let (mut answered, mut received, mut dropped, mut stopped) = (vec![], vec![], vec![], vec![]);
-    let mut given_up = vec![];
+    let (mut given_up, mut reoffers) = (vec![], vec![]);
     for row in rows {
         match row {
             Settlement::Answered(one) => answered.push(one.clone()),
@@ -166,6 +189,7 @@ async fn settle(tx: &mut Tx, rng: &Rng, rows: &[Settlement]) -> Result<i64, Stor
             Settlement::Dropped(one) => dropped.push(*one),
             Settlement::Stopped(one) => stopped.push(*one),
             Settlement::GivenUp(one) => given_up.push(one),
+            Settlement::Reoffer(one) => reoffers.push(one),
         }
     }
     answers::write(tx, &mut counter, &mut work, answered).await?;
@@ -173,6 +197,7 @@ async fn settle(tx: &mut Tx, rng: &Rng, rows: &[Settlement]) -> Result<i64, Stor
     notices::dropped(tx, &mut work, &dropped).await?;
     notices::stopped(tx, &mut work, &stopped).await?;
     notices::given_up(tx, &mut work, &given_up).await?;
+    reoffers::write(tx, &mut work, &reoffers).await?;
     work.trail.extend(work.threads.take_trail());
     work.threads.write(tx, &mut counter).await?;
     audit::insert(tx, &mut counter, rng, &work.trail).await?;

@@ -22,6 +22,7 @@ pub mod person;
 pub mod received;
 pub mod referral;
 pub mod referral_content;
+pub mod reoffer;
 pub mod request;
 pub mod review;
 pub mod slip;

@@ -32,6 +32,9 @@ pub const CAUGHT_UP_MS: i64 = 60 * 1000;
 pub const NOTICE_MS: i64 = 14 * DAY_MS;
 /// How long an envelope that has its answer is kept, for a gateway that must be restored: 30 days (design, section 5).
 pub const OUTBOX_KEPT_MS: i64 = 30 * DAY_MS;
+/// How long the line of such an envelope is kept, its number and hash: a recipient that lost it must still be able to pass its number.
+/// The gateway knows its outcome for 60 days, waits 30 for its sender, and two are spare.
+pub const OUTBOX_LINES_KEPT_MS: i64 = 92 * DAY_MS;
 /// How long first answers to writes are kept: 60 days.
 pub const REQUESTS_KEPT_MS: i64 = 60 * DAY_MS;
 /// How long ids of received envelopes are kept: one day more than the gateway may deliver one again (60 days).

@@ -35,6 +35,9 @@ mod refusing;
 #[path = "link/rekeying.rs"]
 mod rekeying;
 #[cfg(test)]
+#[path = "link/reoffering.rs"]
+mod reoffering;
+#[cfg(test)]
 #[path = "link/resealing.rs"]
 mod resealing;
 #[cfg(test)]

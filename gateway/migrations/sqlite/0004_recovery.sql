@@ -29,6 +29,7 @@ CREATE TABLE member_restore (
 
 -- Pairs whose recipient came back from a backup: what it does not hold any more is taken again from its sender, from after_number + 1 up
 -- to through, at the numbers and hashes that were taken before. The row goes when `through` is reached.
+-- `moved_at_ms`: when something of it came last.
 CREATE TABLE reoffer (
   sender TEXT NOT NULL,
   recipient TEXT NOT NULL,
@@ -37,6 +38,7 @@ CREATE TABLE reoffer (
   through INTEGER NOT NULL,
   since_ms INTEGER NOT NULL,
   asked_at_ms INTEGER NOT NULL,
+  moved_at_ms INTEGER NOT NULL,
   PRIMARY KEY (sender, recipient)
 );
 

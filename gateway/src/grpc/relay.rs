@@ -66,7 +66,7 @@ impl RelayService for Relay {
 }
 
 /// Logs the cause once, here at the edge, and answers the problem.
-fn refused(call: &'static str, error: impl Into<Failure> + std::fmt::Display) -> Status {
+pub(super) fn refused(call: &'static str, error: impl Into<Failure> + std::fmt::Display) -> Status {
     let cause = error.to_string();
     let failure = error.into();
     tracing::info!(call, cause, problem = failure.problem.as_str(), "refused");

@@ -79,9 +79,9 @@ pub async fn bury(
     for row in rows.iter().filter(|row| !row.buried) {
         let dropped = sign(gateway, row, problem, now_ms)?;
         match row.number {
-            Some(_) => tombstones.push((row.position, dropped.encode_to_vec())),
+            Some(_) => tombstones.push((row.envelope_id, dropped.encode_to_vec())),
             // Outside the order nobody misses a number.
-            None => removed.push(row.position),
+            None => removed.push(row.envelope_id),
         }
         *freed.entry(row.pair.clone()).or_default() += row.bytes;
         ids.push(row.envelope_id);

@@ -175,13 +175,17 @@ impl<'a> Courier<'a> {
         Ok(true)
     }
 
-    /// Leaves out what is out already, and what waits for the end of a suspension: then also what stands behind it in its pair.
+    /// Leaves out what is out already, what stands behind a re-offer, and what waits for the end of a suspension: then also what stands behind it in its pair.
     fn passing(&mut self, rows: Vec<Waiting>) -> Vec<Waiting> {
         let members = self.gateway.members.all();
         let own = is_suspended(&members, &self.peer.org);
         let mut passing = Vec::with_capacity(rows.len());
         for row in rows {
             if self.open.is_out(&row.envelope_id) {
+                continue;
+            }
+            if row.behind {
+                // It gets a later place once what is missing in front of it was offered again.
                 continue;
             }
             let tombstone = matches!(row.what, What::Tombstone(_));

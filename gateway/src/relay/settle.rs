@@ -99,7 +99,7 @@ pub fn open(store: &Store, gateway: Weak<Gateway>) -> SettleDoor {
 /// What a batch takes out of the mailboxes.
 #[derive(Default)]
 struct Settled {
-    positions: Vec<i64>,
+    removed: Vec<[u8; 16]>,
     delivered: Vec<[u8; 16]>,
     freed: BTreeMap<Pair, i64>,
     told: Told,
@@ -200,6 +200,7 @@ fn remove(
                 taken_at_ms: 0,
                 problem: None,
                 refused: None,
+                delivered_at_ms: None,
             },
         );
         fresh.push((held, envelope.problem));
@@ -217,7 +218,7 @@ impl Settled {
         now_ms: i64,
     ) -> Result<(), SettleError> {
         for (held, problem) in fresh {
-            self.positions.push(held.position);
+            self.removed.push(held.envelope_id);
             if held.buried {
                 continue;
             }
@@ -254,7 +255,7 @@ fn event(
 
 async fn write(tx: &mut Tx, settled: Settled, now_ms: i64) -> Result<(), StoreError> {
     pair::release(tx, &settled.freed).await?;
-    mailbox::remove(tx, &settled.positions).await?;
+    mailbox::remove(tx, &settled.removed).await?;
     taken::delivered(tx, &settled.delivered, now_ms).await?;
     settled.told.write(tx).await.map(drop)
 }

@@ -229,7 +229,8 @@ fn claimed_id(envelope: &v1::Envelope) -> Option<[u8; 16]> {
     head.envelope_id.as_slice().try_into().ok()
 }
 
-fn first_half(hash: &[u8; 32]) -> [u8; 16] {
+/// The id under which a line without its envelope is put down.
+pub fn first_half(hash: &[u8; 32]) -> [u8; 16] {
     let mut id = [0; 16];
     // cannot leave a byte unset: the hash is longer than the id.
     for (to, from) in id.iter_mut().zip(hash) {

@@ -17,9 +17,12 @@ use kith_proto::words::EnvelopeKind;
 use kith_service::store::{Batch, BatchAnswers, Store, StoreError, Tx};
 use prost::Message as _;
 
+mod again;
 pub(super) mod decide;
 
+use self::again::Again;
 use self::decide::{Decided, Held, Stored};
+use super::reoffer;
 use super::submit::{Line, Submission, What};
 use crate::audit::{Code, Event, Salted};
 use crate::gate::{self, Refusal};
@@ -29,7 +32,8 @@ use crate::store::counter::{self, Counter};
 use crate::store::mailbox::{self, BatchRow, Content, Posted};
 use crate::store::pair::{self, Pair};
 use crate::store::slip::{self, Seen, SlipRow};
-use crate::store::{audit, taken};
+use crate::store::taken::{self, TakenRow};
+use crate::store::{self, audit};
 
 /// What becomes of one line, told to its sender after the commit.
 #[derive(Clone, Debug, PartialEq)]
@@ -159,6 +163,7 @@ async fn look_up(tx: &mut Tx, rows: &[Submission], now_ms: i64) -> Result<Held, 
     for row in rows {
         look_up_repeats(tx, row, &mut held).await?;
     }
+    again::look_up(tx, rows, &mut held, now_ms).await?;
     Ok(held)
 }
 
@@ -226,8 +231,45 @@ fn seen(rows: &[Submission]) -> BTreeMap<SlipId, Seen> {
 /// Rows that need randomness, drawn before anything is written.
 struct Prepared {
     batches: Vec<BatchRow>,
+    batch_ids: BTreeMap<usize, [u8; 16]>,
+    /// With their places among all that is put in.
     posted: Vec<Posted>,
+    /// What waits already, with its new place.
+    placed: Vec<([u8; 16], i64)>,
     events: Vec<Salted>,
+}
+
+impl Prepared {
+    /// The id under which the order batch of a submission is kept; none outside the order.
+    fn batch_id(
+        &mut self,
+        gateway: &Gateway,
+        rows: &[Submission],
+        submission: usize,
+    ) -> Result<Option<[u8; 16]>, TakeError> {
+        if let Some(id) = self.batch_ids.get(&submission) {
+            return Ok(Some(*id));
+        }
+        let Some((row, order)) = rows
+            .get(submission)
+            .and_then(|row| Some((row, row.order.as_ref()?)))
+        else {
+            return Ok(None);
+        };
+        let batch_id = gateway.rng.bytes().map_err(|_| TakeError::Library)?;
+        self.batch_ids.insert(submission, batch_id);
+        self.batches.push(BatchRow {
+            batch_id,
+            pair: row.pair.clone(),
+            batch: order.encoded.clone(),
+        });
+        Ok(Some(batch_id))
+    }
+
+    /// The next place.
+    fn place(&self) -> i64 {
+        i64::try_from(self.posted.len() + self.placed.len()).unwrap_or(i64::MAX)
+    }
 }
 
 fn prepare(
@@ -236,10 +278,11 @@ fn prepare(
     decided: &Decided<'_>,
     now_ms: i64,
 ) -> Result<Prepared, TakeError> {
-    let mut batch_ids: BTreeMap<usize, [u8; 16]> = BTreeMap::new();
     let mut prepared = Prepared {
         batches: Vec::new(),
+        batch_ids: BTreeMap::new(),
         posted: Vec::new(),
+        placed: Vec::new(),
         events: Vec::new(),
     };
     for stored in &decided.stored {
@@ -252,43 +295,65 @@ fn prepare(
             }
             _ => continue,
         };
-        let order = rows.get(stored.submission).and_then(|row| row.order.as_ref());
-        let batch_id = match (order, batch_ids.get(&stored.submission)) {
-            (None, _) => None,
-            (Some(_), Some(id)) => Some(*id),
-            (Some(order), None) => {
-                let batch_id = gateway.rng.bytes().map_err(|_| TakeError::Library)?;
-                batch_ids.insert(stored.submission, batch_id);
-                prepared.batches.push(BatchRow {
-                    batch_id,
-                    pair: stored.outcome.pair.clone(),
-                    batch: order.encoded.clone(),
-                });
-                Some(batch_id)
-            }
-        };
-        prepared.posted.push(posted(stored, batch_id, content, now_ms));
+        let batch_id = prepared.batch_id(gateway, rows, stored.submission)?;
+        let posted = posted((&stored.outcome, stored.head), batch_id, content, now_ms);
+        let position = prepared.place();
+        prepared.posted.push(Posted { position, ..posted });
+    }
+    for again in &decided.again {
+        put_again(gateway, rows, (again, &mut prepared), now_ms)?;
     }
     Ok(prepared)
 }
 
-fn posted(stored: &Stored<'_>, batch_id: Option<[u8; 16]>, content: Content, now_ms: i64) -> Posted {
-    let head = stored.head.map(|verified| &verified.head);
+/// Prepares what is put into the mailbox again: under the batch that comes now, as its key signed that.
+fn put_again(
+    gateway: &Gateway,
+    rows: &[Submission],
+    (again, prepared): (&Again<'_>, &mut Prepared),
+    now_ms: i64,
+) -> Result<(), TakeError> {
+    let position = prepared.place();
+    if again.waits {
+        prepared.placed.push((again.outcome.envelope_id, position));
+        return Ok(());
+    }
+    let content = match (&again.line.what, &again.tombstone) {
+        (_, Some(tombstone)) => Content::Tombstone(tombstone.encode_to_vec()),
+        (What::Envelope { encoded, .. }, None) => Content::Envelope(encoded.clone()),
+        (What::Withheld, None) => return Ok(()),
+    };
+    let head = again.head.filter(|_| again.tombstone.is_none());
+    let batch_id = prepared.batch_id(gateway, rows, again.submission)?;
+    // Outside the order the envelope's own signature counts, by the key of when it was taken.
+    let taken_at_ms = again.line.number.map_or(again.outcome.taken_at_ms, |_| now_ms);
+    let posted = posted((&again.outcome, head), batch_id, content, taken_at_ms);
+    prepared.posted.push(Posted { position, ..posted });
+    Ok(())
+}
+
+fn posted(
+    (outcome, head): (&TakenRow, Option<&Verified>),
+    batch_id: Option<[u8; 16]>,
+    content: Content,
+    taken_at_ms: i64,
+) -> Posted {
+    let head = head.map(|verified| &verified.head);
     let slip_id = head.and_then(|head| match &head.ground {
         Ground::Slip { claimed, .. } => Some(claimed.id),
         Ground::Membership | Ground::Note(_) => None,
     });
     Posted {
         position: 0,
-        pair: stored.outcome.pair.clone(),
-        number: stored.outcome.number,
-        envelope_id: stored.outcome.envelope_id,
-        envelope_hash: stored.outcome.envelope_hash,
+        pair: outcome.pair.clone(),
+        number: outcome.number,
+        envelope_id: outcome.envelope_id,
+        envelope_hash: outcome.envelope_hash,
         kind: mailbox::kind_word(head.map(|head| head.kind)),
         slip_id,
         exempt: head.is_none_or(gate::is_exempt),
         batch_id,
-        taken_at_ms: now_ms,
+        taken_at_ms,
         expires_at_ms: head.map_or(i64::MAX, |head| head.expires_at_ms),
         content,
     }
@@ -350,7 +415,7 @@ async fn write(
     mut prepared: Prepared,
     now_ms: i64,
 ) -> Result<(), StoreError> {
-    if decided.stored.is_empty() {
+    if decided.stored.is_empty() && decided.again.is_empty() {
         return Ok(());
     }
     pair::advance(tx, &decided.moved).await?;
@@ -358,12 +423,23 @@ async fn write(
     let outcomes: Vec<_> = decided.stored.iter().map(|stored| &stored.outcome).collect();
     taken::insert(tx, &outcomes).await?;
     mailbox::keep_batches(tx, &prepared.batches, now_ms).await?;
-    if !prepared.posted.is_empty() {
-        let first = counter::take(tx, Counter::Mailbox, prepared.posted.len()).await?;
-        for (position, row) in (first..).zip(&mut prepared.posted) {
-            row.position = position;
+    let places = prepared.posted.len() + prepared.placed.len();
+    if places > 0 {
+        let first = counter::take(tx, Counter::Mailbox, places).await?;
+        for row in &mut prepared.posted {
+            row.position += first;
         }
         mailbox::post(tx, &prepared.posted).await?;
+        for (_, position) in &mut prepared.placed {
+            *position += first;
+        }
+        store::reoffer::place(tx, &prepared.placed).await?;
+    }
+    for (pair, row) in &decided.reoffers {
+        store::reoffer::move_on(tx, pair, row, now_ms).await?;
+        if row.after >= row.through {
+            reoffer::later(tx, pair, row.through).await?;
+        }
     }
     audit::insert(tx, &prepared.events).await
 }

@@ -138,16 +138,20 @@ pub async fn batches(
     let rows = BATCHES
         .all(tx, &ids, |query| query, |query, id| query.bind(id.to_vec()))
         .await?;
-    rows.iter()
-        .map(|row| {
-            let batch: Vec<u8> = column(row, "order_batch", "batch")?;
-            let batch = v1::OrderBatch::decode(batch.as_slice()).map_err(|_| StoreError::Corrupt {
-                table: "order_batch",
-                column: "batch",
-            })?;
-            Ok((bytes(row, "order_batch", "batch_id")?, batch))
-        })
-        .collect()
+    rows.iter().map(kept_batch).collect()
+}
+
+/// An order batch with its id.
+pub type KeptBatch = ([u8; 16], v1::OrderBatch);
+
+/// Reads a row of kept order batches.
+pub(super) fn kept_batch(row: &Row) -> Result<KeptBatch, StoreError> {
+    let batch: Vec<u8> = column(row, "order_batch", "batch")?;
+    let batch = v1::OrderBatch::decode(batch.as_slice()).map_err(|_| StoreError::Corrupt {
+        table: "order_batch",
+        column: "batch",
+    })?;
+    Ok((bytes(row, "order_batch", "batch_id")?, batch))
 }
 
 /// A row on its way to the recipient.
@@ -161,6 +165,8 @@ pub struct Waiting {
     pub envelope_id: [u8; 16],
     /// Whether it stands in the pair order.
     pub ordered: bool,
+    /// Whether something in front of it in its pair is still to be offered again.
+    pub behind: bool,
     /// Whether it passes whatever becomes of slip and members.
     pub exempt: bool,
     /// The order batch with its line.
@@ -178,7 +184,8 @@ pub struct Waiting {
 // The sum runs over the narrow index and `bytes` only; bodies are read once the rows are chosen.
 const CHUNK: &str = "SELECT m.position, m.sender, m.envelope_id, m.number, m.exempt, m.batch_id, m.taken_at_ms, \
      m.expires_at_ms, m.envelope, m.tombstone, (SELECT MIN(s.stopped_at_ms) FROM stop s WHERE s.slip_id = m.slip_id \
-     AND (s.said_by = '' OR s.said_by = m.sender OR s.said_by = m.recipient)) AS stopped_at_ms \
+     AND (s.said_by = '' OR s.said_by = m.sender OR s.said_by = m.recipient)) AS stopped_at_ms, \
+     (SELECT r.after_number FROM reoffer r WHERE r.sender = m.sender AND r.recipient = m.recipient) AS after_number \
      FROM (SELECT position, CAST(SUM(bytes) OVER (ORDER BY position) AS BIGINT) - bytes AS before FROM mailbox \
      WHERE recipient = $1 AND position > $2 ORDER BY position LIMIT $3) w \
      JOIN mailbox m ON m.position = w.position WHERE w.before < $4";
@@ -206,11 +213,15 @@ fn read_waiting(row: &Row) -> Result<Waiting, StoreError> {
     let stopped_at_ms: Option<i64> = column(row, TABLE, "stopped_at_ms")?;
     let number: Option<i64> = column(row, TABLE, "number")?;
     let exempt: i64 = column(row, TABLE, "exempt")?;
+    let offered: Option<i64> = column(row, TABLE, "after_number")?;
     Ok(Waiting {
         position: column(row, TABLE, "position")?,
         sender: org(row, TABLE, "sender")?,
         envelope_id: bytes(row, TABLE, "envelope_id")?,
         ordered: number.is_some(),
+        behind: number
+            .zip(offered)
+            .is_some_and(|(number, offered)| number > offered),
         exempt: exempt == 1,
         batch_id: batch_id(row)?,
         taken_at_ms: column(row, TABLE, "taken_at_ms")?,
@@ -220,7 +231,7 @@ fn read_waiting(row: &Row) -> Result<Waiting, StoreError> {
     })
 }
 
-fn batch_id(row: &Row) -> Result<Option<[u8; 16]>, StoreError> {
+pub(super) fn batch_id(row: &Row) -> Result<Option<[u8; 16]>, StoreError> {
     let bytes: Option<Vec<u8>> = column(row, TABLE, "batch_id")?;
     let bad = StoreError::Corrupt {
         table: TABLE,
@@ -335,32 +346,27 @@ pub async fn overdue(
 }
 
 static BURY: WithRows = WithRows::new(
-    "WITH v(position, tombstone) AS (VALUES",
+    "WITH v(envelope_id, tombstone) AS (VALUES",
     2,
     "UPDATE mailbox SET envelope = NULL, tombstone = v.tombstone, bytes = 0 FROM v \
-     WHERE mailbox.position = v.position",
+     WHERE mailbox.envelope_id = v.envelope_id",
 );
 
-/// Puts tombstones in the place of envelopes.
-pub async fn bury(tx: &mut Tx, rows: &[(i64, Vec<u8>)]) -> Result<(), StoreError> {
-    BURY.run(tx, rows, |query, (position, tombstone)| {
-        query.bind(*position).bind(tombstone.clone())
+/// Puts tombstones in the place of envelopes. By their ids, as a re-offer may have given them other positions meanwhile.
+pub async fn bury(tx: &mut Tx, rows: &[([u8; 16], Vec<u8>)]) -> Result<(), StoreError> {
+    BURY.run(tx, rows, |query, (envelope_id, tombstone)| {
+        query.bind(envelope_id.to_vec()).bind(tombstone.clone())
     })
     .await
     .map(drop)
 }
 
-static REMOVE: InList = InList::new("DELETE FROM mailbox WHERE position IN", 0, "");
+static REMOVE: InList = InList::new("DELETE FROM mailbox WHERE envelope_id IN", 0, "");
 
-/// Takes rows out.
-pub async fn remove(tx: &mut Tx, positions: &[i64]) -> Result<(), StoreError> {
+/// Takes envelopes and tombstones out, by their ids.
+pub async fn remove(tx: &mut Tx, ids: &[[u8; 16]]) -> Result<(), StoreError> {
     REMOVE
-        .run(
-            tx,
-            positions,
-            |query| query,
-            |query, position| query.bind(*position),
-        )
+        .run(tx, ids, |query| query, |query, id| query.bind(id.to_vec()))
         .await
         .map(drop)
 }
@@ -378,9 +384,10 @@ pub async fn passed(tx: &mut Tx, pair: &Pair, number: u64) -> Result<(), StoreEr
 }
 
 const FORGET_BATCHES: &str = "DELETE FROM order_batch WHERE taken_at_ms <= $1 AND batch_id NOT IN \
-     (SELECT batch_id FROM mailbox WHERE batch_id IS NOT NULL)";
+     (SELECT batch_id FROM mailbox WHERE batch_id IS NOT NULL) AND NOT EXISTS (SELECT 1 FROM reoffer \
+     WHERE reoffer.sender = order_batch.sender AND reoffer.recipient = order_batch.recipient)";
 
-/// Forgets order batches from before `taken_ms` of which nothing waits.
+/// Forgets order batches from before `taken_ms` of which nothing waits, but of no pair that is to be offered again.
 pub async fn forget_batches(tx: &mut Tx, taken_ms: i64) -> Result<u64, StoreError> {
     tx.run(query(FORGET_BATCHES).bind(taken_ms)).await
 }

@@ -75,7 +75,7 @@ pub(super) fn org(row: &Row, table: &'static str, name: &'static str) -> Result<
         .map_err(|_| StoreError::Corrupt { table, column: name })
 }
 
-fn number(row: &Row, table: &'static str) -> Result<u64, StoreError> {
+pub(super) fn number(row: &Row, table: &'static str) -> Result<u64, StoreError> {
     let number: i64 = column(row, table, "number")?;
     u64::try_from(number).map_err(|_| StoreError::Corrupt {
         table,
@@ -173,6 +173,21 @@ pub async fn waiting(tx: &mut Tx, recipients: &BTreeSet<&OrgId>) -> Result<BTree
             ))
         })
         .collect()
+}
+
+const TO: &str = "SELECT sender, recipient, number, envelope_hash, mailbox_bytes FROM pair \
+     WHERE recipient = $1 ORDER BY sender LIMIT $2";
+
+/// Every pair on which a member receives, at most `rows_max`.
+pub async fn received_by(
+    tx: &mut Tx,
+    recipient: &OrgId,
+    rows_max: usize,
+) -> Result<BTreeMap<Pair, PairRow>, StoreError> {
+    let select = query(TO)
+        .bind(recipient.as_str().to_owned())
+        .bind(i64::try_from(rows_max).unwrap_or(i64::MAX));
+    tx.all(select).await?.iter().map(read).collect()
 }
 
 const SENT: &str = "SELECT recipient, number, envelope_hash FROM pair \

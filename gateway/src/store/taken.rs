@@ -28,6 +28,8 @@ pub struct TakenRow {
     pub problem: Option<Problem>,
     /// The refusal as signed; `None` for one that was taken.
     pub refused: Option<v1::Refused>,
+    /// When its recipient signed for it last.
+    pub delivered_at_ms: Option<i64>,
 }
 
 static INSERT: Insert = Insert::into(
@@ -55,7 +57,7 @@ pub async fn insert(tx: &mut Tx, rows: &[&TakenRow]) -> Result<(), StoreError> {
 }
 
 static BY_IDS: InList = InList::new(
-    "SELECT envelope_id, envelope_hash, sender, recipient, number, taken_at_ms, problem, refused \
+    "SELECT envelope_id, envelope_hash, sender, recipient, number, taken_at_ms, problem, refused, delivered_at_ms \
      FROM taken WHERE envelope_id IN",
     0,
     "",
@@ -71,7 +73,7 @@ pub async fn by_ids(tx: &mut Tx, ids: &[[u8; 16]]) -> Result<BTreeMap<[u8; 16], 
         .collect()
 }
 
-const BY_NUMBERS: &str = "SELECT envelope_id, envelope_hash, sender, recipient, number, taken_at_ms, problem, refused \
+const BY_NUMBERS: &str = "SELECT envelope_id, envelope_hash, sender, recipient, number, taken_at_ms, problem, refused, delivered_at_ms \
      FROM taken WHERE sender = $1 AND recipient = $2 AND number >= $3 AND number <= $4 ORDER BY number LIMIT $5";
 
 /// The outcomes of a pair's numbers from first to last, at most `rows_max`.
@@ -114,6 +116,7 @@ fn read(row: &Row) -> Result<TakenRow, StoreError> {
             .map(|bytes| v1::Refused::decode(bytes.as_slice()))
             .transpose()
             .map_err(|_| bad("refused"))?,
+        delivered_at_ms: column(row, TABLE, "delivered_at_ms")?,
     })
 }
 
@@ -151,9 +154,10 @@ pub async fn delivered(tx: &mut Tx, ids: &[[u8; 16]], now_ms: i64) -> Result<(),
         .map(drop)
 }
 
-const FORGET: &str = "DELETE FROM taken WHERE taken_at_ms <= $1 OR delivered_at_ms <= $2";
+const FORGET: &str = "DELETE FROM taken WHERE (taken_at_ms <= $1 OR delivered_at_ms <= $2) AND NOT EXISTS (SELECT 1 FROM reoffer \
+     WHERE reoffer.sender = taken.sender AND reoffer.recipient = taken.recipient)";
 
-/// Forgets outcomes from before `taken_ms`, and delivered ones from before `delivered_ms`.
+/// Forgets outcomes from before `taken_ms`, and delivered ones from before `delivered_ms`, but of no pair that is to be offered again.
 pub async fn forget(tx: &mut Tx, taken_ms: i64, delivered_ms: i64) -> Result<u64, StoreError> {
     tx.run(query(FORGET).bind(taken_ms).bind(delivered_ms)).await
 }

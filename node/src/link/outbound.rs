@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use kith_proto::id::{EnvelopeId, OrgId, SlipId};
-use kith_proto::order::{self, Position};
+use kith_proto::order;
 use kith_proto::v1::attach_request::Frame;
 use kith_proto::v1::{self, Envelope};
 use kith_proto::words::EnvelopeKind;
@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use super::attach::Session;
 use super::pairs::{Leaving, Pairs, Settled, Word};
 use super::settling::Said;
-use super::{Ended, reseal};
+use super::{Ended, reseal, rewinding};
 use crate::keys::KeysError;
 use crate::settle::{OutboxRow, Settlement};
 use crate::store;
@@ -67,18 +67,12 @@ impl<'a> Outbound<'a> {
             .store
             .read::<_, StoreError, _, _>("pairs sent", read)
             .await?;
+        let held = rewinding::go_back(session.node, held, greeting).await?;
         let theirs = usize::try_from(greeting.submissions_in_flight_max).unwrap_or(IN_FLIGHT_MAX);
         let mut pairs = Pairs::new(held, theirs.clamp(1, IN_FLIGHT_MAX));
         let mut listed = BTreeSet::new();
         for taken in &greeting.taken {
-            let org: OrgId = taken.organisation.parse().map_err(|_| Ended::Protocol("hello"))?;
-            let position = match taken.number {
-                0 => Position::START,
-                number => {
-                    let hash = taken.envelope_hash.as_slice().try_into();
-                    Position::at(number, hash.map_err(|_| Ended::Protocol("hello"))?)
-                }
-            };
+            let (org, position) = rewinding::position(taken)?;
             listed.insert(org.clone());
             if !pairs.compare(org, position) {
                 tracing::error!(
@@ -237,6 +231,9 @@ impl<'a> Outbound<'a> {
 
     /// Sends rows, grouped by pair; each pair's stay in their order.
     async fn submit(&mut self, leaving: Vec<Leaving>) -> Result<(), Ended> {
+        if self.pairs.went_back() {
+            return Err(Ended::Again);
+        }
         if leaving.is_empty() {
             return Ok(());
         }

@@ -106,6 +106,8 @@ pub(super) struct Pairs {
     numbered: BTreeMap<[u8; 32], (OrgId, u64)>,
     loose: BTreeMap<EnvelopeId, Loose>,
     in_flight_max: usize,
+    /// A line was read that has to go again below where its pair stands: the pair went back meanwhile.
+    went_back: bool,
 }
 
 impl Pairs {
@@ -117,6 +119,7 @@ impl Pairs {
             numbered: BTreeMap::new(),
             loose: BTreeMap::new(),
             in_flight_max,
+            went_back: false,
         }
     }
 
@@ -174,7 +177,31 @@ impl Pairs {
             pair.behind = true;
             return None;
         }
+        if !Self::is_in_place(&mut self.went_back, pair, &row) {
+            return None;
+        }
         Some(Self::leave(&mut self.numbered, pair, row))
+    }
+
+    /// Whether a line that was answered before gets the number that it had. Where not, its pair stops: it went back while this stream
+    /// was open, and a new stream begins where it stands now; or lines are gone that would have to go first.
+    fn is_in_place(went_back: &mut bool, pair: &mut Pair, row: &OutboxRow) -> bool {
+        let next = pair.submitted.number().saturating_add(1);
+        let Some(number) = row.number.filter(|number| *number != next) else {
+            return !pair.stopped;
+        };
+        pair.stopped = true;
+        if number < next {
+            *went_back = true;
+        } else {
+            tracing::error!("lines are gone that would have to be sent again; one pair is stopped");
+        }
+        false
+    }
+
+    /// Whether a pair went back while this stream was open.
+    pub(super) const fn went_back(&self) -> bool {
+        self.went_back
     }
 
     fn leave(numbered: &mut BTreeMap<[u8; 32], (OrgId, u64)>, pair: &mut Pair, row: OutboxRow) -> Leaving {
@@ -314,10 +341,14 @@ impl Pairs {
             return Vec::new();
         };
         pair.behind = !all;
-        let numbered = &mut self.numbered;
-        rows.into_iter()
-            .map(|row| Self::leave(numbered, pair, row))
-            .collect()
+        let (numbered, went_back) = (&mut self.numbered, &mut self.went_back);
+        let mut leaving = Vec::with_capacity(rows.len());
+        for row in rows {
+            if Self::is_in_place(went_back, pair, &row) {
+                leaving.push(Self::leave(numbered, pair, row));
+            }
+        }
+        leaving
     }
 
     /// The rows outside the order that are to be tried again now: at most so many and so many bytes of envelopes (one is given

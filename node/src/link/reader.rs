@@ -2,6 +2,7 @@
 //! Never acts on a frame before its signature, never passes one notice before another.
 
 use kith_proto::id::{EnvelopeId, OrgId, SlipId};
+use kith_proto::order::Position;
 use kith_proto::problem::Problem;
 use kith_proto::receipt::{self, SignedFrame};
 use kith_proto::v1::attach_response::Frame;
@@ -14,7 +15,7 @@ use super::attach::Session;
 use super::outbound::Answer;
 use super::pairs::Word;
 use super::settling::Said;
-use crate::settle::{DroppedNotice, Receipts, Settlement, Stopped};
+use crate::settle::{DroppedNotice, Receipts, Reoffer, Settlement, Stopped};
 
 /// Where frames go.
 pub(super) struct Sorted {
@@ -79,7 +80,14 @@ pub(super) async fn read(
                     .map_err(gone)?;
             }
             Frame::MembersChanged(_) => session.members_changed.notify_one(),
-            Frame::Reoffer(_) => return Err(Ended::Protocol("a re-offer")),
+            Frame::Reoffer(frame) => {
+                let settlement = Some(reoffer(session, &frame)?);
+                sorted
+                    .settlements
+                    .send(Said { settlement, notice })
+                    .await
+                    .map_err(gone)?;
+            }
         }
     }
     // Not `Ok`: halves that wait for nothing from the gateway would go on without it.
@@ -177,6 +185,26 @@ fn stopped(frame: &v1::SlipStopped) -> Result<Settlement, Ended> {
     Ok(Settlement::Stopped(Stopped {
         slip_id,
         at_ms: frame.stopped_at_ms,
+    }))
+}
+
+/// Nobody signs it: whoever would forge it has this node send to a member what that member was sent before.
+fn reoffer(session: &Session<'_>, frame: &v1::Reoffer) -> Result<Settlement, Ended> {
+    let bad = || Ended::Protocol("a re-offer");
+    let held = match &frame.held {
+        None => None,
+        Some(held) if held.number == 0 => Some(Position::START),
+        Some(held) => {
+            let hash = held.envelope_hash.as_slice().try_into().map_err(|_| bad())?;
+            Some(Position::at(held.number, hash))
+        }
+    };
+    Ok(Settlement::Reoffer(Reoffer {
+        peer: frame.organisation.parse().map_err(|_| bad())?,
+        restore_id: frame.restore_id.as_slice().try_into().map_err(|_| bad())?,
+        held,
+        since_ms: frame.since_ms,
+        asked_at_ms: session.node.now_ms(),
     }))
 }
 

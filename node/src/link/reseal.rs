@@ -63,6 +63,8 @@ pub(super) async fn reseal(session: &Session<'_>, rows: Vec<OutboxRow>) -> Resul
     let mut waiting = Vec::new();
     for row in rows {
         match one(session.node, &row).await {
+            // Its recipient has had it: the line goes again without it.
+            Err(ResealError::Gone) if row.again => forget(session.node, &row).await?,
             Ok(()) | Err(ResealError::Gone) => {}
             Err(ResealError::Store(error)) if error.is_of_the_whole_store() => return Err(error.into()),
             Err(error) => {
@@ -80,6 +82,13 @@ pub(super) async fn reseal(session: &Session<'_>, rows: Vec<OutboxRow>) -> Resul
     session.members_changed.notify_one();
     session.checkpoint_offered.notify_one();
     Ok(waiting)
+}
+
+/// Erases the bytes of a row that was delivered.
+async fn forget(node: &Node, row: &OutboxRow) -> Result<(), StoreError> {
+    let seqs = &[row.seq];
+    let forget = |mut tx: Tx| async move { store::outgoing::forget(&mut tx, seqs).await };
+    node.store.tx("forget envelope", forget).await
 }
 
 /// Withholds a row for good and says so on its thread.

@@ -28,13 +28,16 @@ pub(super) async fn write(
     }
     let mut seen = BTreeSet::new();
     answered.retain(|one| seen.insert(one.row.seq));
-    let settled: BTreeSet<i64> = store::outgoing::settle(tx, &answered)
+    let settled: BTreeMap<i64, bool> = store::outgoing::settle(tx, &answered)
         .await?
         .into_iter()
         .collect();
     put_positions(tx, &answered).await?;
-    // A row that was settled before has had its effects.
-    answered.retain(|one| settled.contains(&one.row.seq));
+    // A row that was settled before has had its effects; one that is sent again, all but those of a refusal.
+    answered.retain(|one| match settled.get(&one.row.seq) {
+        Some(refused) => !one.row.again || (*refused && one.problem.is_some() && !one.row.withheld),
+        None => false,
+    });
     work.trail.extend(answered.iter().map(trail));
     let (taken, refused): (Vec<_>, Vec<_>) = answered.iter().partition(|one| one.problem.is_none());
     let referrals = taken.iter().filter(|one| one.row.kind == EnvelopeKind::Referral);

@@ -17,7 +17,7 @@ const ENVELOPE: &str = "outbox_envelope";
 macro_rules! outgoing {
     ($rest:literal) => {
         concat!(
-            "SELECT outbox.seq AS seq, peer, kind, thread_id, slip_id, envelope_id, envelope_hash, ordered, state, ",
+            "SELECT outbox.seq AS seq, peer, kind, thread_id, slip_id, envelope_id, envelope_hash, ordered, state, number, taken_at_ms, ",
             "CAST(COALESCE(LENGTH(envelope), 0) AS BIGINT) AS envelope_bytes ",
             "FROM outbox LEFT JOIN outbox_envelope ON outbox_envelope.seq = outbox.seq WHERE ",
             $rest
@@ -26,10 +26,10 @@ macro_rules! outgoing {
 }
 
 const PENDING: &str = outgoing!(
-    "outbox.seq > $1 AND (state = 'queued' OR (ordered = 1 AND number IS NULL)) ORDER BY outbox.seq LIMIT $2"
+    "outbox.seq > $1 AND (state = 'queued' OR (ordered = 1 AND (number IS NULL OR number < 0))) ORDER BY outbox.seq LIMIT $2"
 );
 const PENDING_OF: &str = outgoing!(
-    "peer = $1 AND outbox.seq > $2 AND outbox.seq <= $3 AND ordered = 1 AND number IS NULL \
+    "peer = $1 AND outbox.seq > $2 AND outbox.seq <= $3 AND ordered = 1 AND (number IS NULL OR number < 0) \
      ORDER BY outbox.seq LIMIT $4"
 );
 
@@ -56,7 +56,7 @@ pub async fn pending_of(
 
 static BY_SEQ: InList = InList::new(
     "SELECT outbox.seq AS seq, peer, kind, thread_id, slip_id, envelope_id, envelope_hash, ordered, state, \
-     CAST(COALESCE(LENGTH(envelope), 0) AS BIGINT) AS envelope_bytes \
+     number, taken_at_ms, CAST(COALESCE(LENGTH(envelope), 0) AS BIGINT) AS envelope_bytes \
      FROM outbox LEFT JOIN outbox_envelope ON outbox_envelope.seq = outbox.seq WHERE state = 'queued' AND outbox.seq IN",
     0,
     "",
@@ -80,15 +80,18 @@ pub async fn envelopes(tx: &mut Tx, seqs: &[i64]) -> Result<Vec<(i64, Vec<u8>)>,
 static SETTLE: WithRows = WithRows::new(
     "WITH v(place, new_state, new_number, new_problem, at_ms) AS (VALUES",
     5,
-    "UPDATE outbox SET state = CASE WHEN outbox.state = 'queued' THEN v.new_state ELSE outbox.state END, \
-     number = v.new_number, problem = COALESCE(outbox.problem, v.new_problem), taken_at_ms = v.at_ms FROM v \
-     WHERE outbox.seq = v.place AND (outbox.state = 'queued' OR (outbox.ordered = 1 AND outbox.number IS NULL)) \
+    "UPDATE outbox SET state = CASE WHEN outbox.state = 'queued' OR (outbox.state = 'taken' AND v.new_state = 'refused') \
+     THEN v.new_state ELSE outbox.state END, number = v.new_number, problem = CASE WHEN outbox.state = 'delivered' \
+     THEN outbox.problem ELSE COALESCE(outbox.problem, v.new_problem) END, \
+     taken_at_ms = COALESCE(outbox.taken_at_ms, v.at_ms) FROM v WHERE outbox.seq = v.place AND \
+     (outbox.state = 'queued' OR (outbox.ordered = 1 AND (outbox.number IS NULL OR outbox.number < 0))) \
      RETURNING seq, state",
 );
 
-/// Writes what the gateway answered; gives the places of the rows that this settled, in no order. A row that ended
-/// before its answer came (withheld on the way, or its recipient was faster) keeps its end and gets its number.
-pub async fn settle(tx: &mut Tx, answered: &[Answered]) -> Result<Vec<i64>, StoreError> {
+/// Writes what the gateway answered; gives the places of the rows that this settled, in no order, and whether each is refused now. A
+/// row that ended before its answer came (withheld on the way, or its recipient was faster) keeps its end and gets its number; so
+/// does one that is sent again, but a gateway that was restored may refuse what it had taken.
+pub async fn settle(tx: &mut Tx, answered: &[Answered]) -> Result<Vec<(i64, bool)>, StoreError> {
     let rows = SETTLE
         .all(tx, answered, |q, one| {
             let state = if one.problem.is_none() { "taken" } else { "refused" };
@@ -99,15 +102,18 @@ pub async fn settle(tx: &mut Tx, answered: &[Answered]) -> Result<Vec<i64>, Stor
                 .bind(one.at_ms)
         })
         .await?;
-    let (mut settled, mut ended) = (Vec::new(), Vec::new());
+    let (mut settled, mut ended, mut delivered) = (Vec::new(), Vec::new(), Vec::new());
     for row in &rows {
         let (seq, state): (i64, &str) = (column(row, TABLE, "seq")?, column(row, TABLE, "state")?);
-        settled.push(seq);
-        if state != "taken" {
-            ended.push(seq);
+        settled.push((seq, state == "refused"));
+        match state {
+            "taken" => {}
+            "delivered" => delivered.push(seq),
+            _ => ended.push(seq),
         }
     }
     forget(tx, &ended).await?;
+    drop_bodies(tx, &delivered).await?;
     Ok(settled)
 }
 
@@ -166,7 +172,7 @@ pub struct Ended {
     pub seq: i64,
     /// Why it was refused, by the recipient or by the gateway after taking it.
     pub problem: Option<Problem>,
-    /// Whether its bytes can go.
+    /// Whether the gateway has answered it: of a delivered one the envelope alone is kept, of a refused one nothing.
     pub forget: bool,
 }
 
@@ -175,9 +181,15 @@ static END: WithRows = WithRows::new(
     3,
     "UPDATE outbox SET state = v.new_state, problem = v.new_problem FROM v WHERE outbox.seq = v.place",
 );
+static DROP_BODIES: InList = InList::new(
+    "UPDATE outbox_envelope SET body = NULL WHERE body IS NOT NULL AND seq IN",
+    0,
+    "",
+);
 static FORGET: InList = InList::new("DELETE FROM outbox_envelope WHERE seq IN", 0, "");
 
-/// Writes the ends of envelopes and lets the bytes go of those that are answered.
+/// Writes the ends of envelopes. A delivered one is kept for a month, for a recipient or a gateway that must be restored; the body,
+/// from which it would be sealed again, goes.
 pub async fn end(tx: &mut Tx, ended: &[Ended]) -> Result<(), StoreError> {
     let write = END.run(tx, ended, |q, one| {
         let state = if one.problem.is_none() {
@@ -188,11 +200,21 @@ pub async fn end(tx: &mut Tx, ended: &[Ended]) -> Result<(), StoreError> {
         q.bind(one.seq).bind(state).bind(one.problem.map(Problem::as_str))
     });
     write.await?;
-    let seqs: Vec<i64> = ended.iter().filter(|one| one.forget).map(|one| one.seq).collect();
-    forget(tx, &seqs).await
+    let answered = ended.iter().filter(|one| one.forget);
+    let (delivered, refused): (Vec<&Ended>, Vec<&Ended>) = answered.partition(|one| one.problem.is_none());
+    drop_bodies(tx, &delivered.iter().map(|one| one.seq).collect::<Vec<_>>()).await?;
+    forget(tx, &refused.iter().map(|one| one.seq).collect::<Vec<_>>()).await
 }
 
-async fn forget(tx: &mut Tx, seqs: &[i64]) -> Result<(), StoreError> {
+async fn drop_bodies(tx: &mut Tx, seqs: &[i64]) -> Result<(), StoreError> {
+    DROP_BODIES
+        .run(tx, seqs, |q| q, |q, seq| q.bind(*seq))
+        .await
+        .map(drop)
+}
+
+/// Erases the bytes of rows; their lines stay.
+pub async fn forget(tx: &mut Tx, seqs: &[i64]) -> Result<(), StoreError> {
     FORGET.run(tx, seqs, |q| q, |q, seq| q.bind(*seq)).await.map(drop)
 }
 
@@ -207,7 +229,7 @@ pub struct Kept {
 }
 
 const KEPT: &str = "SELECT holding_id, envelope, body FROM outbox JOIN outbox_envelope ON outbox_envelope.seq = outbox.seq \
-     WHERE outbox.seq = $1 AND state = 'queued'";
+     WHERE outbox.seq = $1 AND (state = 'queued' OR (state = 'taken' AND number < 0))";
 
 /// A row that waits, with what it can be sealed from again; none when it waits no more.
 pub async fn kept(tx: &mut Tx, seq: i64) -> Result<Option<Kept>, StoreError> {
@@ -221,8 +243,7 @@ pub async fn kept(tx: &mut Tx, seq: i64) -> Result<Option<Kept>, StoreError> {
     }))
 }
 
-const RESEAL: &str =
-    "UPDATE outbox SET envelope_hash = $1 WHERE seq = $2 AND state = 'queued' AND envelope_hash = $3";
+const RESEAL: &str = "UPDATE outbox SET envelope_hash = $1 WHERE seq = $2 AND envelope_hash = $3 AND (state = 'queued' OR (state = 'taken' AND number < 0))";
 const RESEAL_ENVELOPE: &str = "UPDATE outbox_envelope SET envelope = $1 WHERE seq = $2";
 
 /// Replaces the envelope of a row that waits by the same one sealed to another key; answers whether the row still waited.
@@ -248,6 +269,8 @@ fn outgoing(row: &Row) -> Result<OutboxRow, StoreError> {
     let ordered: i64 = column(row, TABLE, "ordered")?;
     let state: &str = column(row, TABLE, "state")?;
     let bytes_count: i64 = column(row, ENVELOPE, "envelope_bytes")?;
+    let (number, taken_at_ms): (Option<i64>, Option<i64>) =
+        (column(row, TABLE, "number")?, column(row, TABLE, "taken_at_ms")?);
     Ok(OutboxRow {
         seq: column(row, TABLE, "seq")?,
         peer: word(row, TABLE, "peer")?,
@@ -259,5 +282,7 @@ fn outgoing(row: &Row) -> Result<OutboxRow, StoreError> {
         ordered: ordered == 1,
         withheld: state == "withheld" || bytes_count == 0,
         envelope_bytes: usize::try_from(bytes_count).unwrap_or(usize::MAX),
+        again: taken_at_ms.is_some(),
+        number: number.filter(|number| *number < 0).map(i64::unsigned_abs),
     })
 }

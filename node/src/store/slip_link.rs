@@ -104,6 +104,15 @@ pub async fn stopped(tx: &mut Tx, ids: &[SlipId]) -> Result<(), StoreError> {
         .map(drop)
 }
 
+const STOPS_AGAIN: &str = "UPDATE slip SET stop_state = 'pending' WHERE stop_state = 'done' AND state = 'withdrawn' \
+     AND ended_at_ms >= $1";
+
+/// Has the gateway told again of every stop since a time, whoever said it first: for a gateway that came back from a backup of before.
+/// Says how many; the link tells them at its next look.
+pub async fn stops_again(tx: &mut Tx, since_ms: i64) -> Result<u64, StoreError> {
+    tx.run(query(STOPS_AGAIN).bind(since_ms)).await
+}
+
 static SENT: InList = InList::new(
     "UPDATE slip SET withdrawal_sent_at_ms = COALESCE(withdrawal_sent_at_ms, $1) WHERE slip_id IN",
     1,

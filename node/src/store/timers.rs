@@ -147,9 +147,9 @@ const REQUESTS: &str = "DELETE FROM request WHERE at_ms < $1";
 const RECEIVED: &str = "DELETE FROM received WHERE at_ms < $1";
 const OPENINGS: &str = "DELETE FROM opening WHERE at_ms < $1";
 const SENT_BYTES: &str = "DELETE FROM outbox_envelope WHERE seq IN (SELECT seq FROM outbox \
-     WHERE state <> 'queued' AND (ordered = 0 OR number IS NOT NULL) AND at_ms < $1)";
-const SENT: &str =
-    "DELETE FROM outbox WHERE state <> 'queued' AND (ordered = 0 OR number IS NOT NULL) AND at_ms < $1";
+     WHERE state <> 'queued' AND COALESCE(taken_at_ms, at_ms) < $1)";
+const SENT: &str = "DELETE FROM outbox WHERE state <> 'queued' AND (ordered = 0 OR number > 0) \
+     AND COALESCE(taken_at_ms, at_ms) < $1";
 
 /// What is kept until when: rows from before are deleted.
 #[derive(Clone, Copy, Debug)]
@@ -160,6 +160,8 @@ pub struct KeptFrom {
     pub received_ms: i64,
     /// Envelopes that have their answer.
     pub outbox_ms: i64,
+    /// Their lines: numbers and hashes without bytes.
+    pub lines_ms: i64,
     /// Openings that would still save a second audit event.
     pub openings_ms: i64,
 }
@@ -172,7 +174,7 @@ pub async fn prune(tx: &mut Tx, kept: KeptFrom) -> Result<u64, StoreError> {
         (RECEIVED, kept.received_ms),
         (OPENINGS, kept.openings_ms),
         (SENT_BYTES, kept.outbox_ms),
-        (SENT, kept.outbox_ms),
+        (SENT, kept.lines_ms),
     ] {
         pruned += tx.run(query(text).bind(from_ms)).await?;
     }

@@ -95,15 +95,26 @@ impl Waiting {
 
 const QUEUED: &str = "SELECT o.seq, o.kind, e.envelope FROM outbox o LEFT JOIN outbox_envelope e ON e.seq = o.seq \
      WHERE o.slip_id = $1 AND o.state = 'queued' AND o.seq > $2 ORDER BY o.seq LIMIT $3";
+const ANSWERED: &str = "SELECT o.seq, o.kind, e.envelope FROM outbox o JOIN outbox_envelope e ON e.seq = o.seq \
+     WHERE o.slip_id = $1 AND o.state IN ('taken', 'delivered', 'refused') AND o.seq > $2 ORDER BY o.seq LIMIT $3";
 /// Envelopes read at once; each may have 1 MiB.
 const QUEUED_ROWS: i64 = 16;
 
 /// Every envelope of a slip that is still queued, by its place; no bodies are kept of what is read.
 pub async fn queued(tx: &mut Tx, slip_id: &SlipId) -> Result<Vec<Waiting>, StoreError> {
+    read_all(tx, slip_id, QUEUED).await
+}
+
+/// Every envelope of a slip that has its answer and is still kept, by its place.
+pub async fn answered(tx: &mut Tx, slip_id: &SlipId) -> Result<Vec<Waiting>, StoreError> {
+    read_all(tx, slip_id, ANSWERED).await
+}
+
+async fn read_all(tx: &mut Tx, slip_id: &SlipId, text: &'static str) -> Result<Vec<Waiting>, StoreError> {
     let mut all: Vec<Waiting> = Vec::new();
     loop {
         let after = all.last().map_or(-1, |last| last.seq);
-        let asked = query(QUEUED)
+        let asked = query(text)
             .bind(slip_id.as_bytes().to_vec())
             .bind(after)
             .bind(QUEUED_ROWS);

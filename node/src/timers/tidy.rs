@@ -5,7 +5,7 @@ use kith_proto::problem::Problem;
 use kith_proto::words::EnvelopeKind;
 use kith_service::store::{StoreError, Tx};
 
-use super::{CHUNK, OUTBOX_KEPT_MS, RECEIVED_KEPT_MS, REQUESTS_KEPT_MS};
+use super::{CHUNK, OUTBOX_KEPT_MS, OUTBOX_LINES_KEPT_MS, RECEIVED_KEPT_MS, REQUESTS_KEPT_MS};
 use crate::audit::{self, Code, Event};
 use crate::node::Node;
 use crate::persons::OPENING_REPEAT_MS;
@@ -62,6 +62,7 @@ pub(super) async fn prune(node: &Node, now_ms: i64) -> Result<u64, StoreError> {
         requests_ms: now_ms.saturating_sub(REQUESTS_KEPT_MS),
         received_ms: now_ms.saturating_sub(RECEIVED_KEPT_MS),
         outbox_ms: now_ms.saturating_sub(OUTBOX_KEPT_MS),
+        lines_ms: now_ms.saturating_sub(OUTBOX_LINES_KEPT_MS),
         openings_ms: now_ms.saturating_sub(OPENING_REPEAT_MS),
     };
     let prune = |mut tx: Tx| async move { store::timers::prune(&mut tx, kept).await };

@@ -256,6 +256,10 @@ async fn lessen(
     let seqs: Vec<i64> = held_back.iter().map(|waiting| waiting.seq).collect();
     let problem = Problem::CategoryNotAllowed;
     store::withdrawals::withhold(tx, &seqs, problem.as_str()).await?;
+    // What had its answer is kept for those who must be restored, but not with what was taken away.
+    let kept = store::withdrawals::answered(tx, &one.slip.slip_id).await?;
+    let kept: Vec<i64> = kept.iter().filter(holds).map(|kept| kept.seq).collect();
+    store::outgoing::forget(tx, &kept).await?;
     let referrals = held_back
         .iter()
         .filter(|waiting| waiting.kind == EnvelopeKind::Referral);

@@ -2,7 +2,7 @@
 //! signature on refusals: works on what [`super`] has looked up and gives what it has to write.
 //! Lines of one pair are decided in their order, across the submissions of the batch; nothing is taken twice or past a gap.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use kith_proto::envelope::{Ground, Verified};
@@ -13,14 +13,17 @@ use kith_proto::problem::Problem;
 use kith_proto::words::EnvelopeKind;
 use kith_proto::{receipt, v1};
 
+use super::again::Again;
 use super::{Answer, Answers, TakeError};
 use crate::gate::{self, Facts, Refusal, SlipRecord};
 use crate::gateway::Gateway;
-use crate::limits::BEHIND_RETRY_MS;
+use crate::limits::{BEHIND_RETRY_MS, REOFFER_RETRY_MS};
 use crate::members::{KnownMember, MemberMap};
 use crate::relay::answer;
 use crate::relay::submit::{Line, Submission, What};
 use crate::store::pair::{Moved, Pair, PairRow};
+use crate::store::reoffer::ReofferRow;
+use crate::store::restore::RestoreRow;
 use crate::store::slip::{SeenSlips, StopRow};
 use crate::store::taken::TakenRow;
 
@@ -41,6 +44,12 @@ pub(super) struct Held {
     pub(super) forms: BTreeMap<Pair, i64>,
     /// Bytes waiting for each recipient.
     pub(super) waiting: BTreeMap<OrgId, i64>,
+    /// Pairs that are to be offered again.
+    pub(super) reoffers: BTreeMap<Pair, ReofferRow>,
+    /// Recipients that came back from a backup.
+    pub(super) restores: BTreeMap<OrgId, RestoreRow>,
+    /// What waits of the lines that come again.
+    pub(super) waits: BTreeSet<[u8; 16]>,
 }
 
 /// A line with a new outcome.
@@ -69,6 +78,10 @@ pub(super) struct Decided<'a> {
     pub(super) moved: BTreeMap<Pair, Moved>,
     /// Questions and answers taken.
     pub(super) forms: BTreeMap<Pair, i64>,
+    /// What goes into mailboxes again, in the order of their positions.
+    pub(super) again: Vec<Again<'a>>,
+    /// How far pairs came that are offered again.
+    pub(super) reoffers: BTreeMap<Pair, ReofferRow>,
 }
 
 /// Decides a batch. Fails as a whole when the gateway can neither sign nor draw randomness.
@@ -101,14 +114,14 @@ pub(super) fn decide<'a>(
     Ok(decider.out)
 }
 
-struct Decider<'a, 'g> {
+pub(super) struct Decider<'a, 'g> {
     gateway: &'g Gateway,
     members: Arc<MemberMap>,
-    now_ms: i64,
-    held: Held,
+    pub(super) now_ms: i64,
+    pub(super) held: Held,
     /// Rows of the submission at hand that serve nobody.
     idle_rows: usize,
-    out: Decided<'a>,
+    pub(super) out: Decided<'a>,
 }
 
 impl<'a> Decider<'a, '_> {
@@ -122,13 +135,19 @@ impl<'a> Decider<'a, '_> {
             Ok(_) | Err(OrderError::Gap { .. }) => {}
             Err(error) => return Err(TakeError::Order(error)),
         }
-        let stored = self.out.stored.len();
+        let (stored, offered) = (self.out.stored.len(), self.out.again.len());
         let mut repeats = 0;
         // Repeats come first, so a fork is found before anything of the submission has been decided.
         let answers = row.lines.iter().map(|line| match line.number {
             Some(number) if number <= last.number() => {
                 repeats += 1;
-                self.repeat(&row.pair, number, line)
+                self.repeat((index, row), (number, line))
+            }
+            Some(_) if let Some(wish) = self.held.reoffers.get(&row.pair) => {
+                // What is missing in front comes first, and this in a later transaction, behind it.
+                let ended = self.reoffer(&row.pair).unwrap_or(*wish).after >= wish.through;
+                let wait_ms = if ended { BEHIND_RETRY_MS } else { REOFFER_RETRY_MS };
+                Ok(self.later(row, line, Refusal::later(Problem::Unavailable, wait_ms)))
             }
             Some(number) if Some(number) == self.position(&row.pair).number().checked_add(1) => {
                 self.next(index, row, line)
@@ -138,7 +157,7 @@ impl<'a> Decider<'a, '_> {
         let answers = answers.collect::<Result<Vec<Answer>, TakeError>>()?;
         if self.out.stored.len() > stored {
             // The batch is kept whole.
-            self.idle_rows += repeats;
+            self.idle_rows += repeats - (self.out.again.len() - offered);
         }
         Ok(answers)
     }
@@ -152,10 +171,17 @@ impl<'a> Decider<'a, '_> {
     }
 
     /// Answers a line that came before, from its stored outcome. One that is no longer known has outlived its window.
-    fn repeat(&self, pair: &Pair, number: u64, line: &Line) -> Result<Answer, TakeError> {
-        match self.held.numbers.get(&(pair.clone(), number)) {
+    fn repeat(
+        &mut self,
+        of: (usize, &'a Submission),
+        (number, line): (u64, &'a Line),
+    ) -> Result<Answer, TakeError> {
+        match self.held.numbers.get(&(of.1.pair.clone(), number)).cloned() {
             Some(row) if row.envelope_hash != line.hash => Err(TakeError::Order(OrderError::Fork { number })),
-            Some(row) => Ok(again(row)),
+            Some(row) => {
+                let not_now = self.ordered_again(of, (number, line), &row)?;
+                Ok(not_now.unwrap_or_else(|| again(&row)))
+            }
             None => self.refused(line, Refusal::last(Problem::DeadlineExceeded)),
         }
     }
@@ -171,9 +197,10 @@ impl<'a> Decider<'a, '_> {
 
     /// Decides an envelope outside the order: a repeat is answered as before, another envelope under its id refused.
     fn unordered(&mut self, index: usize, row: &'a Submission, line: &'a Line) -> Result<Answer, TakeError> {
-        if let Some(known) = self.held.ids.get(&line.answer_id) {
+        if let Some(known) = self.held.ids.get(&line.answer_id).cloned() {
             return if known.envelope_hash == line.hash && known.pair == row.pair {
-                Ok(again(known))
+                self.loose_again((index, row), line, &known);
+                Ok(again(&known))
             } else {
                 self.refused(line, Refusal::last(Problem::Conflict))
             };
@@ -300,7 +327,7 @@ impl<'a> Decider<'a, '_> {
         Ok(Answer::Refused(refused))
     }
 
-    fn tombstone(
+    pub(super) fn tombstone(
         &self,
         row_id: [u8; 16],
         line: &Line,
@@ -338,6 +365,7 @@ impl<'a> Decider<'a, '_> {
             taken_at_ms: self.now_ms,
             problem: None,
             refused: None,
+            delivered_at_ms: None,
         }
     }
 
@@ -363,6 +391,13 @@ impl<'a> Decider<'a, '_> {
         let moved = moved.or_insert(Moved { position, bytes: 0 });
         moved.position = position;
         moved.bytes += bytes;
+    }
+
+    /// Adds bytes to what waits of a pair that does not move.
+    pub(super) fn add_bytes(&mut self, pair: &Pair, bytes: i64) {
+        let position = self.position(pair);
+        let moved = self.out.moved.entry(pair.clone());
+        moved.or_insert(Moved { position, bytes: 0 }).bytes += bytes;
     }
 
     fn store(&mut self, stored: Stored<'a>) {

@@ -26,6 +26,8 @@ fn row(seq: i64, peer: &str) -> OutboxRow {
         ordered: true,
         withheld: false,
         envelope_bytes: 1,
+        again: false,
+        number: None,
     }
 }
 

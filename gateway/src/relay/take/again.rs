@@ -1,0 +1,189 @@
+//! What comes again for a member that lost it: which of the lines that were answered before are put into its mailbox once more.
+//! Called by the take door, which looks up for it and writes what it gives. Never gives an envelope another answer than its first.
+
+use std::collections::BTreeSet;
+
+use kith_proto::envelope::{Ground, Verified};
+use kith_proto::id::OrgId;
+use kith_proto::v1;
+use kith_service::store::{StoreError, Tx};
+
+use super::decide::{Decider, Held};
+use super::{Answer, TakeError};
+use crate::limits::{CLOCK_AHEAD_MS_MAX, RESTORE_MS_MAX};
+use crate::relay::reoffer::barred;
+use crate::relay::submit::{Line, Submission, What};
+use crate::store::pair::Pair;
+use crate::store::reoffer::{self, ReofferRow};
+use crate::store::taken::TakenRow;
+use crate::store::{mailbox, restore};
+
+/// A line that is put into the mailbox again, or a tombstone in its place.
+#[derive(Debug)]
+pub(super) struct Again<'a> {
+    /// Which submission of the batch.
+    pub(super) submission: usize,
+    /// The line.
+    pub(super) line: &'a Line,
+    /// The head, when the envelope came.
+    pub(super) head: Option<&'a Verified>,
+    /// Its first outcome.
+    pub(super) outcome: TakenRow,
+    /// What its recipient gets in its place.
+    pub(super) tombstone: Option<v1::Dropped>,
+    /// It waits already: only its place is new.
+    pub(super) waits: bool,
+}
+
+/// Reads which pairs are to be offered again and who was restored, and what of the lines that came before waits. Two small reads of
+/// tables that are nearly always empty.
+pub(super) async fn look_up(
+    tx: &mut Tx,
+    rows: &[Submission],
+    held: &mut Held,
+    now_ms: i64,
+) -> Result<(), StoreError> {
+    let recipients: BTreeSet<&OrgId> = rows.iter().map(|row| &row.pair.recipient).collect();
+    held.reoffers = reoffer::of(tx, &recipients).await?;
+    let mut ids: BTreeSet<[u8; 16]> = BTreeSet::new();
+    let mut loose: BTreeSet<&OrgId> = BTreeSet::new();
+    for row in rows {
+        for line in &row.lines {
+            let known = match line.number {
+                Some(number) if held.reoffers.contains_key(&row.pair) => {
+                    held.numbers.get(&(row.pair.clone(), number))
+                }
+                Some(_) => None,
+                None => held.ids.get(&line.answer_id),
+            };
+            let Some(known) = known else { continue };
+            ids.insert(known.envelope_id);
+            if line.number.is_none() {
+                loose.insert(&row.pair.recipient);
+            }
+        }
+    }
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let since_ms = now_ms.saturating_sub(RESTORE_MS_MAX);
+    held.restores = restore::last_after(tx, &loose, since_ms).await?;
+    let ids: Vec<[u8; 16]> = ids.into_iter().collect();
+    held.waits = mailbox::held(tx, &ids).await?.into_keys().collect();
+    Ok(())
+}
+
+impl<'a> Decider<'a, '_> {
+    /// The wish for a pair, as far as this batch has fulfilled it.
+    pub(super) fn reoffer(&self, pair: &Pair) -> Option<ReofferRow> {
+        let moved = self.out.reoffers.get(pair);
+        moved.or_else(|| self.held.reoffers.get(pair)).copied()
+    }
+
+    /// Puts a line of the order into the mailbox again if it is the next one that is missing; says that it must come again where only
+    /// time is lacking.
+    pub(super) fn ordered_again(
+        &mut self,
+        (index, row): (usize, &'a Submission),
+        (number, line): (u64, &'a Line),
+        known: &TakenRow,
+    ) -> Result<Option<Answer>, TakeError> {
+        let Some(wish) = self.reoffer(&row.pair) else {
+            return Ok(None);
+        };
+        if number > wish.through || wish.after.checked_add(1) != Some(number) {
+            return Ok(None);
+        }
+        let (head, unreadable) = match &line.what {
+            What::Envelope { read: Ok(head), .. } => (Some(&**head), None),
+            What::Envelope {
+                read: Err(refusal), ..
+            } if !refusal.is_final() => {
+                return Ok(Some(super::decide::later(line, *refusal)));
+            }
+            What::Envelope {
+                read: Err(refusal), ..
+            } => (None, Some(refusal.problem)),
+            What::Withheld => (None, None),
+        };
+        let stopped = head.is_some_and(|head| self.is_stopped(head));
+        let problem = barred(known, head.map(|verified| &verified.head), stopped, self.now_ms);
+        let waits = self.held.waits.contains(&known.envelope_id);
+        let tombstone = match problem {
+            Some(problem) if !waits => {
+                let problem = known.problem.or(unreadable).unwrap_or(problem);
+                Some(self.tombstone(known.envelope_id, line, number, problem)?)
+            }
+            _ => None,
+        };
+        self.put_again(Again {
+            submission: index,
+            line,
+            head,
+            outcome: known.clone(),
+            tombstone,
+            waits,
+        });
+        let moved = ReofferRow {
+            after: number,
+            ..wish
+        };
+        self.out.reoffers.insert(row.pair.clone(), moved);
+        Ok(None)
+    }
+
+    /// Puts an envelope outside the order into the mailbox again when its recipient had it and lost it.
+    pub(super) fn loose_again(
+        &mut self,
+        (index, row): (usize, &'a Submission),
+        line: &'a Line,
+        known: &TakenRow,
+    ) {
+        let Some(restore) = self.held.restores.get(&row.pair.recipient) else {
+            return;
+        };
+        let What::Envelope { read: Ok(head), .. } = &line.what else {
+            return;
+        };
+        // Delivered, not taken, since the backup: what waited long was lost as well.
+        let since_ms = restore.backup_at_ms.saturating_sub(CLOCK_AHEAD_MS_MAX);
+        let lost = known
+            .delivered_at_ms
+            .is_some_and(|at_ms| at_ms >= since_ms && at_ms <= restore.at_ms);
+        let stopped = self.is_stopped(head);
+        if !lost
+            || self.held.waits.contains(&known.envelope_id)
+            || barred(known, Some(&head.head), stopped, self.now_ms).is_some()
+        {
+            return;
+        }
+        self.put_again(Again {
+            submission: index,
+            line,
+            head: Some(head),
+            outcome: known.clone(),
+            tombstone: None,
+            waits: false,
+        });
+    }
+
+    fn is_stopped(&self, verified: &Verified) -> bool {
+        match &verified.head.ground {
+            Ground::Slip { claimed, .. } => self.held.stops.contains_key(&claimed.id),
+            Ground::Membership | Ground::Note(_) => false,
+        }
+    }
+
+    /// Counts the bytes that wait again; whoever is bound by quotas was so the first time.
+    fn put_again(&mut self, again: Again<'a>) {
+        let bytes = match &again.line.what {
+            What::Envelope { encoded, .. } if again.tombstone.is_none() && !again.waits => {
+                i64::try_from(encoded.len()).unwrap_or(i64::MAX)
+            }
+            What::Envelope { .. } | What::Withheld => 0,
+        };
+        self.add_bytes(&again.outcome.pair, bytes);
+        self.held.waits.insert(again.outcome.envelope_id);
+        self.out.again.push(again);
+    }
+}

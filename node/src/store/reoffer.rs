@@ -1,0 +1,116 @@
+//! Sending again what a member, or the gateway, has lost: pairs go back to an earlier position, and rows that had their answer are
+//! read by the link once more. Called inside the transaction of settling, and when a stream opens.
+//! Never gives a line another number than it had: a line that is to be offered again keeps it below zero until it is answered again.
+
+use kith_proto::id::OrgId;
+use kith_proto::order::Position;
+use kith_service::store::{StoreError, Tx, bytes, column, query};
+
+use super::stored;
+
+const TABLE: &str = "outbox";
+
+const RETURNING: &str = "INSERT INTO returning_to (peer, restore_id, since_ms, asked_at_ms) VALUES ($1, $2, $3, $4) \
+     ON CONFLICT (peer, restore_id) DO NOTHING";
+
+/// Notes that a member came back, so that the standing of its threads is returned; says whether that was not noted before.
+pub async fn returning(
+    tx: &mut Tx,
+    peer: &OrgId,
+    restore_id: &[u8; 16],
+    (since_ms, asked_at_ms): (i64, i64),
+) -> Result<bool, StoreError> {
+    let insert = query(RETURNING)
+        .bind(peer.to_string())
+        .bind(restore_id.to_vec())
+        .bind(since_ms)
+        .bind(asked_at_ms);
+    Ok(tx.run(insert).await? == 1)
+}
+
+const FOLLOWED: &str = "SELECT since_ms FROM returning_to WHERE peer = $1 AND restore_id = $2";
+
+/// Whether a member's restore was noted before.
+pub async fn is_followed(tx: &mut Tx, peer: &OrgId, restore_id: &[u8; 16]) -> Result<bool, StoreError> {
+    let select = query(FOLLOWED).bind(peer.to_string()).bind(restore_id.to_vec());
+    Ok(tx.one(select).await?.is_some())
+}
+
+/// What came of going back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rewound {
+    /// What follows is sent again. The gateway had taken what stands at the position at this time; 0 at the start.
+    To {
+        /// ms UTC.
+        taken_at_ms: i64,
+    },
+    /// The pair had not come further.
+    Nothing,
+    /// Another envelope stands at the position: two histories.
+    Unlike,
+    /// What follows the position is not kept any more.
+    TooOld,
+}
+
+const LINE: &str = "SELECT envelope_hash, taken_at_ms FROM outbox WHERE peer = $1 AND ordered = 1 AND (number = $2 OR number = $3)";
+
+/// The hash at a number of a pair, and when it was taken.
+async fn line(tx: &mut Tx, peer: &OrgId, number: u64) -> Result<Option<([u8; 32], i64)>, StoreError> {
+    let number = stored(number);
+    let select = query(LINE).bind(peer.to_string()).bind(number);
+    let Some(row) = tx.one(select.bind(number.saturating_neg())).await? else {
+        return Ok(None);
+    };
+    let taken_at_ms: Option<i64> = column(&row, TABLE, "taken_at_ms")?;
+    Ok(Some((
+        bytes(&row, TABLE, "envelope_hash")?,
+        taken_at_ms.unwrap_or_default(),
+    )))
+}
+
+const LAST: &str = "SELECT number FROM pair_sent WHERE peer = $1";
+const LINES: &str = "UPDATE outbox SET number = 0 - number WHERE peer = $1 AND ordered = 1 AND number > $2";
+const POSITION: &str = "UPDATE pair_sent SET number = $1, envelope_hash = $2 WHERE peer = $3";
+
+/// Takes a pair back to a position that it had, so that what follows is sent again under the same numbers and hashes.
+pub async fn rewind(tx: &mut Tx, peer: &OrgId, to: Position) -> Result<Rewound, StoreError> {
+    let last = match tx.one(query(LAST).bind(peer.to_string())).await? {
+        Some(row) => column(&row, "pair_sent", "number")?,
+        None => 0,
+    };
+    if last <= stored(to.number()) {
+        return Ok(Rewound::Nothing);
+    }
+    let here = line(tx, peer, to.number()).await?;
+    if to.number() > 0 && here.is_some_and(|(hash, _)| to.hash() != Some(hash)) {
+        return Ok(Rewound::Unlike);
+    }
+    if line(tx, peer, to.number().saturating_add(1)).await?.is_none() {
+        return Ok(Rewound::TooOld);
+    }
+    tx.run(query(LINES).bind(peer.to_string()).bind(stored(to.number())))
+        .await?;
+    let position = query(POSITION)
+        .bind(stored(to.number()))
+        .bind(to.hash().unwrap_or_default().to_vec());
+    tx.run(position.bind(peer.to_string())).await?;
+    Ok(Rewound::To {
+        taken_at_ms: here.map_or(0, |(_, at_ms)| at_ms),
+    })
+}
+
+const LOOSE: &str = "UPDATE outbox SET state = 'queued' WHERE peer = $1 AND ordered = 0 AND state IN ('taken', 'delivered') \
+     AND taken_at_ms >= $2 AND seq IN (SELECT seq FROM outbox_envelope)";
+
+/// Sends again what stands outside the order, was taken since a time, and is still there. Threads stay where they are.
+pub async fn loose(tx: &mut Tx, peer: &OrgId, since_ms: i64) -> Result<u64, StoreError> {
+    tx.run(query(LOOSE).bind(peer.to_string()).bind(since_ms)).await
+}
+
+const ALL_LOOSE: &str = "UPDATE outbox SET state = 'queued' WHERE ordered = 0 AND state IN ('taken', 'delivered') \
+     AND taken_at_ms >= $1 AND seq IN (SELECT seq FROM outbox_envelope)";
+
+/// As [`loose`], for every member: for a gateway that came back from a backup of before that time.
+pub async fn all_loose(tx: &mut Tx, since_ms: i64) -> Result<u64, StoreError> {
+    tx.run(query(ALL_LOOSE).bind(since_ms)).await
+}
