@@ -50,6 +50,7 @@ pub mod members;
 pub mod membership;
 pub mod policy;
 pub mod relay;
+pub mod restore;
 pub mod stop;
 pub mod store;
 pub mod trail;

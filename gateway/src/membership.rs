@@ -14,6 +14,7 @@ mod enrol;
 mod list;
 mod publish;
 mod renew;
+mod returned;
 mod standing;
 
 pub use enrol::enrol;

@@ -9,6 +9,7 @@ use std::sync::LazyLock;
 
 pub mod audit;
 pub mod counter;
+pub mod epoch_word;
 pub mod log;
 pub mod mailbox;
 pub mod member;
@@ -29,6 +30,7 @@ static SQLITE: LazyLock<Migrator> = LazyLock::new(|| {
         ("gateway", include_str!("../migrations/sqlite/0001_gateway.sql")),
         ("log", include_str!("../migrations/sqlite/0002_log.sql")),
         ("policy", include_str!("../migrations/sqlite/0003_policy.sql")),
+        ("recovery", include_str!("../migrations/sqlite/0004_recovery.sql")),
     ])
 });
 static POSTGRES: LazyLock<Migrator> = LazyLock::new(|| {
@@ -36,6 +38,10 @@ static POSTGRES: LazyLock<Migrator> = LazyLock::new(|| {
         ("gateway", include_str!("../migrations/postgres/0001_gateway.sql")),
         ("log", include_str!("../migrations/postgres/0002_log.sql")),
         ("policy", include_str!("../migrations/postgres/0003_policy.sql")),
+        (
+            "recovery",
+            include_str!("../migrations/postgres/0004_recovery.sql"),
+        ),
     ])
 });
 
@@ -57,16 +63,28 @@ fn migrator<const N: usize>(texts: [(&'static str, &'static str); N]) -> Migrato
 pub const WITNESS_PRODUCT: &str = "kith-witness";
 
 static WITNESS_SQLITE: LazyLock<Migrator> = LazyLock::new(|| {
-    migrator([(
-        "witness",
-        include_str!("../migrations/witness/sqlite/0001_witness.sql"),
-    )])
+    migrator([
+        (
+            "witness",
+            include_str!("../migrations/witness/sqlite/0001_witness.sql"),
+        ),
+        (
+            "epoch",
+            include_str!("../migrations/witness/sqlite/0002_epoch.sql"),
+        ),
+    ])
 });
 static WITNESS_POSTGRES: LazyLock<Migrator> = LazyLock::new(|| {
-    migrator([(
-        "witness",
-        include_str!("../migrations/witness/postgres/0001_witness.sql"),
-    )])
+    migrator([
+        (
+            "witness",
+            include_str!("../migrations/witness/postgres/0001_witness.sql"),
+        ),
+        (
+            "epoch",
+            include_str!("../migrations/witness/postgres/0002_epoch.sql"),
+        ),
+    ])
 });
 
 /// Opens the store of a stand-alone witness and brings its schema up to date.

@@ -187,6 +187,7 @@ async fn enrol(joining: &Joining, asked: &Asked<'_>) -> Result<v1::EnrolResponse
         invite: Some(token.invite.clone()),
         binding: Some(first_binding(folder, token, invite, &keys, now_ms)?),
         certificate_request_der: certificate_request(&key_pem).map_err(|_| KeysError::Malformed(TLS_KEY))?,
+        logged: None,
     };
     let gateway = link::Gateway {
         address: &token.gateway,
