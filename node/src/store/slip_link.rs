@@ -104,6 +104,13 @@ pub async fn stopped(tx: &mut Tx, ids: &[SlipId]) -> Result<(), StoreError> {
         .map(drop)
 }
 
+const AGAIN: &str = "UPDATE slip SET stop_state = 'pending' WHERE stop_state = 'done' AND ended_at_ms >= $1";
+
+/// The gateway is to be told once more of slips that ended at or after `since_ms`: it came back from a backup, or this node did.
+pub async fn stops_again(tx: &mut Tx, since_ms: i64) -> Result<(), StoreError> {
+    tx.run(query(AGAIN).bind(since_ms)).await.map(drop)
+}
+
 static SENT: InList = InList::new(
     "UPDATE slip SET withdrawal_sent_at_ms = COALESCE(withdrawal_sent_at_ms, $1) WHERE slip_id IN",
     1,
