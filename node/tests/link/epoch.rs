@@ -7,8 +7,9 @@ use kith_proto::sign::SigningKey;
 use kith_proto::trail::Code;
 use kith_proto::trust::CLOCK_SKEW_MS;
 use kith_proto::v1;
+use kith_proto::v1::attach_response::Frame as Down;
 
-use crate::gateway::{DAY_MS, T0};
+use crate::gateway::{Attached, DAY_MS, T0};
 use crate::host::Story;
 
 const ALARMS: &str = "SELECT kind FROM alarm ORDER BY kind";
@@ -35,10 +36,10 @@ impl Story {
     }
 
     /// Starts the node again, and greets it.
-    async fn again(self) -> Self {
+    async fn again(self) -> (Self, Attached) {
         let mut story = self.restart().await;
-        story.gateway.greeted(vec![]).await;
-        story
+        let stream = story.gateway.greeted(vec![]).await;
+        (story, stream)
     }
 }
 
@@ -64,7 +65,8 @@ async fn a_later_epoch_is_followed_by_the_roots_word_and_ends_what_the_old_one_r
     ];
     for word in words {
         story.turn(|logs| logs.word = word);
-        story = story.again().await;
+        let (next, _stream) = story.again().await;
+        story = next;
         story.host.link_is("stopped").await;
         assert_eq!(story.host.words(ALARMS).await, ["gateway_behind", "gateway_log"]);
         assert_eq!(story.host.number(EPOCH).await, 1);
@@ -73,21 +75,21 @@ async fn a_later_epoch_is_followed_by_the_roots_word_and_ends_what_the_old_one_r
 
     let word = story.root_word(2);
     story.turn(|logs| logs.word = Some(word));
-    let story = story.again().await;
-    story.host.link_is("up").await;
+    let (story, _stream) = story.again().await;
+    story.number_is(EPOCH, 2).await;
     story.believes(&peer).await;
     assert_eq!(story.host.words(ALARMS).await, [""; 0]);
     assert_eq!(story.host.number(FOLLOWED).await, 1);
-    assert_eq!(story.host.number(EPOCH).await, 2);
+    story.host.link_is("up").await;
 
     // The same after a restart, and the first epoch never again.
-    let story = story.again().await;
+    let (story, _stream) = story.again().await;
     story.host.link_is("up").await;
     story.believes(&peer).await;
     assert_eq!(story.host.number(FOLLOWED).await, 1);
     story.begin_epoch(1);
     story.turn(|logs| logs.word = None);
-    let story = story.again().await;
+    let (story, _stream) = story.again().await;
     story.host.link_is("stopped").await;
     assert_eq!(story.host.words(ALARMS).await, ["gateway_behind"]);
 }
@@ -96,40 +98,39 @@ async fn a_later_epoch_is_followed_by_the_roots_word_and_ends_what_the_old_one_r
 async fn nothing_is_believed_or_sent_before_the_new_epoch_counts() {
     let (story, mut stream) = Story::witnessed().await;
     let peer = story.peer("riverside-gp");
-    story.cosign();
     stream
-        .send(v1::attach_response::Frame::MembersChanged(v1::MembersChanged {
-            cursor: 2,
-        }))
+        .send(Down::MembersChanged(v1::MembersChanged { cursor: 2 }))
         .await;
-    story.number_is(PROVEN, 2).await;
     story.cosign();
-    stream.offer().await;
-    story.believes(&peer).await;
+    while story.host.node.members.keys_of(&peer.org, T0).is_none() {
+        stream.offer().await;
+        tokio::task::yield_now().await;
+    }
     story.begin_epoch(2);
     let word = story.root_word(2);
     story.turn(|logs| logs.word = Some(word));
     stream.offer().await;
     // In the middle of a stream: it ends, and the next ones as well until a witness has cosigned.
-    while story.host.number(EPOCH).await != 2 {
-        tokio::task::yield_now().await;
-    }
-    let mut story = story.again().await;
+    assert!(stream.is_left().await);
+    story.number_is(EPOCH, 2).await;
+    let (mut story, mut stream) = story.again().await;
+    assert!(stream.is_left().await);
     assert!(story.host.node.members.keys_of(&peer.org, T0).is_none());
     assert_eq!(story.host.number(BELIEVED).await, 0);
     story.cosign();
-    story.gateway.greeted(vec![]).await;
-    story.host.link_is("up").await;
+    let _stream = story.gateway.greeted(vec![]).await;
     story.believes(&peer).await;
+    story.host.link_is("up").await;
 }
 
 #[tokio::test]
 async fn a_member_that_the_gateway_lost_enrols_again_and_publishes_its_later_keys() {
     let mut story = Story::begin().await;
-    let _stream = story.gateway.greeted(vec![]).await;
+    let stream = story.gateway.greeted(vec![]).await;
     story.number_is(PROVEN, 2).await;
+    drop(stream);
     story.time.advance(SEALING_KEY_LIFE_MS / DAY_MS * DAY_MS);
-    let story = story.again().await;
+    let (story, stream) = story.again().await;
     let chain = loop {
         let chain = story.gateway.inner.chain("hope-street");
         if chain.bindings.len() == 2 {
@@ -137,15 +138,15 @@ async fn a_member_that_the_gateway_lost_enrols_again_and_publishes_its_later_key
         }
         tokio::task::yield_now().await;
     };
-    story.number_is(PROVEN, 3).await;
+    drop(stream);
 
     story.gateway.inner.members.lock().unwrap().clear();
     story.begin_epoch(2);
     let word = story.root_word(2);
     story.turn(|logs| logs.word = Some(word));
     let enrolled = story.gateway.inner.issued.lock().unwrap().len();
-    let story = story.again().await;
-    story.host.link_is("up").await;
+    let (story, _stream) = story.again().await;
+    story.number_is(EPOCH, 2).await;
     let requests = story.gateway.inner.issued.lock().unwrap().clone();
     assert_eq!(requests.len(), enrolled + 1);
     assert_eq!(requests[enrolled].binding, requests[0].binding);
@@ -160,8 +161,5 @@ async fn a_member_that_the_gateway_lost_enrols_again_and_publishes_its_later_key
         tokio::task::yield_now().await;
     }
     assert_eq!(story.host.words(ALARMS).await, [""; 0]);
-    // The link does not wait for what was listed anew: its leaf comes with the next look.
-    let story = story.again().await;
-    story.host.link_is("up").await;
     assert_eq!(story.host.number(FOLLOWED).await, 1);
 }

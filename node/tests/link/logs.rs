@@ -230,7 +230,8 @@ impl LogService for Service {
         request: Request<v1::ProveLeavesRequest>,
     ) -> Result<Response<v1::ProveLeavesResponse>, Status> {
         let logs = self.0.logs.lock().unwrap();
-        let size = logs.counted().unwrap();
+        let problem = kith_proto::problem::Problem::WrongState;
+        let size = logs.counted().ok_or_else(|| status(problem))?;
         let asked = request.into_inner();
         if asked.indexes.iter().any(|index| *index >= size) {
             return Err(status(kith_proto::problem::Problem::NotFound));
