@@ -23,12 +23,14 @@ use crate::gateway::{Gateway, GatewayConfig};
 use crate::keys::GatewayKeys;
 
 mod audit;
+mod epoch;
 mod init;
 mod invite;
 mod log;
 mod lost;
 mod members;
 mod policy;
+mod restore;
 mod serve;
 mod suspend;
 mod witness;
@@ -68,6 +70,10 @@ enum Command {
     Audit(audit::Command),
     /// Signs who has to cosign the gateway's log; run it where the root's key is.
     Policy(policy::Arguments),
+    /// Signs that the gateway's log may begin anew after a backup; run it where the root's key is.
+    Epoch(epoch::Arguments),
+    /// Takes up a database that came back from a backup: the log begins its next epoch, by the root's word.
+    Restore(restore::Arguments),
     /// Says where the gateway's log stands, and by which key witnesses know it.
     Log(Place),
     /// A witness of gateways' logs, on the machine of another operator.
@@ -145,6 +151,8 @@ async fn dispatch(arguments: Arguments, world: World) -> anyhow::Result<()> {
         Command::Rekey(arguments) => lost::rekey(&arguments, &world),
         Command::Audit(command) => audit::run(command, world).await,
         Command::Policy(arguments) => policy::run(&arguments, &world),
+        Command::Epoch(arguments) => epoch::run(&arguments, &world),
+        Command::Restore(arguments) => restore::run(arguments, world).await,
         Command::Log(place) => log::run(&place, world).await,
         Command::Witness(command) => witness::run(command, world).await,
         Command::Serve(arguments) => serve::run(arguments, world).await,

@@ -138,6 +138,8 @@ pub struct Gateway {
     pub store: Store,
     /// Its log, which the key log is a part of.
     pub log: Log,
+    /// Whether it came back from a backup, in this epoch of its log or one before.
+    pub is_restored: bool,
     /// Its time.
     pub clock: Clock,
     /// Its randomness.
@@ -170,6 +172,7 @@ impl Gateway {
         rng: Rng,
     ) -> Result<Arc<Self>, OpenError> {
         let log = Log::open(&store, &keys.network, Keeper::Gateway).await?;
+        let is_restored = log.newest().await?.number > 1;
         let policies = Policies::new(&keys).map_err(KeyError::from)?;
         let gateway = Arc::new_cyclic(|this| Self {
             network: keys.network.clone(),
@@ -177,6 +180,7 @@ impl Gateway {
             keys,
             store,
             log,
+            is_restored,
             clock,
             rng,
             policies,

@@ -7,6 +7,7 @@
 //! | `/checkpoint` | the newest checkpoint that counts |
 //! | `/tile/L/N[.p/W]`, `/tile/entries/N[.p/W]` | a tile, a bundle |
 //! | `/log/EPOCH/…` | the same of one epoch, whose tiles never change: the log's own prefix |
+//! | `/log/EPOCH/word` | the root's word for an epoch after the first, as `kith_proto::log::epoch_word` writes it |
 //! | `POST /add-checkpoint` | the gateway's cosignature under a member's checkpoint |
 
 use crate::gateway::Gateway;
@@ -67,6 +68,7 @@ async fn over_http2(request: Request, next: Next) -> Response {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wanted {
     Checkpoint,
+    Word,
     Tile(Tile),
 }
 
@@ -86,6 +88,7 @@ fn wanted(path: &str) -> Option<(Option<u64>, Wanted)> {
     };
     match rest {
         "checkpoint" => Some((epoch, Wanted::Checkpoint)),
+        "word" if epoch.is_some() => Some((epoch, Wanted::Word)),
         tile => Some((epoch, Wanted::Tile(tile.parse().ok()?))),
     }
 }
@@ -104,6 +107,7 @@ async fn read(State(shared): State<Shared>, uri: Uri) -> Response {
                 let note = log::counted(gateway, epoch).await?;
                 Ok::<_, ReadError>(note.map(|note| note.to_string().into_bytes()))
             }
+            Wanted::Word => Ok(log::word(gateway, epoch).await?.map(String::into_bytes)),
             Wanted::Tile(tile) => log::tile(gateway, epoch, tile).await,
         }
     };
@@ -125,7 +129,7 @@ async fn read(State(shared): State<Shared>, uri: Uri) -> Response {
 /// of one epoch are for ever; and a partial tile is soon asked for no more.
 fn headers(epoch: Option<u64>, wanted: Wanted) -> (&'static str, String) {
     match wanted {
-        Wanted::Checkpoint => (TEXT, String::from("no-cache")),
+        Wanted::Checkpoint | Wanted::Word => (TEXT, String::from("no-cache")),
         Wanted::Tile(tile) if epoch.is_some() && !tile.is_partial() => {
             (BYTES, format!("public, max-age={TILE_KEPT_S}, immutable"))
         }
@@ -217,6 +221,7 @@ mod tests {
         let tile = |path: &str| Wanted::Tile(path.parse().unwrap());
         assert_eq!(wanted("/checkpoint"), Some((None, Wanted::Checkpoint)));
         assert_eq!(wanted("/log/2/checkpoint"), Some((Some(2), Wanted::Checkpoint)));
+        assert_eq!(wanted("/log/2/word"), Some((Some(2), Wanted::Word)));
         assert_eq!(wanted("/tile/0/000.p/3"), Some((None, tile("tile/0/000.p/3"))));
         let entries = tile("tile/entries/x001/234");
         assert_eq!(wanted("/log/1/tile/entries/x001/234"), Some((Some(1), entries)));
@@ -226,6 +231,7 @@ mod tests {
             "/tile/9/000",
             "/tile/0/0",
             "/log/checkpoint",
+            "/word",
             "/log/-1/checkpoint",
             "/tile/0/000/",
         ] {

@@ -29,7 +29,7 @@ mod witness;
 
 pub use folder::FileError;
 use folder::{Folder, NewFolder};
-pub use root::{PolicyTerms, RootKeys, put_policy};
+pub use root::{PolicyTerms, RootKeys, put_epoch, put_policy, read_epoch};
 pub use witness::WitnessKeys;
 
 /// The file that names the store, where it is not the one in the folder: it may hold a password.

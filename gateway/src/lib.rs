@@ -20,7 +20,8 @@
 //! | [`issuing`] | certificates of members and of the gateway itself |
 //! | [`relay`] | the stream of a node |
 //! | [`gate`] | which envelope is taken |
-//! | [`restore`] | a member that came back from a backup |
+//! | [`member_restore`] | a member that came back from a backup |
+//! | [`restore`] | the gateway that came back from one: the next epoch of its log |
 //! | [`stop`] | stopping a slip |
 //! | [`budget`] | what a member may leave behind for nothing |
 //! | [`window`] | dropping what waited too long |
@@ -47,6 +48,7 @@ pub mod keys;
 pub mod limits;
 pub mod log;
 pub mod member_logs;
+pub mod member_restore;
 pub mod members;
 pub mod membership;
 pub mod policy;

@@ -101,6 +101,8 @@ pub const MAILBOX_FULL_RETRY_MS: i64 = 5_000;
 pub const STALE_KEY_RETRY_MS: i64 = 1;
 /// When a line may come again that stood behind one that was not taken: whatever that one's wait is.
 pub const BEHIND_RETRY_MS: i64 = 1;
+/// Wait for mail to a member that a restored gateway does not know: one that joined after the backup enrols again when it attaches.
+pub const RETURNING_RETRY_MS: i64 = 60_000;
 /// How far ahead of the gateway a sender's clock may be.
 pub const CLOCK_AHEAD_MS_MAX: i64 = 60 * 60 * 1000;
 /// How long mail waits for its recipient: the mailbox window of 30 days.

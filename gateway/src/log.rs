@@ -4,8 +4,10 @@
 
 use crate::gateway::Gateway;
 use crate::limits::{ENTRIES_PAGE_BYTES_MAX, ENTRIES_PAGE_DEFAULT, ENTRIES_PAGE_MAX, PROOFS_MAX};
+use crate::store::epoch_word;
 use crate::store::log::of_key_log;
 use kith_proto::log::checkpoint::Checkpoint;
+use kith_proto::log::epoch_word::write_word;
 use kith_proto::log::note::Note;
 use kith_proto::log::proof::Plan;
 use kith_proto::log::tile::Tile;
@@ -59,13 +61,18 @@ impl ReadError {
 
 /// Where the log stands, and by which policy.
 pub async fn checkpoint(gateway: &Gateway) -> Result<v1::GetCheckpointResponse, ReadError> {
-    let epoch = gateway.log.newest().await?;
+    let read = gateway.store.read("checkpoints", |mut tx| async move {
+        let epoch = of(&mut tx, None).await?;
+        let word = epoch_word::of(&mut tx, epoch.number).await?;
+        Ok::<_, ReadError>((epoch, word))
+    });
+    let (epoch, word) = read.await?;
     let text = |note: Option<Note>| note.map(|note| note.to_string()).unwrap_or_default();
     Ok(v1::GetCheckpointResponse {
         offered: text(epoch.offered),
         counted: text(epoch.counted),
         policy: Some(gateway.policy().signed.clone()),
-        epoch: None,
+        epoch: word,
     })
 }
 
@@ -75,6 +82,16 @@ pub async fn counted(gateway: &Gateway, number: Option<u64>) -> Result<Option<No
         Ok::<_, ReadError>(of(&mut tx, number).await?.counted)
     });
     epoch.await
+}
+
+/// The root's word for an epoch, the newest unless one is named, as text; `None` for the first.
+pub async fn word(gateway: &Gateway, number: Option<u64>) -> Result<Option<String>, ReadError> {
+    let word = gateway.store.read("epoch word", |mut tx| async move {
+        let epoch = of(&mut tx, number).await?.number;
+        Ok::<_, ReadError>(epoch_word::of(&mut tx, epoch).await?)
+    });
+    let word: Option<v1::Signed> = word.await?;
+    Ok(word.map(|word| write_word(&gateway.keys.root, &word)))
 }
 
 /// One epoch, the newest unless one is named.

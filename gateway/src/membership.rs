@@ -15,6 +15,7 @@ mod list;
 mod lost;
 mod publish;
 mod renew;
+mod returned;
 mod standing;
 
 pub use enrol::enrol;

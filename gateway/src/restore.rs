@@ -1,51 +1,108 @@
-//! A member that came back from a backup: says where it stands by the gateway's books, and asks everybody who sent to it to offer again
-//! what the backup does not hold. Called by the edge of `RestoreService` with the caller's certificate.
-//! Never tells a member of others' mail, never takes a word of the caller that contradicts what it has receipted; told twice under one
-//! id it has its effect once.
-
-use std::collections::{BTreeMap, BTreeSet};
-
-use kith_proto::id::OrgId;
-use kith_proto::log::origin::Keeper;
-use kith_proto::order::Position;
-use kith_proto::problem::Problem;
-use kith_proto::v1::{self, restore_response::What};
-use kith_service::log::seen;
-use kith_service::rng::RandomFailed;
-use kith_service::status::Failure;
-use kith_service::store::{StoreError, Tx};
+//! A gateway that comes back from a backup of its database: the next epoch of its log, by the root's word.
+//! The command `restore` calls it on a gateway that does not serve. Never without the word, never an epoch that the log has had, never
+//! an epoch that needs the one before to be read: it begins with the whole key log.
+//!
+//! ```text
+//! old epoch, caught up │ epoch_opened, each member's bindings and standing, the witness policy │ what comes after
+//!                      └────────────────────── one transaction ──────────────────────────────┘
+//! ```
 
 use crate::audit::{Code, Event, Salted};
 use crate::gateway::Gateway;
-use crate::limits::{HELLO_PAIRS_MAX, RESTORE_PAGE, RESTORE_QUEUED_MAX, RESTORES_PER_DAY_MAX};
-use crate::relay::bury::Told;
-use crate::relay::reoffer;
-use crate::store::notice::Frame;
-use crate::store::pair::{self, Pair, PairRow};
-use crate::store::restore::{self as store, RestoreRow};
-use crate::store::{log, taken};
+use crate::members::{KnownMember, Standing};
+use crate::store::counter::{self, Counter};
+use crate::store::{audit, epoch_word, member, whole as rows};
+use kith_proto::id::OrgId;
+use kith_proto::log::epoch_word::EpochWord;
+use kith_proto::log::tree::TreeHead;
+use kith_proto::problem::Problem;
+use kith_proto::trust::{TrustError, binding_hash};
+use kith_proto::v1;
+use kith_service::log::epoch::{self, Epoch};
+use kith_service::log::{LogError, append};
+use kith_service::rng::RandomFailed;
+use kith_service::store::{StoreError, Tx};
+use member::MemberRow;
+use std::str::FromStr;
 
-mod missing;
+/// Why the gateway was restored; stands in leaf 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The machine or its disk broke.
+    Broken,
+    /// The machine or its database was lost.
+    Lost,
+    /// The database was damaged or altered.
+    Damaged,
+    /// The gateway moved to another machine, and newer rows stayed behind.
+    Moved,
+}
 
-pub use missing::Missing;
+impl Reason {
+    /// Every reason.
+    pub const ALL: [Self; 4] = [Self::Broken, Self::Lost, Self::Damaged, Self::Moved];
 
-const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+    /// Its word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Broken => "broken",
+            Self::Lost => "lost",
+            Self::Damaged => "damaged",
+            Self::Moved => "moved",
+        }
+    }
+}
 
-/// Why a restore was refused, by what the member can do.
+/// A word that is no reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("choose one of: broken, lost, damaged, moved")]
+pub struct UnknownReason;
+
+impl UnknownReason {
+    /// The problem code.
+    pub const fn problem(self) -> Problem {
+        Problem::Invalid
+    }
+}
+
+impl FromStr for Reason {
+    type Err = UnknownReason;
+
+    fn from_str(text: &str) -> Result<Self, UnknownReason> {
+        let named = Self::ALL.into_iter().find(|reason| reason.as_str() == text);
+        named.ok_or(UnknownReason)
+    }
+}
+
+/// Why a gateway was not restored, by what the operator can do. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
-    /// The request cannot be read: repair it.
-    #[error("{0} cannot be read")]
-    Malformed(&'static str),
-    /// More than a request may hold: ask in several calls.
-    #[error("the request holds too much")]
-    TooLarge,
-    /// The backup names a position that was never taken, or another envelope at it: it is no backup of this member in this network.
-    #[error("the backup holds another history of mail than the gateway")]
-    OtherHistory,
-    /// So many restores were told today: ask the operator, or wait for tomorrow.
-    #[error("too many restores in a day")]
-    TooMany,
+    /// The word is not the root's for this network: have it signed where the root's key is.
+    #[error(
+        "this is not the root's word for an epoch of this network: {0}; have it signed with the command epoch"
+    )]
+    Word(#[from] TrustError),
+    /// The log is at this epoch or beyond: have the next one signed.
+    #[error(
+        "the word is for epoch {word}, but this log is at epoch {held} already; have the next epoch signed"
+    )]
+    Over {
+        /// The epoch of the word.
+        word: u64,
+        /// The newest epoch of the log.
+        held: u64,
+    },
+    /// A member's row cannot be believed: look with `audit verify`, and take an older backup.
+    #[error(
+        "the row of the member {0} is not what its chain proves; look with audit verify, and take an older backup"
+    )]
+    Member(OrgId),
+    /// Something wrote into the store meanwhile: a gateway serves on it, which must be stopped first.
+    #[error("something else writes into this store; stop every gateway on it first")]
+    Serving,
+    /// The log cannot be read or carried on.
+    #[error(transparent)]
+    Log(#[from] LogError),
     /// The store failed: try again.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -58,277 +115,183 @@ impl RestoreError {
     /// The problem code that an edge answers.
     pub fn problem(&self) -> Problem {
         match self {
-            Self::Malformed(_) => Problem::Invalid,
-            Self::TooLarge => Problem::TooLarge,
-            Self::OtherHistory => Problem::Conflict,
-            Self::TooMany => Problem::CapacityFull,
+            Self::Word(error) => error.problem(),
+            Self::Over { .. } | Self::Serving => Problem::WrongState,
+            Self::Member(_) => Problem::Unavailable,
+            Self::Log(error) => error.problem(),
             Self::Store(error) => error.problem(),
             Self::Random(_) => Problem::Unavailable,
         }
     }
-
-    /// A sentence that fits better than the problem's own.
-    pub const fn sentence(&self) -> Option<&'static str> {
-        match self {
-            Self::OtherHistory => Some(
-                "This backup does not fit what this organisation has received in this network. Is it a backup of this node?",
-            ),
-            Self::TooMany => Some(
-                "This node was restored too often today. Wait until tomorrow, or ask the network's operator.",
-            ),
-            _ => None,
-        }
-    }
 }
 
-impl From<RestoreError> for Failure {
-    fn from(error: RestoreError) -> Self {
-        let failure = Self::new(error.problem());
-        let failure = match error.sentence() {
-            Some(sentence) => failure.with_sentence(sentence),
-            None => failure,
-        };
-        match error {
-            RestoreError::Malformed(field) => failure.with_field(field, "This cannot be read."),
-            _ => failure,
-        }
-    }
+/// What was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Restored {
+    /// The epoch that the log is in.
+    pub epoch: u64,
+    /// The epoch that was found.
+    pub found_epoch: u64,
+    /// Its tree.
+    pub found: TreeHead,
+    /// The newest event of the backup, ms UTC.
+    pub backup_at_ms: i64,
+    /// How many members came with it.
+    pub members: usize,
 }
 
-/// A request that was read.
-struct Asked {
-    restore_id: [u8; 16],
-    backup_at_ms: i64,
-    received: BTreeMap<OrgId, Position>,
-    queued: Vec<([u8; 16], [u8; 32])>,
-}
-
-impl Asked {
-    fn parse(request: &v1::RestoreRequest, now_ms: i64) -> Result<Self, RestoreError> {
-        if request.received.len() > HELLO_PAIRS_MAX || request.queued.len() > RESTORE_QUEUED_MAX {
-            return Err(RestoreError::TooLarge);
-        }
-        let restore_id = request.restore_id.as_slice().try_into();
-        let mut received = BTreeMap::new();
-        for position in &request.received {
-            let read = read_position(position).ok_or(RestoreError::Malformed("received"))?;
-            if received.insert(read.0, read.1).is_some() {
-                return Err(RestoreError::Malformed("received"));
-            }
-        }
-        let queued = request.queued.iter().map(|queued| {
-            let id = queued.envelope_id.as_slice().try_into().ok()?;
-            Some((id, queued.envelope_hash.as_slice().try_into().ok()?))
-        });
-        let queued: Option<Vec<_>> = queued.collect();
-        Ok(Self {
-            restore_id: restore_id.map_err(|_| RestoreError::Malformed("restore_id"))?,
-            backup_at_ms: request.backup_at_ms.clamp(0, now_ms),
-            received,
-            queued: queued.ok_or(RestoreError::Malformed("queued"))?,
-        })
-    }
-
-    fn received(&self, sender: &OrgId) -> Position {
-        self.received.get(sender).copied().unwrap_or(Position::START)
-    }
-}
-
-fn read_position(position: &v1::PairPosition) -> Option<(OrgId, Position)> {
-    let sender = position.organisation.parse().ok()?;
-    if position.number == 0 {
-        return Some((sender, Position::START));
-    }
-    let hash = position.envelope_hash.as_slice().try_into().ok()?;
-    Some((sender, Position::at(position.number, hash)))
-}
-
-/// Takes a restore in, and answers where the member stands, in messages of a bounded size.
+/// Begins the epoch of the root's word. `None` where the log has begun it by this very word before, so that it may be asked again.
 pub async fn restore(
     gateway: &Gateway,
-    member: &OrgId,
-    request: &v1::RestoreRequest,
-) -> Result<Vec<v1::RestoreResponse>, RestoreError> {
+    word: &v1::Signed,
+    reason: Reason,
+) -> Result<Option<Restored>, RestoreError> {
     let now_ms = gateway.clock.now_ms();
-    let asked = &Asked::parse(request, now_ms)?;
-    let (answer, woken) = gateway
+    let (root, key) = (&gateway.keys.root, &gateway.keys.signing);
+    let epoch = EpochWord::verify(word, root, &gateway.network, now_ms)?.epoch();
+    if is_done(gateway, epoch, word).await? {
+        gateway.log.catch_up(key).await?;
+        return Ok(None);
+    }
+    // What the backup has of the old epoch belongs to it.
+    gateway.log.catch_up(key).await?;
+    let found = gateway.log.newest().await?;
+    let read = |mut tx: Tx| async move { rows::members(&mut tx).await };
+    let members: Vec<MemberRow> = gateway.store.read::<_, StoreError, _, _>("members", read).await?;
+    let last = found.last_seq();
+    let newest = |mut tx: Tx| async move { append::after(&mut tx, last - 1, 1).await };
+    let newest: Vec<append::Stored> = gateway
         .store
-        .tx("restore member", |mut tx| async move {
-            let tx = &mut tx;
-            let pairs = pair::received_by(tx, member, HELLO_PAIRS_MAX).await?;
-            let pairs = pair::lock(tx, &pairs.into_keys().collect()).await?;
-            check(tx, member, asked, &pairs).await?;
-            let found = missing::of(tx, asked, &pairs).await?;
-            let others = others(gateway, tx, member).await?;
-            let woken = match store::find(tx, member, &asked.restore_id).await? {
-                Some(_) => BTreeSet::new(),
-                None => take(gateway, tx, (member, asked), (&found, &others)).await?,
-            };
-            let answer = answer(gateway, tx, (member, asked), (found, others)).await?;
-            Ok::<_, RestoreError>((answer, woken))
+        .read::<_, StoreError, _, _>("newest", newest)
+        .await?;
+    let restored = Restored {
+        epoch,
+        found_epoch: found.number,
+        found: found.frontier.head(),
+        backup_at_ms: newest.first().and_then(at_ms).unwrap_or_default(),
+        members: members.len(),
+    };
+    let events = &key_log(gateway, &members, restored, (reason, now_ms))?;
+    let found = &found;
+    gateway
+        .store
+        .tx("restore", |mut tx| async move {
+            begin(&mut tx, found, (epoch, word, now_ms), events).await
         })
         .await?;
-    gateway.relay.wake_all(&woken);
-    Ok(answer)
+    gateway.log.catch_up(key).await?;
+    Ok(Some(restored))
 }
 
-/// Whether the gateway has taken what the backup holds, by the same hashes as far as it still knows them.
-async fn check(
+/// Whether the log is in this epoch by this word. [`RestoreError::Over`] when it is there, or beyond, by another.
+async fn is_done(gateway: &Gateway, epoch: u64, word: &v1::Signed) -> Result<bool, RestoreError> {
+    let held = gateway.log.newest().await?.number;
+    let read = |mut tx: Tx| async move { epoch_word::of(&mut tx, epoch).await };
+    let taken_up: Option<v1::Signed> = gateway
+        .store
+        .read::<_, StoreError, _, _>("epoch word", read)
+        .await?;
+    if held == epoch && taken_up.as_ref() == Some(word) {
+        return Ok(true);
+    }
+    if held >= epoch {
+        return Err(RestoreError::Over { word: epoch, held });
+    }
+    Ok(false)
+}
+
+fn at_ms(event: &append::Stored) -> Option<i64> {
+    let told = kith_proto::trail::event::Told::read(&event.preimage).ok()?;
+    Some(told.at_ms)
+}
+
+/// The writes: the epoch, its first leaves, the word. The counter's row, held to the commit, says whether anything was written since.
+async fn begin(
     tx: &mut Tx,
-    member: &OrgId,
-    asked: &Asked,
-    pairs: &BTreeMap<Pair, PairRow>,
+    found: &Epoch,
+    (epoch, word, now_ms): (u64, &v1::Signed, i64),
+    events: &[Salted],
 ) -> Result<(), RestoreError> {
-    for (sender, held) in asked.received.iter().filter(|(_, held)| held.number() > 0) {
-        let pair = Pair {
-            sender: sender.clone(),
-            recipient: member.clone(),
-        };
-        let last = pairs.get(&pair).map_or(Position::START, |row| row.position);
-        if held.number() > last.number() || (held.number() == last.number() && *held != last) {
-            return Err(RestoreError::OtherHistory);
-        }
-        let number = held.number();
-        let known = taken::by_numbers(tx, &pair, (number, number), 1).await?;
-        if known
-            .first()
-            .is_some_and(|row| held.hash() != Some(row.envelope_hash))
-        {
-            return Err(RestoreError::OtherHistory);
-        }
+    let first = found.last_seq() + 1;
+    let is_quiet = counter::read(tx, Counter::Audit).await? == found.last_seq();
+    let newest = epoch::newest(tx).await?;
+    if !is_quiet || newest.as_ref() != Some(found) {
+        return Err(RestoreError::Serving);
     }
-    Ok(())
+    epoch::begin(tx, epoch, first).await?;
+    epoch_word::put(tx, epoch, word, now_ms).await?;
+    audit::insert(tx, events).await?;
+    // Two at once: the counter went on under the other's hands, and this transaction is undone.
+    let given = counter::read(tx, Counter::Audit).await?;
+    let expected = found.last_seq() + i64::try_from(events.len()).unwrap_or(i64::MAX);
+    if given == expected {
+        Ok(())
+    } else {
+        Err(RestoreError::Serving)
+    }
 }
 
-/// The members with whom something ever went in either direction.
-async fn others(gateway: &Gateway, tx: &mut Tx, member: &OrgId) -> Result<BTreeSet<OrgId>, StoreError> {
-    let mut others = store::others(tx, member).await?;
-    others.retain(|org| gateway.members.get(org).is_some());
-    Ok(others)
-}
-
-/// Puts a restore down that was not told before, and asks the others; returns whose streams are to be woken.
-async fn take(
+/// Leaf 0, and all that members believe each other's keys by.
+fn key_log(
     gateway: &Gateway,
-    tx: &mut Tx,
-    (member, asked): (&OrgId, &Asked),
-    (found, others): (&Missing, &BTreeSet<OrgId>),
-) -> Result<BTreeSet<OrgId>, RestoreError> {
-    let now_ms = gateway.clock.now_ms();
-    if store::count_after(tx, member, now_ms.saturating_sub(DAY_MS)).await? >= RESTORES_PER_DAY_MAX {
-        return Err(RestoreError::TooMany);
+    members: &[MemberRow],
+    restored: Restored,
+    (reason, now_ms): (Reason, i64),
+) -> Result<Vec<Salted>, RestoreError> {
+    let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+    let mut events = vec![
+        Event::new(Code::EpochOpened, now_ms)
+            .number("epoch", number(restored.epoch))
+            .number("found_epoch", number(restored.found_epoch))
+            .number("found_size", number(restored.found.size))
+            .hash("found_root", &restored.found.root.0)
+            .word("reason", reason.as_str()),
+    ];
+    let carried = |code| Event::new(code, now_ms).number("carried_from", number(restored.found_epoch));
+    for row in members {
+        let known = gateway
+            .member(&row.org)
+            .filter(|known| known.changed == row.changed);
+        let known = known.ok_or_else(|| RestoreError::Member(row.org.clone()))?;
+        events.extend(of_member(row, &known, carried));
     }
-    let row = RestoreRow {
-        backup_at_ms: asked.backup_at_ms,
-        at_ms: now_ms,
-    };
-    store::insert(tx, member, &asked.restore_id, row).await?;
-    reoffer::ask(tx, found, (asked.backup_at_ms, now_ms)).await?;
-    let mut told = Told::default();
-    for other in others {
-        let held = found.held.get(other).map(|held| wire(other, *held));
-        let frame = v1::Reoffer {
-            organisation: member.to_string(),
-            restore_id: asked.restore_id.to_vec(),
-            held: held.map(|held| v1::PairPosition {
-                organisation: member.to_string(),
-                ..held
-            }),
-            since_ms: asked.backup_at_ms,
-        };
-        told.notice(other, Frame::Reoffer(frame));
-    }
-    let event = Event::new(Code::MemberRestored, now_ms)
-        .org("organisation", member)
-        .number("backup_at_ms", asked.backup_at_ms);
-    told.events.push(Salted::new(&gateway.rng, event)?);
-    Ok(told.write(tx).await?)
+    let in_force = gateway.policy();
+    events.push(
+        carried(Code::PolicyPublished)
+            .number("number", number(in_force.policy.number()))
+            .number(
+                "count",
+                i64::try_from(in_force.policy.threshold()).unwrap_or(i64::MAX),
+            )
+            .hash("policy", &binding_hash(&in_force.signed)),
+    );
+    let salted = events.into_iter().map(|event| Salted::new(&gateway.rng, event));
+    Ok(salted.collect::<Result<_, _>>()?)
 }
 
-fn wire(org: &OrgId, position: Position) -> v1::PairPosition {
-    v1::PairPosition {
-        organisation: org.to_string(),
-        number: position.number(),
-        envelope_hash: position.hash().map(|hash| hash.to_vec()).unwrap_or_default(),
+/// A member's bindings in their order, and that it is suspended, in the words of the events that first said so.
+fn of_member(row: &MemberRow, known: &KnownMember, carried: impl Fn(Code) -> Event) -> Vec<Event> {
+    let mut events = Vec::new();
+    for binding in &known.member.bindings {
+        let number = i64::try_from(binding.number).unwrap_or(i64::MAX);
+        events.push(if binding.number == 1 {
+            carried(Code::MemberJoined)
+                .org("organisation", &row.org)
+                .id("invite", row.invite_id.as_bytes())
+                .hash("tls_key_hash", &row.tls_key_hash)
+                .word("kind", row.kind.as_str())
+                .number("number", number)
+                .hash("binding", &binding.hash)
+        } else {
+            carried(Code::BindingPublished)
+                .org("organisation", &row.org)
+                .number("number", number)
+                .hash("binding", &binding.hash)
+                .word("signed_by", if binding.rekey { "registrar" } else { "member" })
+        });
     }
-}
-
-async fn answer(
-    gateway: &Gateway,
-    tx: &mut Tx,
-    (member, asked): (&OrgId, &Asked),
-    (found, others): (Missing, BTreeSet<OrgId>),
-) -> Result<Vec<v1::RestoreResponse>, RestoreError> {
-    let taken = pair::sent_by(tx, member, HELLO_PAIRS_MAX).await?;
-    let standing = v1::Standing {
-        gateway_time_ms: gateway.clock.now_ms(),
-        cosigned: cosigned(gateway, tx, member).await?,
-        taken: taken.iter().map(|(org, position)| wire(org, *position)).collect(),
-        asked: others.iter().map(ToString::to_string).collect(),
-        begins: found.begins.iter().map(|(org, at)| wire(org, *at)).collect(),
-    };
-    let mut answer = vec![said(What::Standing(standing))];
-    let mut after = Vec::new();
-    loop {
-        let stops = store::stops(tx, member, &after).await?;
-        let Some(last) = stops.last() else { break };
-        after.clone_from(&last.slip_id);
-        answer.push(said(What::Stopped(v1::StoppedSlips { stops })));
+    if row.state == Standing::Suspended {
+        events.push(carried(Code::MemberSuspended).org("organisation", &row.org));
     }
-    for page in asked.queued.chunks(RESTORE_PAGE) {
-        let envelopes = answered(tx, member, page).await?;
-        if !envelopes.is_empty() {
-            answer.push(said(What::Answered(v1::AnsweredEnvelopes { envelopes })));
-        }
-    }
-    Ok(answer)
-}
-
-const fn said(what: What) -> v1::RestoreResponse {
-    v1::RestoreResponse { what: Some(what) }
-}
-
-/// The newest checkpoint of a member's log that was cosigned, of its newest epoch.
-async fn cosigned(gateway: &Gateway, tx: &mut Tx, member: &OrgId) -> Result<String, StoreError> {
-    let keeper = Keeper::Node(member.clone());
-    let prefix = format!("{}/log/", keeper.witness(&gateway.network));
-    let origins = log::origins(tx, &prefix).await?;
-    let epochs = origins
-        .iter()
-        .filter_map(|origin| Keeper::of_origin(origin, &gateway.network));
-    let Some(newest) = epochs.map(|(_, epoch)| epoch).max() else {
-        return Ok(String::new());
-    };
-    let origin = keeper.origin(&gateway.network, newest);
-    let seen = seen::last(tx, origin.as_str()).await?;
-    Ok(seen.map(|seen| seen.note.to_string()).unwrap_or_default())
-}
-
-/// What became of a member's own envelopes. A withheld line was put down under the first half of its hash; one that was sealed again
-/// under another hash.
-async fn answered(
-    tx: &mut Tx,
-    member: &OrgId,
-    queued: &[([u8; 16], [u8; 32])],
-) -> Result<Vec<v1::AnsweredEnvelope>, StoreError> {
-    let ids: BTreeSet<[u8; 16]> = queued
-        .iter()
-        .flat_map(|(id, hash)| [*id, crate::relay::submit::first_half(hash)])
-        .collect();
-    let ids: Vec<[u8; 16]> = ids.into_iter().collect();
-    let rows = taken::by_ids(tx, &ids).await?;
-    let own = |id: &[u8; 16]| rows.get(id).filter(|row| row.pair.sender == *member);
-    let answer = |(id, hash): &([u8; 16], [u8; 32])| {
-        let withheld =
-            || own(&crate::relay::submit::first_half(hash)).filter(|row| row.envelope_hash == *hash);
-        let row = own(id).or_else(withheld)?;
-        Some(v1::AnsweredEnvelope {
-            envelope_id: id.to_vec(),
-            envelope_hash: row.envelope_hash.to_vec(),
-            number: row.number.unwrap_or_default(),
-            taken_at_ms: row.taken_at_ms,
-            problem: row.problem.map_or(0, Problem::number),
-        })
-    };
-    Ok(queued.iter().filter_map(answer).collect())
+    events
 }

@@ -9,6 +9,7 @@ use std::sync::LazyLock;
 
 pub mod audit;
 pub mod counter;
+pub mod epoch_word;
 pub mod log;
 pub mod lost;
 pub mod mailbox;
@@ -67,16 +68,28 @@ fn migrator<const N: usize>(texts: [(&'static str, &'static str); N]) -> Migrato
 pub const WITNESS_PRODUCT: &str = "kith-witness";
 
 static WITNESS_SQLITE: LazyLock<Migrator> = LazyLock::new(|| {
-    migrator([(
-        "witness",
-        include_str!("../migrations/witness/sqlite/0001_witness.sql"),
-    )])
+    migrator([
+        (
+            "witness",
+            include_str!("../migrations/witness/sqlite/0001_witness.sql"),
+        ),
+        (
+            "epoch",
+            include_str!("../migrations/witness/sqlite/0002_epoch.sql"),
+        ),
+    ])
 });
 static WITNESS_POSTGRES: LazyLock<Migrator> = LazyLock::new(|| {
-    migrator([(
-        "witness",
-        include_str!("../migrations/witness/postgres/0001_witness.sql"),
-    )])
+    migrator([
+        (
+            "witness",
+            include_str!("../migrations/witness/postgres/0001_witness.sql"),
+        ),
+        (
+            "epoch",
+            include_str!("../migrations/witness/postgres/0002_epoch.sql"),
+        ),
+    ])
 });
 
 /// Opens the store of a stand-alone witness and brings its schema up to date.

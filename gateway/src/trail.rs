@@ -7,6 +7,7 @@ use crate::members::KnownMember;
 use crate::store;
 use data_encoding::HEXLOWER;
 use kith_proto::id::{OrgId, ThreadId};
+use kith_proto::log::leaf_proof::LeafProof;
 use kith_proto::log::origin::Keeper;
 use kith_proto::problem::Problem;
 use kith_proto::trail::event::Told;
@@ -244,26 +245,20 @@ async fn member(gateway: &Gateway, known: &KnownMember) -> Result<Vec<Line>, Tra
         .read::<_, LogError, _, _>("checkpoints", load)
         .await?;
     for (number, binding) in (1..).zip(bindings) {
-        let leaf = events.iter().find(|event| {
-            let told = Told::read(&event.preimage);
-            let names = |told: &Told<'_>| {
-                matches!(told.code, Code::MemberJoined | Code::BindingPublished)
-                    && told.get("organisation") == Some(org.as_str())
-                    && told.hash("binding") == Some(binding)
+        let mut found = None;
+        // The newest first: a later epoch repeats what makes a key known.
+        for leaf in events.iter().rev().filter(|event| names(event, org, binding)) {
+            let prove = |mut tx: Tx| {
+                let mut proofs = proofs.clone();
+                async move { proofs.receipt(&mut tx, leaf.seq).await }
             };
-            told.is_ok_and(|told| names(&told))
-        });
-        let proven = match leaf {
-            Some(leaf) => {
-                let prove = |mut tx: Tx| {
-                    let mut proofs = proofs.clone();
-                    async move { proofs.receipt(&mut tx, leaf.seq).await }
-                };
-                gateway.store.read("prove", prove).await?
+            let proof: Option<LeafProof> = gateway.store.read::<_, LogError, _, _>("prove", prove).await?;
+            found = proof.map(|proof| (leaf, proof));
+            if found.is_some() {
+                break;
             }
-            None => None,
-        };
-        let (Some(leaf), Some(proof)) = (leaf, proven) else {
+        }
+        let Some((leaf, proof)) = found else {
             return Ok(Vec::new());
         };
         lines.push(Line::Binding(BindingLeaf {
@@ -275,4 +270,13 @@ async fn member(gateway: &Gateway, known: &KnownMember) -> Result<Vec<Line>, Tra
         }));
     }
     Ok(lines)
+}
+
+/// Whether an event makes this binding of a member known.
+fn names(event: &Stored, org: &OrgId, binding: [u8; 32]) -> bool {
+    Told::read(&event.preimage).is_ok_and(|told| {
+        matches!(told.code, Code::MemberJoined | Code::BindingPublished)
+            && told.get("organisation") == Some(org.as_str())
+            && told.hash("binding") == Some(binding)
+    })
 }

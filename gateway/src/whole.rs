@@ -3,7 +3,7 @@
 //!
 //! | table | what the events must say of each row |
 //! |---|---|
-//! | `member` | it joined, with these bindings, and stands as it was last set |
+//! | `member` | it joined, with these bindings, and stands as it was last set; a later epoch of the log began with the same of it |
 //! | `stop` | somebody stopped that slip; and no stop is gone whose slip is still in use |
 //! | `slip` | what went under it went between its two members; it ends and is stopped as it was issued, and is there as long |
 //! | `mailbox` | what was taken and has come to no end waits there, by the same hash |
@@ -57,6 +57,7 @@ async fn look_within(tx: &mut Tx, gateway: &Gateway) -> Result<Report, LogError>
     let mut done = Done::default();
     let log = whole::look(tx, whose, Some(given), |_, told| done.take(told, since_ms)).await?;
     let mut faults: Vec<String> = log.faults.iter().map(ToString::to_string).collect();
+    faults.extend(done.carried());
     faults.extend(members(tx, &done).await?);
     faults.extend(slips(tx, &done, now_ms).await?);
     faults.extend(outcomes(tx, &done, now_ms).await?);
@@ -72,6 +73,8 @@ async fn look_within(tx: &mut Tx, gateway: &Gateway) -> Result<Report, LogError>
 #[derive(Default)]
 struct Done {
     members: BTreeMap<String, Joined>,
+    /// What the epoch before said of members; the one after it begins with all of it.
+    before: BTreeMap<String, Joined>,
     /// Slip and who said it, to when.
     stops: BTreeMap<(String, String), i64>,
     /// Of the last weeks: what may still have a row.
@@ -113,6 +116,10 @@ impl Done {
     fn take(&mut self, told: &Told<'_>, since_ms: i64) {
         let text = |name: &str| told.get(name).unwrap_or_default().to_owned();
         match told.code {
+            Code::EpochOpened => {
+                let before = std::mem::take(&mut self.members);
+                self.before.extend(before);
+            }
             Code::MemberJoined | Code::BindingPublished => {
                 let member = self.members.entry(text("organisation")).or_default();
                 if told.code == Code::MemberJoined {
@@ -142,6 +149,21 @@ impl Done {
             }
             _ => {}
         }
+    }
+
+    /// Members of whom the newest epoch says less than the one before.
+    fn carried(&self) -> Vec<String> {
+        let is_carried = |(org, before): &(&String, &Joined)| {
+            let now = self.members.get(*org);
+            now.is_some_and(|now| {
+                now.bindings.starts_with(&before.bindings)
+                    && (&now.kind, &now.invite, &now.tls_key_hash)
+                        == (&before.kind, &before.invite, &before.tls_key_hash)
+            })
+        };
+        let lost = self.before.iter().filter(|before| !is_carried(before));
+        lost.map(|(org, _)| format!("the newest epoch of the log does not carry the member {org} on"))
+            .collect()
     }
 
     fn taken(&mut self, told: &Told<'_>, since_ms: i64) {

@@ -14,6 +14,7 @@ mod sqlite {
     mod member_logs;
     mod policy;
     mod reading;
+    mod restore;
     mod witnessing;
 }
 
@@ -24,5 +25,6 @@ mod postgres {
     mod member_logs;
     mod policy;
     mod reading;
+    mod restore;
     mod witnessing;
 }

@@ -3,6 +3,7 @@
 
 #[cfg(test)]
 mod stories {
+    use kith_proto::sign::PublicKey;
     use std::io::{BufRead as _, BufReader};
     use std::path::{Path, PathBuf};
     use std::process::{Child, Command, Output, Stdio};
@@ -56,6 +57,7 @@ mod stories {
         folder: tempfile::TempDir,
         witness_key: String,
         log_key: String,
+        root: String,
     }
 
     impl Offices {
@@ -83,6 +85,9 @@ mod stories {
             let log_key = told.lines().next().unwrap().strip_prefix("log ").unwrap().trim();
             let log_key = log_key.to_owned();
             assert!(log_key.starts_with("lune-valley.example/log/1+"), "{log_key}");
+            let root = std::fs::read_to_string(path("net/gateway/root.pub")).unwrap();
+            let root = data_encoding::HEXLOWER.decode(root.trim().as_bytes()).unwrap();
+            let root = PublicKey(root.try_into().unwrap()).fingerprint();
             let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
             std::fs::write(path("w.pem"), certified.cert.pem()).unwrap();
             std::fs::write(path("w.key"), certified.signing_key.serialize_pem()).unwrap();
@@ -90,6 +95,7 @@ mod stories {
                 folder,
                 witness_key,
                 log_key,
+                root,
             }
         }
 
@@ -102,7 +108,19 @@ mod stories {
             let (data, chain, key) = (self.path("witness"), self.path("w.pem"), self.path("w.key"));
             let tls = ["--tls-cert", &chain, "--tls-key", &key];
             let serve = ["witness", "serve", "--data", &data, "--log-key", &self.log_key];
-            Serving::start(&[serve.as_slice(), &["--listen", listen], &tls].concat())
+            let root = ["--root", &self.root];
+            Serving::start(&[serve.as_slice(), &["--listen", listen], &tls, &root].concat())
+        }
+
+        /// Takes up the database as it is: one word of the root, signed where its key is, and carried here.
+        fn restore(&self) -> String {
+            let (root, word, data) = (self.path("net/root"), self.path("word"), self.path("net/gateway"));
+            said(&["epoch", "--root", &root, "--above", "1", "--out", &word]);
+            let restore = ["restore", "--data", &data, "--epoch", &word, "--reason", "lost"];
+            let told = said(&restore);
+            let again = said(&restore);
+            assert!(again.contains("in that epoch already"), "{again}");
+            told
         }
 
         fn gateway(&self, witness: &str) -> Serving {
@@ -210,7 +228,7 @@ mod stories {
         drop(gateway);
         let counted = offices.size();
         copy(&old, &data);
-        let _gateway = offices.gateway(&address);
+        let gateway = offices.gateway(&address);
         while offices.size() <= counted + 1 {
             let size = offices.size();
             offices.policy();
@@ -219,6 +237,34 @@ mod stories {
         until("the witness keeps what it refused", || forks(&offices) > 0);
         let standing = offices.log("offered");
         assert!(standing.contains("unwitnessed: 0 of 1"), "{standing}");
+
+        // While a gateway serves nothing is restored. Then the root's word lets the log begin anew, and the witness follows it.
+        let data = offices.path("net/gateway");
+        let root = offices.path("net/root");
+        let beside = run(&["restore", "--data", &data, "--root", &root, "--reason", "lost"]);
+        let complaint = String::from_utf8(beside.stderr).unwrap();
+        assert!(complaint.contains("stop that one first"), "{complaint}");
+        drop(gateway);
+        let told = offices.restore();
+        assert!(told.contains("begins anew as epoch"), "{told}");
+        let gateway = offices.gateway(&address);
+        assert!(offices.log("log").starts_with("lune-valley.example/log/2+"));
+        offices.counts(offices.size());
+        let verified = said(&["audit", "verify", "--data", &data]);
+        assert!(verified.contains("are as the log signed them"), "{verified}");
+
+        // The old epoch is over for the witness, also from the copy that it cosigned before.
+        drop(gateway);
+        copy(&old, Path::new(&data));
+        let _gateway = offices.gateway(&address);
+        let before = offices.size();
+        offices.policy();
+        until("the log has grown", || offices.size() > before);
+        let standing = || offices.log("offered");
+        until("it is on offer", || {
+            standing().starts_with(&format!("{},", offices.size()))
+        });
+        assert!(standing().contains("unwitnessed: 0 of 1"), "{}", standing());
         drop(witness);
     }
 

@@ -193,6 +193,7 @@ async fn enrol(joining: &Joining, asked: &Asked<'_>) -> Result<v1::EnrolResponse
         invite: Some(token.invite.clone()),
         binding: Some(first_binding((folder, FIRST_BINDING), asked, &new, now_ms)?),
         certificate_request_der: certificate_request(&key_pem).map_err(|_| KeysError::Malformed(TLS_KEY))?,
+        logged: None,
     };
     ask(joining, asked, request).await
 }

@@ -9,6 +9,9 @@
 //!
 //! Reading every entry is the consistency proof with all that was followed before, and shows that no entry of the key log was kept
 //! back. What is followed may be cosigned; only what is believed says whose keys are whose.
+//!
+//! A gateway that came back from a backup begins its log anew, by the root's word for the next epoch: that is followed from leaf 0, and
+//! only its leaves say whose keys are whose.
 
 mod own;
 mod walk;
@@ -30,9 +33,8 @@ use crate::keys::Membership;
 pub use own::made_here;
 pub use walk::{Altered, Walk};
 
-/// The epoch of the gateway's log that is followed. A later one takes the root's word, which nothing carries yet: until then a
-/// gateway that shows one is not believed.
-pub const EPOCH: u64 = 1;
+/// The epoch that a gateway's log begins with. A later one is followed by the root's word alone.
+pub const FIRST_EPOCH: u64 = 1;
 
 /// A state of the gateway's log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -142,10 +144,10 @@ pub fn standing(note: &Note, log_keys: &[VerifierKey], policy: Option<&WitnessPo
     }
 }
 
-/// What the gateway's log signs with, by the root's last word that this node has; `None` where that has run out.
-pub fn log_keys(me: &Membership, now_ms: i64) -> Option<[VerifierKey; 1]> {
+/// What the gateway's log signs an epoch with, by the root's last word that this node has; `None` where that has run out.
+pub fn log_keys(me: &Membership, epoch: u64, now_ms: i64) -> Option<[VerifierKey; 1]> {
     let issuer = trust::verify_issuer(&me.issuer, &me.root, &me.network, now_ms).ok()?;
-    Some([Keeper::Gateway.log_key(&me.network, EPOCH, issuer.signing_key)])
+    Some([Keeper::Gateway.log_key(&me.network, epoch, issuer.signing_key)])
 }
 
 /// How the furthest that was followed counts, in words for people; it may be further than what is believed.
@@ -155,7 +157,7 @@ pub fn standing_in_words(held: &Held, me: &Membership, now_ms: i64) -> String {
     let note = believed
         .filter(|_| is_believed)
         .map_or(&held.followed.note, |mark| &mark.note);
-    match log_keys(me, now_ms) {
+    match log_keys(me, held.epoch, now_ms) {
         Some(keys) => standing(note, &keys, me.witness_policy().as_ref()).to_string(),
         None => "unwitnessed: the gateway's key has run out".to_owned(),
     }

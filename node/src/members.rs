@@ -50,6 +50,9 @@ pub enum MemberError {
     /// The chain does not go on from the one that was verified before.
     #[error("a member's chain was replaced by another")]
     Replaced,
+    /// The chain is only the beginning of the one that was verified before: the gateway lost the rest, and its member gives it back.
+    #[error("a member's chain is shorter than it was")]
+    Behind,
     /// More members than a network may have.
     #[error("the network has too many members")]
     TooMany,
@@ -60,7 +63,7 @@ impl MemberError {
     pub const fn problem(self) -> Problem {
         match self {
             Self::Chain(error) => error.problem(),
-            Self::Name | Self::Replaced => Problem::Unauthenticated,
+            Self::Name | Self::Replaced | Self::Behind => Problem::Unauthenticated,
             Self::TooMany => Problem::TooLarge,
         }
     }
@@ -172,6 +175,14 @@ impl Members {
         self.more_logged.notify_one();
     }
 
+    /// Believes no binding any more: the key log begins anew, and what it says from there on is given to [`Members::believe`].
+    pub fn believe_none(&self) {
+        self.logged
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
+    }
+
     /// Where a member stands.
     pub fn state_of(&self, org: &OrgId) -> MemberState {
         match self.get(org) {
@@ -200,6 +211,9 @@ impl Members {
         }
         let all = self.all();
         match all.get(&member.org) {
+            Some(held) if goes_on(&member, &held.member) && held.keys.len() > member.bindings.len() => {
+                return Err(MemberError::Behind);
+            }
             Some(held) if !goes_on(&held.member, &member) => return Err(MemberError::Replaced),
             None if all.len() >= MEMBERS_MAX => return Err(MemberError::TooMany),
             _ => {}

@@ -79,5 +79,6 @@ fn request(joining: &Joining, asked: &Asked<'_>) -> Result<v1::EnrolRequest, Joi
         binding: Some(first_binding((folder, NEXT_BINDING), asked, &new, now_ms)?),
         certificate_request_der: certificate_request(&key_pem)
             .map_err(|_| KeysError::Malformed(NEXT_TLS_KEY))?,
+        logged: None,
     })
 }

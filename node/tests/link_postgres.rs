@@ -3,6 +3,9 @@
 //! variable it fails, as a skipped database is an untested one.
 
 #[cfg(test)]
+#[path = "link/epoch.rs"]
+mod epoch;
+#[cfg(test)]
 #[path = "link/gateway.rs"]
 mod gateway;
 #[cfg(test)]

@@ -2,6 +2,9 @@
 //! Cargo runs it; it never touches a server of the machine.
 
 #[cfg(test)]
+#[path = "link/epoch.rs"]
+mod epoch;
+#[cfg(test)]
 #[path = "link/gateway.rs"]
 mod gateway;
 #[cfg(test)]

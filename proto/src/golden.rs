@@ -5,6 +5,7 @@ use crate::envelope::{SUITE, VERSION, envelope_hash, seal_envelope};
 use crate::human_code::HumanCode;
 use crate::id::{OrgId, PersonId, ThreadId};
 use crate::log::checkpoint::Checkpoint;
+use crate::log::epoch_word::{EpochWord, write_word};
 use crate::log::leaf_proof::LeafProof;
 use crate::log::origin::Keeper;
 use crate::log::tree::head_of;
@@ -117,6 +118,8 @@ fn made() -> String {
     };
     receipt::sign(&signer, &mut receipts).unwrap();
     let (leaf, leaf_proof) = log(&signer);
+    let network = "lune-valley.example".parse().unwrap();
+    let word = EpochWord::issue(&signer, &network, 2, 1_700_000_000_123).unwrap();
     let code = HumanCode::of(&ThreadId::from_bytes([3; 16])).to_string();
     let lines = [
         ("slip", slip.slip),
@@ -132,6 +135,7 @@ fn made() -> String {
         ("human-code", code.into_bytes()),
         ("leaf-entry", leaf.to_string().into_bytes()),
         ("tlog-proof", leaf_proof.to_string().into_bytes()),
+        ("epoch-word", write_word(&signer.public(), &word).into_bytes()),
     ];
     let lines = lines.map(|(name, bytes)| format!("{name} {}\n", HEXLOWER.encode(&bytes)));
     lines.concat()

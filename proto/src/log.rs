@@ -31,11 +31,13 @@
 //! | [`note`] | signed notes and their keys |
 //! | [`checkpoint`] | checkpoints and cosignatures |
 //! | [`leaf_proof`] | `.tlog-proof`, the receipt of one leaf that can be verified offline |
+//! | [`epoch_word`] | by whose word a log begins anew |
 //! | [`origin`] | what logs and cosigners are called |
 //! | [`policy`] | which checkpoint counts |
 //! | [`witness`] | what a witness is asked, and when it cosigns |
 
 pub mod checkpoint;
+pub mod epoch_word;
 pub mod leaf_proof;
 #[cfg(test)]
 mod leaf_proof_tests;

@@ -7,5 +7,8 @@ mod kill;
 #[path = "network/refusals.rs"]
 mod refusals;
 #[cfg(test)]
+#[path = "network/restore.rs"]
+mod restore;
+#[cfg(test)]
 #[path = "network/story.rs"]
 mod story;

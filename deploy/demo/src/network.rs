@@ -182,12 +182,19 @@ impl Network {
         Ok(())
     }
 
-    /// Starts the witness, which knows the gateway's log by its key, as `kith-gateway log` prints it.
+    /// Lets another organisation join, and waits until all know its keys.
+    pub async fn join(&mut self, org: Org) -> anyhow::Result<()> {
+        self.enrol(org).await?;
+        let orgs: Vec<Org> = self.nodes.values().map(|node| node.org).collect();
+        self.all_known(&orgs).await
+    }
+
+    /// Starts the witness, which knows the gateway's log by its key, as `kith-gateway log` prints it, and its network by the root.
     async fn start_witness(&mut self) -> anyhow::Result<()> {
         let keys = GatewayKeys::load(&self.gateway_folder(), self.clock().now_ms())?;
         let key = Keeper::Gateway.log_key(&keys.network, 1, keys.signing.public());
         let key = key.to_string();
-        let data = self.witness_folder();
+        let (data, root) = (self.witness_folder(), keys.root.fingerprint());
         let args = [
             "witness",
             "serve",
@@ -195,6 +202,8 @@ impl Network {
             &data.to_string_lossy(),
             "--log-key",
             &key,
+            "--root",
+            &root,
             "--listen",
             ANY_PORT,
         ];

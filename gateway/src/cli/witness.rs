@@ -41,6 +41,10 @@ pub(super) struct Serve {
     /// The key of a log, as the gateway's command `log` prints it; once for each.
     #[arg(long, required = true, value_parser = read_log_key)]
     log_key: Vec<VerifierKey>,
+    /// The fingerprint of the root of a log's network, 64 hexadecimal digits; once for each. By that root's word the witness takes up the
+    /// next epoch of a log whose gateway came back from a backup; without it, name the new key of the log then.
+    #[arg(long, value_parser = read_root)]
+    root: Vec<String>,
     /// Where to listen; without TLS on this computer alone, for a web server in front.
     #[arg(long, default_value = "127.0.0.1:7500")]
     listen: SocketAddr,
@@ -82,7 +86,7 @@ async fn serve(arguments: Serve, world: World) -> anyhow::Result<()> {
     let _lock = super::lock(data)?;
     let shutdown = Shutdown::new();
     shutdown.on_signal()?;
-    let witness = StandAlone::open(data, arguments.log_key, world.clock.clone()).await?;
+    let witness = StandAlone::open(data, (arguments.log_key, arguments.root), world.clock.clone()).await?;
     let tls = match (&arguments.tls_cert, &arguments.tls_key) {
         (Some(chain), Some(key)) => {
             let read = |path: &PathBuf| {
@@ -105,6 +109,16 @@ async fn serve(arguments: Serve, world: World) -> anyhow::Result<()> {
     };
     witness::serve(witness, incoming, shutdown.wait()).await?;
     Ok(())
+}
+
+/// Reads a root's fingerprint, or says what it looks like.
+fn read_root(text: &str) -> Result<String, String> {
+    let text = text.trim().to_ascii_lowercase();
+    let is_read = data_encoding::HEXLOWER
+        .decode(text.as_bytes())
+        .is_ok_and(|bytes| bytes.len() == 32);
+    let shape = "the fingerprint of a root has 64 hexadecimal digits; `kith-gateway init` printed it";
+    is_read.then_some(text).ok_or_else(|| shape.to_owned())
 }
 
 /// Reads the key of a log, or says where it comes from.

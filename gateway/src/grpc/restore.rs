@@ -3,7 +3,7 @@
 use super::caller;
 use super::relay::refused;
 use crate::gateway::Gateway;
-use crate::restore;
+use crate::member_restore;
 use kith_proto::v1::{self, restore_service_server::RestoreService};
 use kith_service::status::status;
 use std::pin::Pin;
@@ -25,7 +25,7 @@ impl RestoreService for Restore {
         request: Request<v1::RestoreRequest>,
     ) -> Result<Response<Self::RestoreStream>, Status> {
         let peer = caller(&self.gateway, &request).map_err(status)?;
-        let answer = restore::restore(&self.gateway, &peer.org, &request.into_inner()).await;
+        let answer = member_restore::restore(&self.gateway, &peer.org, &request.into_inner()).await;
         let answer = answer.map_err(|error| refused("restore", error))?;
         let messages = tokio_stream::iter(answer.into_iter().map(Ok));
         Ok(Response::new(Box::pin(messages)))

@@ -122,6 +122,14 @@ pub(super) fn text_if_any(path: &Path) -> Result<Option<String>, FileError> {
     }
 }
 
+/// Reads a signed statement from a file that lies in no folder of keys.
+pub(super) fn signed(path: &Path) -> Result<v1::Signed, FileError> {
+    let contents = || FileError::Contents(path.to_owned());
+    let (place, name) = (path.parent(), path.file_name().and_then(|name| name.to_str()));
+    let folder = Folder(place.ok_or_else(contents)?.to_owned());
+    folder.signed(name.ok_or_else(contents)?)
+}
+
 /// A folder that keys are read from.
 pub(super) struct Folder(PathBuf);
 

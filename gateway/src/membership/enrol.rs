@@ -6,11 +6,13 @@
 //! | used | the same as before | certificate again, whatever the time: the answer was lost |
 //! | used | others | refused: the invite is burnt |
 //! | unused, late | any | refused |
+//! | unused, any time, with the leaf of an earlier epoch | those that the leaf names | member again, certificate: the gateway came back from a backup |
+//! | unused, of before the gateway came back, without such a leaf | any | refused |
 //!
 //! The same TLS key is asked of a repeat, because a member's chain is known to all members: with the binding alone anyone of them
 //! could have a certificate in its name.
 
-use super::MembershipError;
+use super::{MembershipError, returned};
 use crate::audit::{Code, Event, Salted};
 use crate::gateway::Gateway;
 use crate::limits::MEMBERS_MAX;
@@ -37,10 +39,11 @@ enum Outcome {
 /// Takes a first binding and burns its invite; answers a certificate.
 pub async fn enrol(
     gateway: &Gateway,
-    request: v1::EnrolRequest,
+    mut request: v1::EnrolRequest,
 ) -> Result<v1::EnrolResponse, MembershipError> {
     let now_ms = gateway.clock.now_ms();
     let tls_key_hash = issuing::tls_key_hash(&request.certificate_request_der)?;
+    let logged = request.logged.take();
     let chain = v1::BindingChain {
         registrar: Some(request.registrar.ok_or(MembershipError::Missing("registrar"))?),
         invite: Some(request.invite.ok_or(MembershipError::Missing("invite"))?),
@@ -49,7 +52,10 @@ pub async fn enrol(
         later_invites: Vec::new(),
     };
     let proven = trust::verify_chain(&chain, &gateway.keys.root, &gateway.keys.network, now_ms)?;
-    let usable = usable_now(gateway, &chain, now_ms)?;
+    let usable = match &logged {
+        Some(logged) => returned::was_logged(gateway, &proven, &tls_key_hash, logged).await?,
+        None => usable_now(gateway, &chain, now_ms)? && !returned::is_of_before(gateway, &proven).await?,
+    };
     // Signed before the transaction: no cryptography under the store's lock.
     let certificate = issuing::member_certificate(
         &gateway.keys,

@@ -14,7 +14,7 @@ use super::bury::{BuryError, Told};
 use crate::gate;
 use crate::gateway::Gateway;
 use crate::limits::REOFFER_ROWS_MAX;
-use crate::restore::Missing;
+use crate::member_restore::Missing;
 use crate::store::counter::{self, Counter};
 use crate::store::mailbox::{self, Content, Posted};
 use crate::store::pair::{self, Pair};

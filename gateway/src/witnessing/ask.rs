@@ -4,6 +4,7 @@
 use super::{WitnessingError, add};
 use crate::gateway::Gateway;
 use crate::limits::WITNESS_RETRY_MS;
+use crate::log::ReadError;
 use kith_proto::log::checkpoint::Checkpoint;
 use kith_proto::log::note::{Note, NoteError};
 use kith_proto::log::witness::AddCheckpoint;
@@ -33,6 +34,9 @@ pub enum AskingError {
     /// The log cannot be read.
     #[error(transparent)]
     Log(#[from] LogError),
+    /// The root's word for this epoch cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
     /// The request cannot be made.
     #[error(transparent)]
     Note(#[from] NoteError),
@@ -49,6 +53,7 @@ impl AskingError {
             Self::Ahead(_) => Problem::Conflict,
             Self::Restless => Problem::Unavailable,
             Self::Log(error) => error.problem(),
+            Self::Read(error) => error.problem(),
             Self::Note(error) => error.problem(),
             Self::Add(error) => error.problem(),
         }
@@ -106,6 +111,11 @@ async fn ask(
         return Ok(());
     };
     if remembered.epoch != epoch.number {
+        // Before the first checkpoint of a later epoch: the witness takes up its origin by the root's word.
+        if let Some(word) = crate::log::word(gateway, Some(epoch.number)).await? {
+            let took = asker.add_epoch(url, word).await?;
+            tracing::info!(witness = %url, epoch = epoch.number, took, "a witness was shown the root's word for this epoch");
+        }
         *remembered = Remembered {
             epoch: epoch.number,
             ..Remembered::default()

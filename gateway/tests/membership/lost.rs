@@ -37,6 +37,7 @@ fn rekey_request(node: &Node, token: &InviteToken, now_ms: i64) -> v1::EnrolRequ
         invite: Some(token.invite.clone()),
         binding: Some(trust::rekey_binding(&seed, &invite, &node.keys(), now_ms).unwrap()),
         certificate_request_der: issue::certificate_request(&node.tls_key_pem).unwrap(),
+        logged: None,
     }
 }
 

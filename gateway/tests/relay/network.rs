@@ -122,6 +122,7 @@ impl Network {
             invite: Some(token.invite),
             binding: Some(binding),
             certificate_request_der: certificate_request(&key_pem).unwrap(),
+            logged: None,
         };
         let enrolled = membership::enrol(&self.gateway, request).await.unwrap();
         let channel = self.channel(&enrolled.certificate_chain_pem, &key_pem).await;

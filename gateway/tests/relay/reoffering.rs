@@ -3,7 +3,7 @@
 
 use kith_gateway::limits::RESTORES_PER_DAY_MAX;
 use kith_gateway::window::sweep_once;
-use kith_gateway::{restore, whole};
+use kith_gateway::{member_restore, whole};
 use kith_proto::envelope::envelope_hash;
 use kith_proto::order::Position;
 use kith_proto::problem::Problem;
@@ -412,7 +412,7 @@ async fn mail_of_a_sender_that_never_comes_is_given_up_after_a_month() {
     story.network.hand.advance(29 * DAY_MS);
     // Certificates have run out by now.
     let request = request(story.holds(2));
-    restore::restore(&story.network.gateway, &story.peers.org, &request)
+    member_restore::restore(&story.network.gateway, &story.peers.org, &request)
         .await
         .unwrap();
     story.network.hand.advance(DAY_MS);

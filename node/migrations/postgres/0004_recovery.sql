@@ -28,3 +28,11 @@ CREATE TABLE returning_to (
     asked_at_ms BIGINT NOT NULL,
     PRIMARY KEY (peer, restore_id)
 );
+
+-- The root's words for later epochs of the gateway's log (serialised Signed); the highest is followed, and its leaves alone say whose
+-- keys are whose.
+CREATE TABLE log_epoch_word (
+    epoch BIGINT PRIMARY KEY,
+    signed BYTEA NOT NULL,
+    taken_up_at_ms BIGINT NOT NULL
+);

@@ -28,3 +28,11 @@ CREATE TABLE returning_to (
     asked_at_ms INTEGER NOT NULL,
     PRIMARY KEY (peer, restore_id)
 ) WITHOUT ROWID;
+
+-- The root's words for later epochs of the gateway's log (serialised Signed); the highest is followed, and its leaves alone say whose
+-- keys are whose.
+CREATE TABLE log_epoch_word (
+    epoch INTEGER PRIMARY KEY,
+    signed BLOB NOT NULL,
+    taken_up_at_ms INTEGER NOT NULL
+);

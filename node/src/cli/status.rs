@@ -163,6 +163,7 @@ fn as_json(me: &Membership, running: bool, status: &Status, now_ms: i64) -> Valu
         "running": running,
         "link": link,
         "key_log": status.key_log.as_ref().map(|held| json!({
+            "epoch": held.epoch,
             "followed_size": held.followed.frontier.size(),
             "followed_at_ms": held.followed.at_ms,
             "believed_size": held.believed.as_ref().map_or(0, |mark| mark.frontier.size()),

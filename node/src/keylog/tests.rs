@@ -114,13 +114,13 @@ fn own_bindings_are_those_of_the_own_key_from_the_first_on() {
 fn without_a_policy_nothing_counts() {
     let network: NetworkName = "lune-valley.example".parse().unwrap();
     let key = SigningKey::from_seed([3; 32]).unwrap();
-    let origin = Keeper::Gateway.origin(&network, EPOCH);
+    let origin = Keeper::Gateway.origin(&network, FIRST_EPOCH);
     let checkpoint = Checkpoint::new(&origin, Frontier::default().head()).unwrap();
     let note = checkpoint.note(vec![checkpoint.sign(&key).unwrap()]).unwrap();
-    let keys = [Keeper::Gateway.log_key(&network, EPOCH, key.public())];
+    let keys = [Keeper::Gateway.log_key(&network, FIRST_EPOCH, key.public())];
     let shown = Shown::read(&note.to_string(), &keys, None).unwrap();
     assert!(!shown.standing.is_counted());
-    let other = [Keeper::Gateway.log_key(&network, EPOCH + 1, key.public())];
+    let other = [Keeper::Gateway.log_key(&network, FIRST_EPOCH + 1, key.public())];
     assert!(
         Shown::read(&note.to_string(), &other, None).is_err(),
         "another epoch"

@@ -25,7 +25,7 @@ use super::cosigning::OwnLog;
 use super::inbound::Inbound;
 use super::log::Follower;
 use super::outbound::Outbound;
-use super::{Ended, connect, directory, reader, renewal, settling, state, turning};
+use super::{Ended, connect, directory, reader, renewal, returning, settling, state, turning};
 use crate::node::Node;
 use crate::store;
 
@@ -71,11 +71,18 @@ impl Session<'_> {
             .map_err(|_| Ended::Status(Problem::Unavailable))
     }
 
+    /// Takes a step along the gateway's log.
+    async fn follow_log(&self) -> Result<(), Ended> {
+        let mut log = self.log.lock().await;
+        log.follow(self.node).await?;
+        log.must_believe(self.node).await
+    }
+
     /// Reads what changed in the directory, and follows the log where it has keys that are not believed yet.
     pub(super) async fn refresh(&self, client: &mut RelayServiceClient<Channel>) -> Result<(), Ended> {
         directory::refresh(self.node, client).await?;
         if self.node.members.any_awaits_log() {
-            self.log.lock().await.follow(self.node).await?;
+            self.follow_log().await?;
         }
         Ok(())
     }
@@ -85,6 +92,14 @@ impl Session<'_> {
 pub(super) async fn attach(node: &Node, dial: &Dial) -> Ended {
     match open_and_run(node, dial).await {
         Ok(()) => Ended::Status(Problem::Unavailable),
+        Err(ended @ Ended::Status(Problem::NotAMember)) => match returning::enrol_again(node, dial).await {
+            Ok(true) => Ended::Again,
+            Ok(false) => ended,
+            Err(refused) => {
+                tracing::warn!(reason = %refused, "the gateway does not know this organisation, and has not taken it in again");
+                ended
+            }
+        },
         Err(ended) => ended,
     }
 }
@@ -111,6 +126,12 @@ async fn open_and_run(node: &Node, dial: &Dial) -> Result<(), Ended> {
     own_log.cosign().await?;
     let mut log = Follower::new(node, &issuer, channel, client.clone());
     log.follow_first(node).await?;
+    if std::mem::take(&mut log.took_up) {
+        // A later epoch was taken up: what the gateway lists is read from its beginning, and what it lost is given back.
+        directory::refresh(node, &mut client).await?;
+        log.follow_first(node).await?;
+    }
+    log.must_believe(node).await?;
     let session = Session {
         node,
         issuer,
@@ -230,7 +251,7 @@ async fn follow_log(session: &Session<'_>) -> Result<(), Ended> {
             () = session.checkpoint_offered.notified() => {}
             () = look => {}
         }
-        session.log.lock().await.follow(session.node).await?;
+        session.follow_log().await?;
     }
 }
 

@@ -11,8 +11,9 @@ use kith_service::store::StoreError;
 use tonic::Request;
 use tonic::transport::Channel;
 
-use super::Ended;
+use super::{Ended, returning};
 use crate::alarms::{self, Kind};
+use crate::keylog::FIRST_EPOCH;
 use crate::members::{Listed, MEMBERS_MAX, MemberError};
 use crate::node::Node;
 use crate::store;
@@ -25,15 +26,18 @@ const PAGE_WAIT_MAX: Duration = Duration::from_secs(30);
 /// Reads what changed since the last time, or everything where the copy is short, and holds the listing of this organisation against its own keys.
 pub(super) async fn refresh(node: &Node, client: &mut RelayServiceClient<Channel>) -> Result<(), Ended> {
     let read = |mut tx| async move { store::link_state::member_cursor(&mut tx).await };
-    let from_the_beginning = node.members.is_short();
-    let mut after: u64 = if from_the_beginning {
+    let mut after: u64 = if node.members.is_short() {
         0
     } else {
         node.store
             .read::<_, StoreError, _, _>("member cursor", read)
             .await?
     };
+    let from_the_beginning = after == 0;
     let mut too_early = false;
+    let read = |mut tx| async move { store::keylog::epoch(&mut tx).await };
+    let epoch: u64 = node.store.read::<_, StoreError, _, _>("log epoch", read).await?;
+    let is_restored = epoch > FIRST_EPOCH;
     // A gateway that was restored counts from an earlier place; each page moves on, so this ends.
     for _ in 0..=MEMBERS_MAX {
         let asked = v1::ListMembersRequest {
@@ -41,7 +45,15 @@ pub(super) async fn refresh(node: &Node, client: &mut RelayServiceClient<Channel
             page_size: PAGE,
         };
         let page = page(client, asked).await?;
-        too_early |= keep(node, &page, too_early).await?;
+        let own = node.organisation().as_str();
+        if let Some(listed) = page.members.iter().find(|member| member.organisation == own)
+            && is_restored
+            && from_the_beginning
+        {
+            // Before the listing is kept in place of what it lacks.
+            returning::give_back(node, client, listed).await?;
+        }
+        too_early |= keep(node, &page, (is_restored, too_early)).await?;
         after = page.cursor;
         if !page.more {
             break;
@@ -65,8 +77,13 @@ async fn page(
 }
 
 /// Verifies a page, stores what was believed together with the cursor, then shows it to the node. Says whether a member's
-/// keys are too new for the time; neither after it nor after an earlier one (`too_early`) does the cursor move on.
-async fn keep(node: &Node, page: &v1::ListMembersResponse, too_early: bool) -> Result<bool, Ended> {
+/// keys are too new for the time; neither after it nor after an earlier one (`too_early`) does the cursor move on. A gateway that came
+/// back from a backup may list the beginning of a chain until its member has given back the rest; the copy keeps the whole one.
+async fn keep(
+    node: &Node,
+    page: &v1::ListMembersResponse,
+    (is_restored, too_early): (bool, bool),
+) -> Result<bool, Ended> {
     let now_ms = node.now_ms();
     let mut too_early = too_early;
     let mut listed: Vec<Listed> = Vec::with_capacity(page.members.len());
@@ -77,6 +94,9 @@ async fn keep(node: &Node, page: &v1::ListMembersResponse, too_early: bool) -> R
                 believed.retain(|other| other.organisation != wire.organisation);
                 believed.push(wire.clone());
                 listed.push(member);
+            }
+            Err(MemberError::Behind) if is_restored => {
+                tracing::info!("a member has not given back yet what the gateway had lost of its keys");
             }
             Err(error) => {
                 too_early |= error == MemberError::Chain(TrustError::Clock);

@@ -8,10 +8,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use kith_proto::id::OrgId;
+use kith_proto::log::checkpoint::Checkpoint;
 use kith_proto::log::note::{Note, VerifierKey};
 use kith_proto::log::origin::Keeper;
 use kith_proto::log::tree::{Frontier, TreeHead};
 use kith_proto::problem::Problem;
+use kith_proto::sign::PublicKey;
 use kith_proto::trust::Issuer;
 use kith_proto::v1::log_service_client::LogServiceClient;
 use kith_proto::v1::{self, relay_service_client::RelayServiceClient};
@@ -19,9 +21,9 @@ use kith_service::store::StoreError;
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
-use super::{Ended, directory, proving};
+use super::{Ended, directory, epoch, proving};
 use crate::alarms::{self, Kind};
-use crate::keylog::{EPOCH, Held, KeyLeaf, Mark, Shown, Walk, made_here};
+use crate::keylog::{FIRST_EPOCH, Held, KeyLeaf, Mark, Shown, Walk, made_here};
 use crate::node::Node;
 use crate::store;
 
@@ -37,7 +39,13 @@ const DIFFERING_MS: i64 = 60_000;
 
 /// Follows one gateway on one stream.
 pub(super) struct Follower {
-    /// What the gateway's log signs with.
+    /// The epoch of the gateway's log that is followed.
+    pub(super) epoch: u64,
+    /// Whether it was taken up since anybody asked.
+    pub(super) took_up: bool,
+    /// What the gateway signs with.
+    signing_key: PublicKey,
+    /// What its log signs this epoch with.
     pub(super) log_keys: [VerifierKey; 1],
     pub(super) client: LogServiceClient<Channel>,
     relay: RelayServiceClient<Channel>,
@@ -103,7 +111,10 @@ impl Follower {
     ) -> Self {
         let network = &node.membership.network;
         Self {
-            log_keys: [Keeper::Gateway.log_key(network, EPOCH, issuer.signing_key)],
+            epoch: FIRST_EPOCH,
+            took_up: false,
+            signing_key: issuer.signing_key,
+            log_keys: [Keeper::Gateway.log_key(network, FIRST_EPOCH, issuer.signing_key)],
             client: LogServiceClient::new(channel).max_decoding_message_size(PAGE_BYTES_MAX),
             relay,
             cosigned: None,
@@ -131,6 +142,34 @@ impl Follower {
             return self.try_follow(node).await;
         }
         self.follow(node).await
+    }
+
+    /// Ends the stream where a later epoch was taken up in the middle of it, or none of it is believed yet: nothing is sent meanwhile.
+    pub(super) async fn must_believe(&self, node: &Node) -> Result<(), Ended> {
+        if self.took_up {
+            return Err(Ended::Again);
+        }
+        if self.epoch == FIRST_EPOCH {
+            return Ok(());
+        }
+        let read = |mut tx| async move { store::keylog::held(&mut tx).await };
+        let held = node.store.read::<_, StoreError, _, _>("key log", read).await?;
+        let held = held.filter(|held| held.epoch == self.epoch);
+        if held.is_none_or(|held| held.believed.is_none()) {
+            return Err(Ended::Status(Problem::Unavailable));
+        }
+        Ok(())
+    }
+
+    /// Follows this epoch from now on.
+    fn turn_to(&mut self, node: &Node, epoch: u64) {
+        if self.epoch != epoch {
+            let network = &node.membership.network;
+            self.epoch = epoch;
+            self.log_keys = [Keeper::Gateway.log_key(network, epoch, self.signing_key)];
+            self.cosigned = None;
+            self.differing.clear();
+        }
     }
 
     async fn try_follow(&mut self, node: &Node) -> Result<(), Ended> {
@@ -175,8 +214,12 @@ impl Follower {
         if let Some(policy) = &shown.policy {
             super::policy::follow(node, policy).await?;
         }
+        let (epoch, took_up) = epoch::follow(node, shown.epoch.as_ref()).await?;
+        self.took_up |= took_up;
+        self.turn_to(node, epoch);
         let read = |mut tx| async move { store::keylog::held(&mut tx).await };
         let held = node.store.read::<_, StoreError, _, _>("key log", read).await?;
+        let held = held.filter(|held| held.epoch == epoch);
         if shown.offered.is_empty() {
             let lie = |held: &Held| NotFollowed::lie(Kind::GatewayBehind, None, &held.followed.note);
             return held.as_ref().map_or(Ok(None), |held| Err(lie(held)));
@@ -209,9 +252,30 @@ impl Follower {
         }))
     }
 
-    fn read(&self, node: &Node, text: &str) -> Result<Shown, Ended> {
+    fn read(&self, node: &Node, text: &str) -> Result<Shown, NotFollowed> {
         let policy = node.witness_policy();
-        Shown::read(text, &self.log_keys, policy.as_ref()).map_err(|_| Ended::Protocol("checkpoint"))
+        let shown = Shown::read(text, &self.log_keys, policy.as_ref());
+        shown.map_err(|_| {
+            let of_other_epoch = self.of_other_epoch(node, text);
+            of_other_epoch.unwrap_or_else(|| Ended::Protocol("checkpoint").into())
+        })
+    }
+
+    /// A checkpoint of another epoch, signed by this gateway: an earlier one is over, a later one has no word of the root.
+    fn of_other_epoch(&self, node: &Node, text: &str) -> Option<NotFollowed> {
+        let network = &node.membership.network;
+        let note = Note::parse(text.as_bytes()).ok()?;
+        let (keeper, epoch) = Keeper::of_origin(note.text().lines().next()?, network)?;
+        let key = Keeper::Gateway.log_key(network, epoch, self.signing_key);
+        if keeper != Keeper::Gateway || Checkpoint::open(&note, &[key]).is_err() {
+            return None;
+        }
+        let kind = if epoch < self.epoch {
+            Kind::GatewayBehind
+        } else {
+            Kind::GatewayLog
+        };
+        Some(NotFollowed::lie(kind, None, &note))
     }
 
     /// Reads what lies between what is held and what is shown, each entry once unless a smaller tree counts only later.
@@ -250,7 +314,7 @@ impl Follower {
             at_ms,
         };
         let next = Held {
-            epoch: EPOCH,
+            epoch: self.epoch,
             followed: mark(walk.frontier().clone(), tip),
             believed: match (reached, believe) {
                 (Some(frontier), Some(believe)) => Some(mark(frontier, believe)),
@@ -287,7 +351,7 @@ impl Follower {
                 return Ok(());
             }
             let asked = v1::ListEntriesRequest {
-                epoch: EPOCH,
+                epoch: self.epoch,
                 first,
                 count: u32::try_from(count).unwrap_or(u32::MAX),
             };
@@ -327,8 +391,8 @@ impl Follower {
 
     /// Log and directory must agree about who is suspended; where they still differ after a minute and a larger tree, it is an alarm.
     async fn judge_standing(&mut self, node: &Node, size: u64) -> Result<(), Ended> {
-        let now_ms = node.now_ms();
-        let read = |mut tx| async move { store::keylog::suspended(&mut tx, EPOCH).await };
+        let (now_ms, epoch) = (node.now_ms(), self.epoch);
+        let read = |mut tx| async move { store::keylog::suspended(&mut tx, epoch).await };
         let logged: BTreeMap<OrgId, bool> = node
             .store
             .read::<_, StoreError, _, _>("standing", read)

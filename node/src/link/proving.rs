@@ -13,7 +13,7 @@ use kith_service::store::StoreError;
 use super::Ended;
 use super::log::{Follower, NotFollowed, answer, timed};
 use crate::alarms::Kind;
-use crate::keylog::{EPOCH, KeyLeaf, Mark, Shown};
+use crate::keylog::{KeyLeaf, Mark, Shown};
 use crate::node::Node;
 use crate::store;
 
@@ -22,16 +22,17 @@ const LEAVES_MAX: i64 = 256;
 
 /// Fetches and keeps the proofs of believed leaves that have none yet.
 pub(super) async fn prove(follower: &mut Follower, node: &Node, believed: &Mark) -> Result<(), NotFollowed> {
+    let epoch = follower.epoch;
     loop {
         let size = believed.frontier.size();
-        let read = |mut tx| async move { store::keylog::unproven(&mut tx, EPOCH, size, LEAVES_MAX).await };
+        let read = |mut tx| async move { store::keylog::unproven(&mut tx, epoch, size, LEAVES_MAX).await };
         let store = &node.store;
         let leaves = store.read::<_, StoreError, _, _>("unproven", read).await?;
         if leaves.is_empty() {
             return Ok(());
         }
         let asked = v1::ProveLeavesRequest {
-            epoch: EPOCH,
+            epoch,
             indexes: leaves.iter().map(|leaf| leaf.number).collect(),
         };
         let shown = answer(follower.client.prove_leaves(timed(asked))).await?;
@@ -48,7 +49,7 @@ pub(super) async fn prove(follower: &mut Follower, node: &Node, believed: &Mark)
         let proofs = &verified(follower, &leaves, &note, &shown.leaves)?;
         let write = |mut tx| async move {
             for proof in proofs {
-                store::keylog::put_proof(&mut tx, EPOCH, proof).await?;
+                store::keylog::put_proof(&mut tx, epoch, proof).await?;
             }
             Ok(())
         };

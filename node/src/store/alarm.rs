@@ -45,3 +45,10 @@ pub async fn all(tx: &mut Tx) -> Result<Vec<Alarm>, StoreError> {
     };
     rows.iter().map(read).collect()
 }
+
+const END: &str = "DELETE FROM alarm WHERE kind = $1";
+
+/// Ends alarms of a kind; that they were raised stays in the trail, and forks stay as evidence. Says how many there were.
+pub async fn end(tx: &mut Tx, kind: Kind) -> Result<u64, StoreError> {
+    tx.run(query(END).bind(kind.as_str())).await
+}

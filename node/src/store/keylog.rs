@@ -1,6 +1,6 @@
 //! What this node holds of the gateway's log: how far it was followed and believed, and the opened leaves of its key log.
 //! Called by the link's follower, by the members' copy at start, and by whoever gives a binding's proof to others.
-//! Never moves backwards: a smaller size is not written over a larger one.
+//! Never moves backwards: a smaller size is not written over a larger one, and of two epochs the higher is followed.
 
 use kith_proto::id::OrgId;
 use kith_proto::log::leaf_proof::LeafProof;
@@ -62,6 +62,24 @@ fn read_held(row: &Row) -> Result<Held, StoreError> {
     })
 }
 
+/// Which epoch is followed: the highest of the root's words, or the first.
+const EPOCH: &str = "SELECT COALESCE(MAX(epoch), 1) AS epoch FROM log_epoch_word";
+const PUT_EPOCH: &str = "INSERT INTO log_epoch_word (epoch, signed, taken_up_at_ms) SELECT $1, $2, $3 \
+    WHERE NOT EXISTS (SELECT 1 FROM log_epoch_word WHERE epoch >= $1) ON CONFLICT (epoch) DO NOTHING";
+
+/// The epoch of the gateway's log that is followed, from 1.
+pub async fn epoch(tx: &mut Tx) -> Result<u64, StoreError> {
+    let row = tx.one(query(EPOCH)).await?;
+    let epoch: i64 = row.map_or(Ok(1), |row| column(&row, "log_epoch_word", "epoch"))?;
+    Ok(epoch.unsigned_abs())
+}
+
+/// Keeps the root's word for a later epoch, which the caller has verified; `false`, and nothing written, where one as high is kept.
+pub async fn put_epoch(tx: &mut Tx, epoch: u64, signed: Vec<u8>, at_ms: i64) -> Result<bool, StoreError> {
+    let put = query(PUT_EPOCH).bind(stored(epoch)).bind(signed);
+    Ok(tx.run(put.bind(at_ms)).await? == 1)
+}
+
 const PUT: &str = "INSERT INTO keylog (epoch, followed_size, followed_frontier, followed, followed_at_ms, believed_size, \
     believed_frontier, believed, believed_at_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) \
     ON CONFLICT (epoch) DO UPDATE SET followed_size = excluded.followed_size, \
@@ -113,9 +131,9 @@ pub async fn put_leaves(tx: &mut Tx, epoch: u64, leaves: &[KeyLeaf]) -> Result<(
 
 const BELIEVED: &str = "SELECT leaf.organisation, leaf.binding FROM keylog_leaf leaf JOIN keylog held ON held.epoch = leaf.epoch \
     WHERE leaf.binding IS NOT NULL AND leaf.organisation IS NOT NULL AND leaf.number >= $1 AND leaf.number < held.believed_size \
-    ORDER BY leaf.number";
+    AND leaf.epoch = (SELECT COALESCE(MAX(epoch), 1) FROM log_epoch_word) ORDER BY leaf.number";
 
-/// The bindings that are believed, of leaves from this number on: each by its member and hash.
+/// The bindings that are believed, of leaves of the epoch that is followed, from this number on: each by its member and hash.
 pub async fn believed(tx: &mut Tx, from: u64) -> Result<Vec<(OrgId, [u8; 32])>, StoreError> {
     let rows = tx.all(query(BELIEVED).bind(stored(from))).await?;
     let read = |row: &Row| Ok((word(row, LEAVES, "organisation")?, bytes(row, LEAVES, "binding")?));
@@ -140,22 +158,34 @@ pub async fn unproven(tx: &mut Tx, epoch: u64, size: u64, limit: i64) -> Result<
     rows.iter().map(read_leaf).collect()
 }
 
-const OF_MEMBER: &str =
-    leaves!("WHERE organisation = $1 AND binding IS NOT NULL AND proof IS NOT NULL ORDER BY number");
+const OF_MEMBER: &str = leaves!(
+    "WHERE organisation = $1 AND binding IS NOT NULL AND proof IS NOT NULL \
+        AND epoch = (SELECT COALESCE(MAX(epoch), 1) FROM log_epoch_word) ORDER BY number"
+);
+const JOINING: &str = leaves!(
+    "WHERE organisation = $1 AND code = 'member_joined' AND proof IS NOT NULL ORDER BY epoch DESC, number LIMIT 1"
+);
 
-/// The leaves of a member's bindings, each with its proof, in their order: what an export shows of its keys.
+/// The newest proven leaf of a member's joining, of whichever epoch: what a gateway that came back from a backup takes it again by.
+pub async fn joining_of(tx: &mut Tx, org: &OrgId) -> Result<Option<(KeyLeaf, LeafProof)>, StoreError> {
+    let row = tx.one(query(JOINING).bind(org.as_str().to_owned())).await?;
+    row.map(|row| read_proven(&row)).transpose()
+}
+
+/// The leaves of a member's bindings in the epoch that is followed, each with its proof, in their order: what an export shows of its keys.
 pub async fn bindings_of(tx: &mut Tx, org: &OrgId) -> Result<Vec<(KeyLeaf, LeafProof)>, StoreError> {
+    let rows = tx.all(query(OF_MEMBER).bind(org.as_str().to_owned())).await?;
+    rows.iter().map(read_proven).collect()
+}
+
+fn read_proven(row: &Row) -> Result<(KeyLeaf, LeafProof), StoreError> {
     let corrupt = StoreError::Corrupt {
         table: LEAVES,
         column: "proof",
     };
-    let rows = tx.all(query(OF_MEMBER).bind(org.as_str().to_owned())).await?;
-    let read = |row: &Row| {
-        let proof: Vec<u8> = column(row, LEAVES, "proof")?;
-        let proof = String::from_utf8(proof).ok().and_then(|text| text.parse().ok());
-        Ok((read_leaf(row)?, proof.ok_or(corrupt.clone())?))
-    };
-    rows.iter().map(read).collect()
+    let proof: Vec<u8> = column(row, LEAVES, "proof")?;
+    let proof = String::from_utf8(proof).ok().and_then(|text| text.parse().ok());
+    Ok((read_leaf(row)?, proof.ok_or(corrupt)?))
 }
 
 fn read_leaf(row: &Row) -> Result<KeyLeaf, StoreError> {

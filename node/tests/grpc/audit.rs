@@ -45,7 +45,7 @@ fn logged(desk: &Desk) -> (KeyLeaf, LeafProof) {
         .number("number", 1)
         .hash("binding", &binding);
     let leaf = Leaf::new(event.code(), &[1; 16], event.preimage());
-    let origin = Keeper::Gateway.origin(&desk.node.membership.network, keylog::EPOCH);
+    let origin = Keeper::Gateway.origin(&desk.node.membership.network, keylog::FIRST_EPOCH);
     let checkpoint = Checkpoint::new(&origin, head_of([leaf.hash()]).unwrap()).unwrap();
     let signed = checkpoint.sign(&desk.node.keys.signing).unwrap();
     let key_leaf = KeyLeaf {
@@ -248,8 +248,8 @@ async fn an_export_is_written_down_once_however_often_it_is_asked_for() {
         let (mine, leaf, proof) = (mine.clone(), leaf.clone(), proof.clone());
         async move {
             store::member::put(&mut tx, &[mine], 1).await?;
-            store::keylog::put_leaves(&mut tx, keylog::EPOCH, &[leaf]).await?;
-            store::keylog::put_proof(&mut tx, keylog::EPOCH, &proof).await
+            store::keylog::put_leaves(&mut tx, keylog::FIRST_EPOCH, &[leaf]).await?;
+            store::keylog::put_proof(&mut tx, keylog::FIRST_EPOCH, &proof).await
         }
     };
     desk.node

@@ -33,7 +33,7 @@ fn witness() -> SigningKey {
 
 impl Attached {
     /// Says that a checkpoint is on offer.
-    async fn offer(&mut self) {
+    pub(crate) async fn offer(&mut self) {
         self.send(Down::CheckpointOffered(v1::CheckpointOffered::default()))
             .await;
     }
@@ -41,12 +41,12 @@ impl Attached {
 
 impl Story {
     /// Has the gateway's log changed by hand.
-    fn turn<T>(&self, turn: impl FnOnce(&mut crate::logs::Logs) -> T) -> T {
+    pub(crate) fn turn<T>(&self, turn: impl FnOnce(&mut crate::logs::Logs) -> T) -> T {
         turn(&mut self.gateway.inner.logs.lock().unwrap())
     }
 
     /// Waits until a statement gives this number.
-    async fn number_is(&self, text: &'static str, wanted: i64) {
+    pub(crate) async fn number_is(&self, text: &'static str, wanted: i64) {
         let waiting = async {
             while self.host.number(text).await != wanted {
                 tokio::task::yield_now().await;
@@ -61,7 +61,7 @@ impl Story {
     }
 
     /// Waits until the members' copy gives a peer's keys.
-    async fn believes(&self, peer: &Peer) {
+    pub(crate) async fn believes(&self, peer: &Peer) {
         let waiting = async {
             while self.host.node.members.keys_of(&peer.org, T0).is_none() {
                 tokio::task::yield_now().await;
@@ -71,7 +71,7 @@ impl Story {
     }
 
     /// A policy with one witness, from the invite on.
-    async fn witnessed() -> (Self, Attached) {
+    pub(crate) async fn witnessed() -> (Self, Attached) {
         let mut story = Self::begin().await;
         story.turn(|logs| logs.policy = (2, 1, vec![(WITNESS.into(), witness().public())]));
         let stream = story.gateway.greeted(vec![]).await;
@@ -80,13 +80,13 @@ impl Story {
     }
 
     /// Has the witness cosign all that there is.
-    fn cosign(&self) {
+    pub(crate) fn cosign(&self) {
         let inner = self.gateway.inner.clone();
         self.turn(|logs| logs.cosign(&inner, logs.size(), (WITNESS, &witness())));
     }
 
     /// The one alarm that stopped the node, with its line in the trail.
-    async fn is_stopped_by(&self, kind: &str) {
+    pub(crate) async fn is_stopped_by(&self, kind: &str) {
         self.host.link_is("stopped").await;
         assert_eq!(self.host.words(ALARMS).await, [kind]);
         assert_eq!(self.host.number(RAISED).await, 1);

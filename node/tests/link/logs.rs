@@ -24,6 +24,9 @@ use crate::services::Service;
 
 /// The log, and what a story has turned in it.
 pub(crate) struct Logs {
+    /// Its epoch, and the root's word for it.
+    pub(crate) epoch: u64,
+    pub(crate) word: Option<v1::Signed>,
     /// The entries, as they are shown.
     pub(crate) entries: Vec<v1::LogEntry>,
     logged: BTreeSet<[u8; 32]>,
@@ -48,6 +51,8 @@ pub(crate) struct Logs {
 impl Default for Logs {
     fn default() -> Self {
         let mut logs = Self {
+            epoch: 1,
+            word: None,
             entries: Vec::new(),
             logged: BTreeSet::new(),
             is_held: false,
@@ -103,6 +108,19 @@ impl Logs {
         }
     }
 
+    /// Begins anew with a leaf for each binding of these members, as a gateway does that came back from a backup.
+    pub(crate) fn begin_epoch(&mut self, epoch: u64, members: &BTreeMap<String, v1::Member>) {
+        self.epoch = epoch;
+        self.entries.clear();
+        self.logged.clear();
+        self.cosignatures.clear();
+        self.roots.clear();
+        self.append(&Event::new(Code::EpochOpened, T0).number("epoch", epoch.cast_signed()));
+        for (org, member) in members {
+            self.list(org, &member.chain.clone().unwrap());
+        }
+    }
+
     fn hashes(&self, size: u64) -> Vec<Hash> {
         let some = self.entries.iter().zip(0..size);
         some.map(|(entry, _)| Hash::of_leaf(entry.entry.as_bytes()))
@@ -120,7 +138,7 @@ impl Logs {
         if let Some(root) = self.roots.get(&size) {
             head.root = *root;
         }
-        let origin = Keeper::Gateway.origin(&inner.network, 1);
+        let origin = Keeper::Gateway.origin(&inner.network, self.epoch);
         let checkpoint = Checkpoint::new(&origin, head).unwrap();
         let mut lines = vec![checkpoint.sign(&inner.receipts).unwrap()];
         let of_size = self.cosignatures.iter().filter(|(of, _)| *of == size);
@@ -131,7 +149,7 @@ impl Logs {
     /// Cosigns the tree of a size as a witness.
     pub(crate) fn cosign(&mut self, inner: &Inner, size: u64, (name, key): (&str, &SigningKey)) {
         let head = head_of(self.hashes(size)).unwrap();
-        let checkpoint = Checkpoint::new(&Keeper::Gateway.origin(&inner.network, 1), head).unwrap();
+        let checkpoint = Checkpoint::new(&Keeper::Gateway.origin(&inner.network, self.epoch), head).unwrap();
         let line = checkpoint
             .cosign(&name.parse().unwrap(), key, 1_800_000_000)
             .unwrap();
@@ -191,7 +209,7 @@ impl LogService for Service {
             offered: logs.note(&self.0, logs.size()),
             counted: counted.unwrap_or_default(),
             policy,
-            epoch: None,
+            epoch: logs.word.clone(),
         }))
     }
 
@@ -212,7 +230,8 @@ impl LogService for Service {
         request: Request<v1::ProveLeavesRequest>,
     ) -> Result<Response<v1::ProveLeavesResponse>, Status> {
         let logs = self.0.logs.lock().unwrap();
-        let size = logs.counted().unwrap();
+        let problem = kith_proto::problem::Problem::WrongState;
+        let size = logs.counted().ok_or_else(|| status(problem))?;
         let asked = request.into_inner();
         if asked.indexes.iter().any(|index| *index >= size) {
             return Err(status(kith_proto::problem::Problem::NotFound));

@@ -108,6 +108,9 @@ impl RelayService for Service {
         request: Request<Streaming<AttachRequest>>,
     ) -> Result<Response<Self::AttachStream>, Status> {
         let org = self.caller(&request)?;
+        if !self.0.members.lock().unwrap().contains_key(&org) {
+            return Err(status(Problem::NotAMember));
+        }
         let (down, frames) = mpsc::channel(64);
         let attached = Attached {
             org,

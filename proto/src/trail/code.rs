@@ -123,6 +123,8 @@ codes! {
     ThreadReturned = "thread_returned",
     /// A member's keys were reported lost.
     MemberLost = "member_lost",
+    /// A node follows a later epoch of the gateway's log, by the root's word.
+    EpochFollowed = "epoch_followed",
 }
 
 impl Code {

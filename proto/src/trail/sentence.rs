@@ -65,6 +65,7 @@ pub fn sentence(told: &Told<'_>, reader: &Reader<'_>) -> String {
         | Code::InviteRefused
         | Code::PolicyPublished
         | Code::AlarmRaised
+        | Code::EpochFollowed
         | Code::EpochOpened => of_the_network(&said),
     };
     let about = said.about();
@@ -291,8 +292,13 @@ fn of_the_network(said: &Said<'_>) -> String {
     let number = |what: &str| said.number("number").map(|number| format!(" {what} {number}"));
     match said.code() {
         Code::NetworkCreated => "The gateway of the network was set up".to_owned(),
-        Code::MemberJoined => format!("{member} joined the network with its first keys"),
-        Code::MemberSuspended => format!("{member} was suspended by the network's operator"),
+        Code::MemberJoined => format!("{member} joined the network with its first keys{}", carried(said)),
+        Code::MemberSuspended => {
+            format!(
+                "{member} was suspended by the network's operator{}",
+                carried(said)
+            )
+        }
         Code::MemberResumed => format!("The suspension of {member} was ended by the network's operator"),
         Code::BindingPublished => {
             let by = if said.is("signed_by", "registrar") {
@@ -301,16 +307,18 @@ fn of_the_network(said: &Said<'_>) -> String {
                 ""
             };
             format!(
-                "{member} published new keys{}{by}",
-                number("under number").unwrap_or_default()
+                "{member} published new keys{}{by}{}",
+                number("under number").unwrap_or_default(),
+                carried(said)
             )
         }
         Code::CertificateIssued => format!("{member} was given a certificate for its connections"),
         Code::InviteRefused => format!("An enrolment of {member} was refused, as its invite was used up"),
         Code::PolicyPublished => {
             format!(
-                "The network's witness policy{} was published",
-                number("number").unwrap_or_default()
+                "The network's witness policy{} was published{}",
+                number("number").unwrap_or_default(),
+                carried(said)
             )
         }
         Code::AlarmRaised => {
@@ -324,12 +332,37 @@ fn of_the_network(said: &Said<'_>) -> String {
                 said.machine()
             )
         }
-        _ => {
-            let epoch = said.number("epoch").or_else(|| said.number("number"));
-            let epoch = epoch
-                .map(|epoch| format!(" as epoch {epoch}"))
-                .unwrap_or_default();
-            format!("{} began its log{epoch}", said.machine())
-        }
+        Code::EpochFollowed => format!(
+            "{} follows the gateway's log{} by the word of the network's root; alarms about the log before it have ended",
+            said.machine(),
+            said.number("epoch")
+                .map(|epoch| format!(" in epoch {epoch}"))
+                .unwrap_or_default()
+        ),
+        _ => began(said),
     }
+}
+
+/// Of what a later epoch repeats of the one before.
+fn carried(said: &Said<'_>) -> String {
+    let from = said.number("carried_from");
+    from.map(|epoch| format!(", as epoch {epoch} of the log had it"))
+        .unwrap_or_default()
+}
+
+fn began(said: &Said<'_>) -> String {
+    let epoch = said.number("epoch").or_else(|| said.number("number"));
+    let epoch = epoch
+        .map(|epoch| format!(" as epoch {epoch}"))
+        .unwrap_or_default();
+    let found = match (said.number("found_epoch"), said.number("found_size")) {
+        (Some(epoch), Some(size)) => format!(", after it was found at size {size} of epoch {epoch}"),
+        _ => String::new(),
+    };
+    let reason = said.word("reason").map(|reason| format!(" (\"{reason}\")"));
+    format!(
+        "{} began its log{epoch}{found}{}",
+        said.machine(),
+        reason.unwrap_or_default()
+    )
 }

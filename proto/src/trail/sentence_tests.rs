@@ -267,6 +267,11 @@ fn of_the_machine() -> Vec<(Event, &'static str)> {
             "The node of Riverside GP began its log as epoch 2",
         ),
         (
+            event(Code::EpochFollowed).number("epoch", 2),
+            "The node of Riverside GP follows the gateway's log in epoch 2 by the word of the network's root; alarms about the log before \
+             it have ended",
+        ),
+        (
             event(Code::RecoverySheetMade),
             "A recovery sheet was made at Riverside GP",
         ),
@@ -278,7 +283,7 @@ fn of_the_machine() -> Vec<(Event, &'static str)> {
             event(Code::ThreadReturned)
                 .id("thread", &[0xab; 16])
                 .org("organisation", &peer),
-            "Harbour Welcome returned to Riverside GP how a referral stands, referral NENT-QAXB-57",
+            "Harbour Welcome returned to Riverside GP how a referral stands, referral NENT-QAXB-21",
         ),
     ]
 }
@@ -346,6 +351,18 @@ fn of_the_gateway() -> Vec<(Event, &'static str)> {
             "The network's witness policy number 4 was published",
         ),
         (event(Code::EpochOpened), "The gateway began its log"),
+        (
+            event(Code::EpochOpened)
+                .number("epoch", 2)
+                .number("found_epoch", 1)
+                .number("found_size", 40)
+                .word("reason", "lost"),
+            "The gateway began its log as epoch 2, after it was found at size 40 of epoch 1 (\"lost\")",
+        ),
+        (
+            of(Code::MemberJoined).number("carried_from", 1),
+            "Harbour Welcome joined the network with its first keys, as epoch 1 of the log had it",
+        ),
         (
             of(Code::BundleKept),
             "The gateway keeps a recovery bundle of Harbour Welcome",

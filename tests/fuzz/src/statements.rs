@@ -1,9 +1,10 @@
-//! Single statements of the trust chain: registrar, invite, issuer, service. First byte: which one and the time; the rest is the
+//! Single statements of the trust chain: registrar, invite, issuer, service, word for an epoch. First byte: which one and the time; the rest is the
 //! statement, signed here by the key that must sign it, so that what lies behind the signature is reached.
 
 use crate::refused;
 use crate::world::{DAY_MS, FROM, NETWORK, NOW_MS, SEALING, key, network, org};
 use kith_proto::id::InviteId;
+use kith_proto::log::epoch_word::{EPOCH_MAX, EpochWord, read_word, write_word};
 use kith_proto::sign::{Context, SigningKey, sha256};
 use kith_proto::trust::{
     self, Binding, INVITE_LIFE_MS, InviteTerms, LANGUAGES_MAX, Member, NAME_BYTES_MAX, REGISTRAR_LIFE_MS_MAX,
@@ -74,6 +75,7 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
         invite(NOW_MS).statement,
         issuer().statement,
         service().encode_to_vec(),
+        epoch_word().statement,
     ];
     let numbered = statements.iter().zip(0_u8..);
     numbered
@@ -85,11 +87,12 @@ pub(crate) fn check(data: &[u8]) {
     let Some((place, statement)) = data.split_first() else {
         return;
     };
-    let now_ms = NOW_MS + i64::from(place / 4) * DAY_MS / 8;
-    match place % 4 {
+    let now_ms = NOW_MS + i64::from(place / 5) * DAY_MS / 8;
+    match place % 5 {
         0 => check_registrar(statement, now_ms),
         1 => check_invite(statement, now_ms),
         2 => check_issuer(statement, now_ms),
+        4 => check_epoch_word(statement, now_ms),
         _ => check_service(statement, now_ms),
     }
     if statement.len() > STATEMENT_BYTES_MAX {
@@ -187,6 +190,26 @@ fn check_service(statement: &[u8], now_ms: i64) {
         trust::verify_service(&stranger, &member, now_ms),
         Err(TrustError::Forged)
     );
+}
+
+fn epoch_word() -> v1::Signed {
+    EpochWord::issue(&key(1), &network(), 2, NOW_MS).expect("a word")
+}
+
+fn check_epoch_word(statement: &[u8], now_ms: i64) {
+    let made = signed(&key(1), Context::LogEpoch, statement);
+    let text = write_word(&key(1).public(), &made);
+    let read = match EpochWord::verify(&made, &key(1).public(), &network(), now_ms) {
+        Ok(read) => read,
+        Err(error) => return refused(error.problem()),
+    };
+    assert_eq!(read_word(&text), Ok((key(1).public(), made.clone())));
+    assert!((2..=EPOCH_MAX).contains(&read.epoch()) && *read.network() == network());
+    let again = EpochWord::issue(&key(1), &network(), read.epoch(), read.made_at_ms()).expect("issued again");
+    let same = EpochWord::verify(&again, &key(1).public(), &network(), now_ms);
+    assert_eq!(same, Ok(read));
+    let forged = EpochWord::verify(&made, &key(2).public(), &network(), now_ms);
+    assert_eq!(forged, Err(TrustError::Forged));
 }
 
 fn plain(name: &str) {

@@ -17,7 +17,7 @@ use super::again::Again;
 use super::{Answer, Answers, TakeError};
 use crate::gate::{self, Facts, Refusal, SlipRecord};
 use crate::gateway::Gateway;
-use crate::limits::{BEHIND_RETRY_MS, REOFFER_RETRY_MS};
+use crate::limits::{BEHIND_RETRY_MS, REOFFER_RETRY_MS, RETURNING_RETRY_MS};
 use crate::members::{KnownMember, MemberMap};
 use crate::relay::answer;
 use crate::relay::submit::{Line, Submission, What};
@@ -94,6 +94,7 @@ pub(super) fn decide<'a>(
     let mut decider = Decider {
         gateway,
         members: gateway.members.all(),
+        is_restored: gateway.is_restored,
         now_ms,
         held,
         idle_rows: 0,
@@ -117,6 +118,8 @@ pub(super) fn decide<'a>(
 pub(super) struct Decider<'a, 'g> {
     gateway: &'g Gateway,
     members: Arc<MemberMap>,
+    /// Whether members may be missing who joined after the backup that this gateway came back from.
+    is_restored: bool,
     pub(super) now_ms: i64,
     pub(super) held: Held,
     /// Rows of the submission at hand that serve nobody.
@@ -216,6 +219,10 @@ impl<'a> Decider<'a, '_> {
         let What::Envelope { encoded, read } = &line.what else {
             return Err(Refusal::last(Problem::ConsentWithdrawn));
         };
+        if self.is_restored && !self.members.contains_key(&row.pair.recipient) {
+            // It enrols again by itself; until then its mail waits where it is.
+            return Err(Refusal::later(Problem::NotAMember, RETURNING_RETRY_MS));
+        }
         let verified = read.as_ref().map_err(|refusal| *refusal)?;
         let head = &verified.head;
         if head.to != row.pair.recipient || order::is_ordered(head.kind) != ordered {

@@ -1,4 +1,5 @@
-//! Asks a witness elsewhere to cosign a checkpoint: `add-checkpoint` of C2SP tlog-witness, over HTTPS. Called by whoever keeps a log.
+//! Asks a witness elsewhere to cosign a checkpoint: `add-checkpoint` of C2SP tlog-witness, over HTTPS; and shows it the root's word for a
+//! later epoch beside it, at `add-epoch`. Called by whoever keeps a log.
 //! Believes nothing of an answer: its lines are for the caller to verify. Never speaks without TLS but to this computer.
 
 use crate::tls::dial::{Dial, Io};
@@ -33,8 +34,8 @@ pub struct WitnessUrl {
     is_tls: bool,
     host: String,
     port: u16,
-    /// Of `add-checkpoint`, with the prefix.
-    path: String,
+    /// Before `add-checkpoint`.
+    prefix: String,
 }
 
 /// The text is no such URL: correct it.
@@ -75,7 +76,7 @@ impl FromStr for WitnessUrl {
             is_tls,
             host,
             port: uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 }),
-            path: format!("{}/add-checkpoint", uri.path().trim_end_matches('/')),
+            prefix: uri.path().trim_end_matches('/').to_owned(),
         })
     }
 }
@@ -93,7 +94,7 @@ impl WitnessUrl {
 impl fmt::Display for WitnessUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.is_tls { "https" } else { "http" };
-        write!(f, "{scheme}://{}{}", self.authority(), self.path)
+        write!(f, "{scheme}://{}{}/add-checkpoint", self.authority(), self.prefix)
     }
 }
 
@@ -172,7 +173,7 @@ impl Asker {
         url: &WitnessUrl,
         request: &AddCheckpoint,
     ) -> Result<Answered, AskError> {
-        let answer = tokio::time::timeout(self.within, self.post(url, request.to_string()));
+        let answer = tokio::time::timeout(self.within, self.post(url, "add-checkpoint", request.to_string()));
         let (status, body) = answer.await.map_err(|_| AskError::Unreachable)??;
         let text = || std::str::from_utf8(&body).map_err(|_| NoteError::Malformed);
         match status {
@@ -185,7 +186,15 @@ impl Asker {
         }
     }
 
-    async fn post(&self, url: &WitnessUrl, body: String) -> Result<(StatusCode, Bytes), AskError> {
+    /// Shows the root's word for a later epoch, as text; says whether the witness took it. A witness that knows nothing of such words
+    /// (404) is told of the new log by its operator.
+    pub async fn add_epoch(&self, url: &WitnessUrl, word: String) -> Result<bool, AskError> {
+        let answer = tokio::time::timeout(self.within, self.post(url, "add-epoch", word));
+        let (status, _) = answer.await.map_err(|_| AskError::Unreachable)??;
+        Ok(status == StatusCode::OK)
+    }
+
+    async fn post(&self, url: &WitnessUrl, to: &str, body: String) -> Result<(StatusCode, Bytes), AskError> {
         let address = url.authority();
         let opened = self.dial.open(&address).await;
         let socket = opened.map_err(|_| AskError::Unreachable)?;
@@ -197,7 +206,7 @@ impl Asker {
         } else {
             socket
         };
-        let request = Request::post(&url.path)
+        let request = Request::post(format!("{}/{to}", url.prefix))
             .header(HOST, &address)
             .header(CONTENT_TYPE, "text/plain; charset=utf-8")
             .body(Full::new(Bytes::from(body)))

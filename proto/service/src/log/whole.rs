@@ -59,8 +59,16 @@ pub async fn look(
 ) -> Result<Whole, LogError> {
     let mut whole = Whole::default();
     let epochs: Vec<Epoch> = epoch::all(tx).await?;
-    let in_a_row = epochs.iter().zip(1..).all(|(epoch, n)| epoch.number == n);
-    if epochs.first().is_none_or(|epoch| epoch.first_seq != 1) || !in_a_row {
+    // A number may be passed over, where a backup from before an earlier restore came back; its events may not.
+    let follows = |(before, next): (&Epoch, &Epoch)| {
+        let is_next = next.number == before.number + 1 || next.first_seq == before.last_seq() + 1;
+        is_next && next.number > before.number
+    };
+    let in_a_row = epochs.iter().zip(epochs.iter().skip(1)).all(follows);
+    let begins = epochs
+        .first()
+        .is_some_and(|epoch| epoch.number == 1 && epoch.first_seq == 1);
+    if !begins || !in_a_row {
         whole.name(Fault::Epochs);
     }
     let mut trees: Vec<Made> = epochs.into_iter().map(Made::of).collect();

@@ -1,0 +1,165 @@
+//! The gateway comes back from a backup: its log begins anew, by the root's word alone, and this node gives back what was lost of it.
+//! Never an earlier epoch again, and never a word of anybody else.
+
+use kith_proto::envelope::SEALING_KEY_LIFE_MS;
+use kith_proto::log::epoch_word::EpochWord;
+use kith_proto::sign::SigningKey;
+use kith_proto::trail::Code;
+use kith_proto::trust::CLOCK_SKEW_MS;
+use kith_proto::v1;
+use kith_proto::v1::attach_response::Frame as Down;
+
+use crate::gateway::{Attached, DAY_MS, T0};
+use crate::host::Story;
+
+const ALARMS: &str = "SELECT kind FROM alarm ORDER BY kind";
+const FOLLOWED: &str = "SELECT COUNT(*) FROM audit_event WHERE code = 'epoch_followed'";
+const RAISED: &str = "SELECT COUNT(*) FROM audit_event WHERE code = 'alarm_raised'";
+const EPOCH: &str = "SELECT CAST(COALESCE(MAX(epoch), 1) AS BIGINT) FROM keylog";
+const BELIEVED: &str = "SELECT CAST(COALESCE(MAX(believed_size), -1) AS BIGINT) FROM keylog WHERE epoch = 2";
+const PROVEN: &str = "SELECT COUNT(*) FROM keylog_leaf WHERE proof IS NOT NULL";
+
+impl Story {
+    /// Has the gateway's log begin anew, of what it lists.
+    fn begin_epoch(&self, epoch: u64) {
+        let members = self.gateway.inner.members.lock().unwrap().clone();
+        self.turn(|logs| logs.begin_epoch(epoch, &members));
+    }
+
+    /// The word of a root, or of somebody who says so.
+    fn word(&self, by: &SigningKey, epoch: u64, made_at_ms: i64) -> v1::Signed {
+        EpochWord::issue(by, &self.gateway.inner.network, epoch, made_at_ms).unwrap()
+    }
+
+    fn root_word(&self, epoch: u64) -> v1::Signed {
+        self.word(&self.gateway.inner.root, epoch, T0)
+    }
+
+    /// Starts the node again, and greets it.
+    async fn again(self) -> (Self, Attached) {
+        let mut story = self.restart().await;
+        let stream = story.gateway.greeted(vec![]).await;
+        (story, stream)
+    }
+}
+
+#[tokio::test]
+async fn a_later_epoch_is_followed_by_the_roots_word_and_ends_what_the_old_one_raised() {
+    let mut story = Story::begin().await;
+    let peer = story.peer("riverside-gp");
+    let mut stream = story.gateway.greeted(vec![]).await;
+    story.believes(&peer).await;
+    story.turn(|logs| logs.shown = Some(2));
+    stream.offer().await;
+    story.is_stopped_by("gateway_behind").await;
+
+    // Nobody but the root lets a log begin anew: not the gateway, not a stranger, not a word of another day.
+    story.turn(|logs| logs.shown = None);
+    story.begin_epoch(2);
+    let stranger = SigningKey::from_seed([9; 32]).unwrap();
+    let later = T0 + CLOCK_SKEW_MS + 60_000;
+    let words = [
+        None,
+        Some(story.word(&stranger, 2, T0)),
+        Some(story.word(&story.gateway.inner.root, 2, later)),
+    ];
+    for word in words {
+        story.turn(|logs| logs.word = word);
+        let (next, _stream) = story.again().await;
+        story = next;
+        story.host.link_is("stopped").await;
+        assert_eq!(story.host.words(ALARMS).await, ["gateway_behind", "gateway_log"]);
+        assert_eq!(story.host.number(EPOCH).await, 1);
+    }
+    assert_eq!(story.host.number(RAISED).await, 2);
+
+    let word = story.root_word(2);
+    story.turn(|logs| logs.word = Some(word));
+    let (story, _stream) = story.again().await;
+    story.number_is(EPOCH, 2).await;
+    story.believes(&peer).await;
+    assert_eq!(story.host.words(ALARMS).await, [""; 0]);
+    assert_eq!(story.host.number(FOLLOWED).await, 1);
+    story.host.link_is("up").await;
+
+    // The same after a restart, and the first epoch never again.
+    let (story, _stream) = story.again().await;
+    story.host.link_is("up").await;
+    story.believes(&peer).await;
+    assert_eq!(story.host.number(FOLLOWED).await, 1);
+    story.begin_epoch(1);
+    story.turn(|logs| logs.word = None);
+    let (story, _stream) = story.again().await;
+    story.host.link_is("stopped").await;
+    assert_eq!(story.host.words(ALARMS).await, ["gateway_behind"]);
+}
+
+#[tokio::test]
+async fn nothing_is_believed_or_sent_before_the_new_epoch_counts() {
+    let (story, mut stream) = Story::witnessed().await;
+    let peer = story.peer("riverside-gp");
+    stream
+        .send(Down::MembersChanged(v1::MembersChanged { cursor: 2 }))
+        .await;
+    story.cosign();
+    while story.host.node.members.keys_of(&peer.org, T0).is_none() {
+        stream.offer().await;
+        tokio::task::yield_now().await;
+    }
+    story.begin_epoch(2);
+    let word = story.root_word(2);
+    story.turn(|logs| logs.word = Some(word));
+    stream.offer().await;
+    // In the middle of a stream: it ends, and the next ones as well until a witness has cosigned.
+    assert!(stream.is_left().await);
+    story.number_is(EPOCH, 2).await;
+    let (mut story, mut stream) = story.again().await;
+    assert!(stream.is_left().await);
+    assert!(story.host.node.members.keys_of(&peer.org, T0).is_none());
+    assert_eq!(story.host.number(BELIEVED).await, 0);
+    story.cosign();
+    let _stream = story.gateway.greeted(vec![]).await;
+    story.believes(&peer).await;
+    story.host.link_is("up").await;
+}
+
+#[tokio::test]
+async fn a_member_that_the_gateway_lost_enrols_again_and_publishes_its_later_keys() {
+    let mut story = Story::begin().await;
+    let stream = story.gateway.greeted(vec![]).await;
+    story.number_is(PROVEN, 2).await;
+    drop(stream);
+    story.time.advance(SEALING_KEY_LIFE_MS / DAY_MS * DAY_MS);
+    let (story, stream) = story.again().await;
+    let chain = loop {
+        let chain = story.gateway.inner.chain("hope-street");
+        if chain.bindings.len() == 2 {
+            break chain;
+        }
+        tokio::task::yield_now().await;
+    };
+    drop(stream);
+
+    story.gateway.inner.members.lock().unwrap().clear();
+    story.begin_epoch(2);
+    let word = story.root_word(2);
+    story.turn(|logs| logs.word = Some(word));
+    let enrolled = story.gateway.inner.issued.lock().unwrap().len();
+    let (story, _stream) = story.again().await;
+    story.number_is(EPOCH, 2).await;
+    let requests = story.gateway.inner.issued.lock().unwrap().clone();
+    assert_eq!(requests.len(), enrolled + 1);
+    assert_eq!(requests[enrolled].binding, requests[0].binding);
+    let logged = requests[enrolled].logged.clone().unwrap();
+    assert!(logged.preimage.contains("organisation=hope-street"), "{logged:?}");
+    assert!(
+        logged
+            .preimage
+            .starts_with(&format!("code={}\n", Code::MemberJoined))
+    );
+    while story.gateway.inner.chain("hope-street") != chain {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(story.host.words(ALARMS).await, [""; 0]);
+    assert_eq!(story.host.number(FOLLOWED).await, 1);
+}
