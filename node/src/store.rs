@@ -23,6 +23,8 @@ pub mod received;
 pub mod referral;
 pub mod referral_content;
 pub mod request;
+pub mod restore;
+pub mod returning;
 pub mod review;
 pub mod slip;
 pub mod slip_link;

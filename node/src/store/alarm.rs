@@ -45,3 +45,10 @@ pub async fn all(tx: &mut Tx) -> Result<Vec<Alarm>, StoreError> {
     };
     rows.iter().map(read).collect()
 }
+
+const END_OWN_LOG: &str = "DELETE FROM alarm WHERE kind IN ('own_log_behind', 'own_log_forked')";
+
+/// Puts away what was raised about this node's own log: a later epoch of it begins. That it was raised stays in the trail.
+pub async fn end_own_log(tx: &mut Tx) -> Result<(), StoreError> {
+    tx.run(query(END_OWN_LOG)).await.map(drop)
+}
