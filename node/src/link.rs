@@ -153,11 +153,11 @@ pub async fn run(node: Arc<Node>, dial: Dial, shutdown: Shutdown) {
     loop {
         let began_ms = node.clock.now_ms();
         let ended = tokio::select! {
-            // First, so that a node whose log has ended opens no stream, and leaves the one it has.
+            // In this order: a node that stops does, and one whose log has ended opens no stream and leaves the one it has.
             biased;
+            () = shutdown.wait() => Ended::Stopping,
             () = ended_log(&node) => Ended::OwnLog,
             ended = attach::attach(&node, &dial) => ended,
-            () = shutdown.wait() => Ended::Stopping,
         };
         if matches!(ended, Ended::Stopping) {
             state::put(&node, state::DOWN, None).await;

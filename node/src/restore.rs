@@ -106,6 +106,9 @@ pub enum RestoreError {
     /// The gateway did not answer, or refused: see the problem.
     #[error("the gateway did not say what this node cannot know: {0}")]
     Gateway(String, Problem),
+    /// The gateway has not cosigned the new epoch of the log: run it again; where that repeats, ask the network's operator.
+    #[error("the gateway has not cosigned the new epoch of this node's log")]
+    NotCosigned,
     /// What the gateway said cannot be believed: ask the network's owner.
     #[error("the gateway's answer cannot be believed: {0}")]
     Disbelieved(&'static str),
@@ -129,6 +132,7 @@ impl RestoreError {
         match self {
             Self::NothingPending => Problem::WrongState,
             Self::Gateway(_, problem) => *problem,
+            Self::NotCosigned => Problem::Unavailable,
             Self::Disbelieved(_) => Problem::Unauthenticated,
             Self::Log(error) => error.problem(),
             Self::Store(error) => error.problem(),
@@ -158,8 +162,6 @@ pub struct Restored {
     pub asked: Vec<OrgId>,
     /// The epoch that the log goes on as.
     pub epoch: u64,
-    /// Whether the gateway has cosigned it yet.
-    pub is_cosigned: bool,
 }
 
 /// Marks this database as a backup that came back; the restore that is pending, where one is. The backup reaches to what the gateway
@@ -198,7 +200,6 @@ pub async fn finish(node: &Node, dial: &Dial) -> Result<Restored, RestoreError> 
         answered: 0,
         asked: Vec::new(),
         epoch: 0,
-        is_cosigned: false,
     };
     let mut after = 0;
     loop {
@@ -220,7 +221,10 @@ pub async fn finish(node: &Node, dial: &Dial) -> Result<Restored, RestoreError> 
     node.own_log_ended.send_replace(false);
     let cosigned = gateway.cosign(node).await;
     node.own_log_ended.send_replace(true);
-    restored.is_cosigned = cosigned?;
+    // The number is taken only once the gateway knows it: a second restore of the same backup must find it.
+    if !cosigned? {
+        return Err(RestoreError::NotCosigned);
+    }
     let done = |mut tx: Tx| async move { store::restore::done(&mut tx, id, now_ms).await };
     node.store.tx::<_, StoreError, _, _>("restore done", done).await?;
     node.own_log_ended.send_replace(false);

@@ -56,13 +56,8 @@ fn sentences(restored: &Restored) -> String {
         1 => "1 withdrawal since the backup was applied again".to_owned(),
         count => format!("{count} withdrawals since the backup were applied again"),
     };
-    let vouched = if restored.is_cosigned {
-        ""
-    } else {
-        " The gateway has not cosigned it yet; it does so when the node is connected."
-    };
     format!(
-        "{withdrawn}; {asked}; the log continues as epoch {}.{vouched} Next: `kith-node serve --data DIR`. What others send again \
+        "{withdrawn}; {asked}; the log continues as epoch {}. Next: `kith-node serve --data DIR`. What others send again \
          comes in over the next days, as they connect.",
         restored.epoch
     )
@@ -75,6 +70,5 @@ fn as_json(restored: &Restored) -> serde_json::Value {
         "answered": restored.answered,
         "asked": asked,
         "epoch": restored.epoch,
-        "cosigned": restored.is_cosigned,
     })
 }
