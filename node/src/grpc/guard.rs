@@ -9,7 +9,6 @@
 
 use super::roles::roles_of;
 use crate::node::Node;
-use crate::restore;
 use crate::tokens::{self, Caller};
 use kith_proto::problem::Problem;
 use kith_service::status::{Failure, status};
@@ -79,7 +78,7 @@ impl Gate {
         };
         // Before anybody is looked up: a revoked token may be alive again in a database that is an older copy.
         if *self.node.own_log_ended.borrow() {
-            return Err(Failure::new(Problem::WrongState).with_sentence(restore::SENTENCE));
+            return Err(super::older());
         }
         let Some(caller) = self.caller(headers).await? else {
             self.note_failed().await?;

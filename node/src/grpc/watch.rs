@@ -4,7 +4,6 @@
 
 use super::page::{List, token};
 use super::{Edge, listed, refused};
-use crate::restore;
 use crate::threads_view::{self, Visible};
 use crate::tokens::Caller;
 use kith_proto::problem::Problem;
@@ -42,17 +41,10 @@ async fn follow(edge: Edge, from: (Visible, i64), changes: Changes, _place: Owne
         ended = send_all(&edge, from, &changes) => ended,
         // Goes on here as soon as the caller has gone, also while nothing changes.
         () = changes.closed() => return,
-        () = ended_log(&edge) => Failure::new(Problem::WrongState).with_sentence(restore::SENTENCE),
+        older = edge.is_older() => older,
         () = stop => Failure::new(Problem::Unavailable).with_retry_after(RETRY_AFTER_MS),
     };
     changes.send(Err(status(ended))).await.ok();
-}
-
-/// Waits until nothing of this database may be shown any more.
-async fn ended_log(edge: &Edge) {
-    let mut ended = edge.node.own_log_ended.subscribe();
-    // Cannot fail: the sender lives as long as the node.
-    ended.wait_for(|ended| *ended).await.ok();
 }
 
 /// Sends what has changed, waits for more, and so on; ends only with a failure.
