@@ -288,7 +288,7 @@ fn of_the_machine() -> Vec<(Event, &'static str)> {
             event(Code::ThreadReturned)
                 .id("thread", &[0xab; 16])
                 .org("organisation", &peer),
-            "Harbour Welcome returned to Riverside GP how a referral stands, referral NENT-QAXB-57",
+            "Harbour Welcome returned to Riverside GP how a referral stands, referral NENT-QAXB-21",
         ),
     ]
 }
