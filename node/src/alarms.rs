@@ -73,12 +73,12 @@ kinds! {
         "The gateway's directory and its log differ about who is suspended. Ask the network's owner.";
     /// The gateway has cosigned a larger log of this node than its database has.
     OwnLogBehind = "own_log_behind", true,
-        "This node's database is older than what the gateway has cosigned of its log. Nothing is sent. Stop it and start it from its newest \
-         data folder; if there is none, ask the network's owner.";
+        "This node's database is older than what the gateway has cosigned of its log. Nothing is served or sent. Stop it and start it from \
+         its newest data folder; if there is none, run `kith-node restore`.";
     /// This node's log does not go on from what the gateway has cosigned of it.
     OwnLogForked = "own_log_forked", true,
-        "This node's log does not go on from what the gateway has cosigned of it. Nothing is sent. Stop it and start it from its newest \
-         data folder; if there is none, ask the network's owner.";
+        "This node's log does not go on from what the gateway has cosigned of it. Nothing is served or sent. Stop it and start it from its \
+         newest data folder; if there is none, run `kith-node restore`.";
 }
 
 impl Kind {

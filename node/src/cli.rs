@@ -12,6 +12,7 @@ mod options;
 mod organisations;
 mod person;
 mod refer;
+mod restore;
 mod say;
 mod serve;
 mod statement;
@@ -118,6 +119,8 @@ enum Command {
     Organisations(organisations::Organisations),
     /// Publish what this organisation offers.
     Service(Box<organisations::Offer>),
+    /// Bring this node back when its data folder is an older copy of itself. Only while it is stopped.
+    Restore(restore::RestoreArguments),
     /// Read, count, export and verify the trail.
     #[command(subcommand)]
     Audit(Box<audit::AuditCommand>),
@@ -149,6 +152,7 @@ async fn dispatch(cli: Cli, clock: Clock, rng: Rng) -> anyhow::Result<()> {
     match cli.command {
         Command::Join(arguments) => join::run(talk, arguments, clock, rng).await,
         Command::Serve(arguments) => serve::run(talk, arguments, clock, rng).await,
+        Command::Restore(arguments) => restore::run(talk, arguments, clock, rng).await,
         Command::Status(arguments) => status::run(talk, arguments, clock).await,
         Command::Doctor(arguments) => doctor::run(talk, arguments, clock).await,
         Command::Organisations(organisations::Organisations { one: Some(one) }) => {

@@ -26,6 +26,7 @@ pub mod server;
 mod watch;
 
 use crate::node::Node;
+use crate::restore;
 use crate::threads_view::Visible;
 use crate::tokens::{Caller, Role};
 use kith_proto::problem::Problem;
@@ -57,6 +58,21 @@ impl Edge {
             watches: Arc::new(Semaphore::new(WATCHES_MAX)),
         }
     }
+}
+
+impl Edge {
+    /// Waits until this database is known to be older than the network has seen it, for the long streams; gives what they end with.
+    async fn is_older(&self) -> Failure {
+        let mut ended = self.node.own_log_ended.subscribe();
+        // Cannot fail: the sender lives as long as the node.
+        ended.wait_for(|ended| *ended).await.ok();
+        older()
+    }
+}
+
+/// What everybody is answered while this database is older than the network has seen it.
+fn older() -> Failure {
+    Failure::new(Problem::WrongState).with_sentence(restore::SENTENCE)
 }
 
 /// Takes the caller that the guard put into the request. Without one nothing is answered.

@@ -29,6 +29,8 @@
 //! | [`settle`] | what others said about envelopes of this node |
 //! | [`directory`] | publishing what this organisation offers |
 //! | [`trail`] | reading, counting, checking and exporting the trail |
+//! | [`restore`] | a node that comes back from a backup |
+//! | [`returning`] | giving back to a member that came back how threads stand |
 //! | [`threads`] | one thread and what a move makes of it |
 //! | [`status`] | how a node is, for the command line |
 //! | [`grpc`] | what the organisation's own systems call |
@@ -58,6 +60,8 @@ pub mod receive;
 pub mod referrals;
 pub mod rekey;
 pub mod requests;
+pub mod restore;
+pub mod returning;
 pub mod serve;
 pub mod settle;
 pub mod status;

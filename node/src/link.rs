@@ -28,6 +28,7 @@ mod publish;
 mod reader;
 mod renewal;
 mod reseal;
+pub(crate) mod restoring;
 mod returning;
 mod rewinding;
 mod settling;
@@ -159,10 +160,12 @@ pub async fn run(node: Arc<Node>, dial: Dial, shutdown: Shutdown) {
     let mut backoff = Backoff::default();
     loop {
         let began_ms = node.clock.now_ms();
-        let stream = attach::attach(&node, &dial);
         let ended = tokio::select! {
-            ended = stream => ended,
+            // In this order: a node that stops does, and one whose log has ended opens no stream and leaves the one it has.
+            biased;
             () = shutdown.wait() => Ended::Stopping,
+            () = ended_log(&node) => Ended::OwnLog,
+            ended = attach::attach(&node, &dial) => ended,
         };
         if matches!(ended, Ended::Stopping) {
             state::put(&node, state::DOWN, None).await;
@@ -182,4 +185,11 @@ pub async fn run(node: Arc<Node>, dial: Dial, shutdown: Shutdown) {
             () = shutdown.wait() => {}
         }
     }
+}
+
+/// Waits until this node's log has ended: see [`Node::own_log_ended`].
+async fn ended_log(node: &Node) {
+    let mut ended = node.own_log_ended.subscribe();
+    // Cannot fail: the sender lives as long as the node.
+    ended.wait_for(|ended| *ended).await.ok();
 }

@@ -83,8 +83,11 @@ pub struct Node {
     pub outbox_ready: Notify,
     /// When the gateway last greeted in this run, by its clock; 0 until then.
     pub last_hello_ms: AtomicI64,
-    /// Whether this node may sign no further checkpoint of its log, because the gateway has cosigned another one than it holds.
+    /// Whether this node may sign no further checkpoint of its log, because the gateway has cosigned another one than it holds, or
+    /// because a restore is pending. While it is so, nothing is served or sent.
     pub own_log_ended: watch::Sender<bool>,
+    /// The epoch in which this node numbers events of its inbox: that of its log since it came back from a backup, 0 before.
+    pub thread_epoch: u64,
     /// The data folder, for what the link and the server write there.
     pub folder: DataFolder,
     /// The membership with the root's last words: what the gateway may speak with, and which checkpoints count.
@@ -164,10 +167,17 @@ impl Node {
         let members = Members::load(&membership, &opened, clock.now_ms()).await?;
         let newest = RwLock::new(membership.clone());
         let raised = alarms::all(&opened).await?;
+        let read = |mut tx| async move { store::restore::newest(&mut tx).await };
+        let restore = opened.read::<_, StoreError, _, _>("restore", read).await?;
+        let is_pending = restore
+            .as_ref()
+            .is_some_and(|restore| restore.done_at_ms.is_none());
+        let is_ended = is_pending || raised.iter().any(|alarm| alarm.kind.ends_own_log());
+        let thread_epoch = restore.and_then(|restore| restore.epoch).unwrap_or_default();
         let names = persons::load_names(&opened, &content).await?;
         Ok(Self {
             send_door: referrals::door(&opened, &rng),
-            receive_door: receive::door(&opened, &rng, &content),
+            receive_door: receive::door(&opened, &rng, &content, thread_epoch),
             settle_door: settle::door(&opened, &rng),
             members,
             keys,
@@ -181,7 +191,8 @@ impl Node {
             fresh: Fresh::default(),
             outbox_ready: Notify::new(),
             last_hello_ms: AtomicI64::new(0),
-            own_log_ended: watch::Sender::new(raised.iter().any(|alarm| alarm.kind.ends_own_log())),
+            own_log_ended: watch::Sender::new(is_ended),
+            thread_epoch,
             membership,
             folder: config.folder,
             newest,

@@ -12,6 +12,7 @@ mod door;
 mod letter;
 mod prepare;
 mod proposal;
+mod returned;
 
 use std::collections::BTreeSet;
 

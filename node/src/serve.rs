@@ -4,7 +4,7 @@
 
 use crate::grpc::server::{self, ServerError};
 use crate::node::Node;
-use crate::{link, timers};
+use crate::{link, restore, timers};
 use kith_proto::problem::Problem;
 use kith_service::log::sequencer;
 use kith_service::shutdown::{Shutdown, Unfinished};
@@ -60,6 +60,9 @@ where
         dial,
         shutdown,
     } = serve;
+    if *node.own_log_ended.borrow() {
+        tracing::error!("{}", restore::SENTENCE);
+    }
     shutdown.spawn(link::run(node.clone(), dial.clone(), shutdown.clone()));
     shutdown.spawn(tick(node.clone(), shutdown.clone()));
     shutdown.spawn(sequence(node.clone(), shutdown.clone()));

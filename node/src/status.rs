@@ -22,6 +22,8 @@ pub struct Status {
     pub key_log: Option<Held>,
     /// Where this node's own log stands; `None` before its first start.
     pub own_log: Option<Epoch>,
+    /// Whether this is a backup that came back and has not heard yet what it cannot know: nothing is served.
+    pub is_restoring: bool,
     /// What a person must look at.
     pub alarms: Vec<Alarm>,
 }
@@ -45,6 +47,7 @@ pub async fn read(store: &Store) -> Result<Status, StoreError> {
                 counts: rows::status::counts(&mut tx).await?,
                 key_log: rows::keylog::held(&mut tx).await?,
                 own_log: epoch::newest(&mut tx).await?,
+                is_restoring: rows::restore::pending(&mut tx).await?.is_some(),
                 alarms: rows::alarm::all(&mut tx).await?,
             })
         })

@@ -24,6 +24,8 @@ pub mod referral;
 pub mod referral_content;
 pub mod reoffer;
 pub mod request;
+pub mod restore;
+pub mod returning;
 pub mod review;
 pub mod slip;
 pub mod slip_link;

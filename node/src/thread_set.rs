@@ -102,6 +102,14 @@ impl ThreadSet {
         }
     }
 
+    /// Adds an event that the other side had, at its place in the writer's order. `moves` where the thread followed it.
+    pub(crate) fn give_back(&mut self, event: EventRow, moves: bool) {
+        let line = moved(&event);
+        self.trail
+            .push(if moves { line } else { line.word("as", "returned") });
+        self.events.insert((event.thread_id, event.event_id), event);
+    }
+
     /// Changes what no step does: delivery, problem, the end of consent.
     pub(crate) fn set(&mut self, id: &ThreadId, change: impl FnOnce(&mut Thread)) {
         if let Some(entry) = self.threads.get_mut(id) {

@@ -17,6 +17,7 @@ use crate::content::{RotationError, rotate_epoch};
 use crate::keys::KeysError;
 use crate::moves::MoveError;
 use crate::node::Node;
+use crate::returning;
 use crate::store;
 use crate::threads::DAY_MS;
 use crate::withdrawals::WithdrawError;
@@ -28,6 +29,9 @@ pub use belief::{ALONE_MS_MAX, is_plausible};
 pub const EXPIRE_AFTER_MS: i64 = DAY_MS;
 /// How long the link must have been up before a thread expires, so that what waited at the gateway has come first: 1 min.
 pub const CAUGHT_UP_MS: i64 = 60 * 1000;
+/// After a restore, how long the other sides have to return threads before old deadlines count again: a week, so that a group that opens
+/// one day in seven has been there.
+pub const RETURN_MS: i64 = 7 * DAY_MS;
 /// From the end of a consent to the end of access: 14 days' notice to both sides (design, section 7).
 pub const NOTICE_MS: i64 = 14 * DAY_MS;
 /// How long an envelope that has its answer is kept, for a gateway that must be restored: 30 days (design, section 5).
@@ -56,6 +60,8 @@ pub struct Ticked {
     pub is_held_back: bool,
     /// It was held back by a clock that does not fit what the gateway said last, not for want of any such word.
     pub is_in_doubt: bool,
+    /// Threads whose standing goes back to a member that came back from a backup.
+    pub threads_returned: u64,
     /// Threads that expired.
     pub threads_expired: u64,
     /// Grants whose time was over.
@@ -111,6 +117,12 @@ impl TimerError {
 
 /// Does everything that is due at `now_ms`, the gateway's time; nothing while that is only a guess of a doubtful clock.
 pub async fn tick(node: &Node, now_ms: i64) -> Result<Ticked, TimerError> {
+    if *node.own_log_ended.borrow() {
+        return Ok(Ticked {
+            is_held_back: true,
+            ..Ticked::default()
+        });
+    }
     let belief = belief::judge(node, now_ms).await?;
     if belief != Belief::Believed {
         return Ok(Ticked {
@@ -119,7 +131,9 @@ pub async fn tick(node: &Node, now_ms: i64) -> Result<Ticked, TimerError> {
             ..Ticked::default()
         });
     }
+    let returned = returning::give(node, now_ms).await?;
     let mut ticked = Ticked {
+        threads_returned: returned,
         threads_expired: expire::threads(node, now_ms).await?,
         ..Ticked::default()
     };

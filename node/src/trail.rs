@@ -139,13 +139,20 @@ pub async fn list(node: &Node, asked: &Asked) -> Result<Page, TrailError> {
     let (proven, next) = node.store.read("list trail", read).await?;
     let lines: Vec<v1::TrailLine> = proven
         .iter()
-        .map(|(event, proof)| line(node, event, proof.clone()))
+        .map(|(event, proof, is_left_behind)| {
+            let mut line = line(node, event, proof.clone());
+            if *is_left_behind {
+                line.sentence.push_str(LEFT_BEHIND);
+            }
+            line
+        })
         .collect();
     note_reading(node, &asked.caller, ("lines", &asked.filter), lines.len()).await?;
     Ok(Page { lines, next })
 }
 
-type Proven = (Stored, String);
+/// An event, its proof, and whether nobody can prove it any more.
+type Proven = (Stored, String, bool);
 
 async fn page(tx: &mut Tx, asked: &Asked) -> Result<(Vec<Proven>, Option<i64>), TrailError> {
     let size = asked.page_size.clamp(1, LINES_MAX) as usize;
@@ -168,7 +175,9 @@ async fn page(tx: &mut Tx, asked: &Asked) -> Result<(Vec<Proven>, Option<i64>), 
     let mut proven = Vec::with_capacity(found.len());
     for event in found {
         let proof = proofs.receipt(tx, event.seq).await?;
-        proven.push((event, proof.map(|proof| proof.to_string()).unwrap_or_default()));
+        let is_left_behind = proofs.is_left_behind(event.seq);
+        let proof = proof.map(|proof| proof.to_string()).unwrap_or_default();
+        proven.push((event, proof, is_left_behind));
     }
     Ok((proven, next))
 }
@@ -186,6 +195,9 @@ fn line(node: &Node, event: &Stored, proof: String) -> v1::TrailLine {
         preimage: event.preimage.clone(),
     }
 }
+
+/// Behind the sentence of an event that was in the backup, of an epoch of the log that ended before anybody vouched for it.
+const LEFT_BEHIND: &str = " (written shortly before a restore, and cosigned by nobody: it cannot be proven)";
 
 fn unreadable() -> String {
     "This line cannot be read: the database was damaged or altered.".to_owned()

@@ -45,6 +45,12 @@ mod reoffering;
 #[path = "link/resealing.rs"]
 mod resealing;
 #[cfg(test)]
+#[path = "link/restoring.rs"]
+mod restoring;
+#[cfg(test)]
+#[path = "link/returned.rs"]
+mod returned;
+#[cfg(test)]
 #[path = "link/sending.rs"]
 mod sending;
 #[cfg(test)]

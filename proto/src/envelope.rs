@@ -337,8 +337,15 @@ fn categories_of(inner: &body::Body) -> Result<CategorySet, EnvelopeError> {
         body::Body::Referral(referral) => &referral.parts,
         body::Body::Message(message) => &message.parts,
         body::Body::Disclosure(disclosure) => &disclosure.parts,
-        body::Body::Event(event) if !event.words.is_empty() => {
-            return Ok([Category::Progress].into_iter().collect());
+        body::Body::Event(event) => {
+            // What is returned after a restore is codes and times: words hidden in it would flow without consent.
+            let returned = event.returned.iter().flat_map(|returned| &returned.events);
+            let is_bare = |event: &v1::Event| event.words.is_empty() && event.returned.is_none();
+            if !returned.clone().all(is_bare) {
+                return Err(EnvelopeError::Malformed("returned"));
+            }
+            let words = (!event.words.is_empty()).then_some(Category::Progress);
+            return Ok(words.into_iter().collect());
         }
         _ => return Ok(CategorySet::EMPTY),
     };

@@ -11,21 +11,31 @@ CREATE TABLE bundle (
 );
 
 -- This database is a backup that came back. The row stands until the network has said what the backup cannot know; until then
--- nothing is served, signed or sent. `backup_at_ms`: the newest event in it. `reason`: why a person restored it.
+-- nothing is served, signed or sent. `backup_at_ms`: the newest event in it. `reason`: why a person restored it. `epoch`: the epoch of the
+-- log that was begun for it, null before.
 CREATE TABLE restore (
     restore_id BYTEA NOT NULL PRIMARY KEY,
     reason TEXT NOT NULL,
     backup_at_ms BIGINT NOT NULL,
     begun_at_ms BIGINT NOT NULL,
+    epoch BIGINT,
     done_at_ms BIGINT
 );
 
--- Members that came back from a backup, to whom the standing of their threads with this node is still to be returned.
+-- Slips that the gateway has stopped and that the backup does not hold: a thread that comes back under one comes back withdrawn.
+CREATE TABLE stopped_slip (
+    slip_id BYTEA NOT NULL PRIMARY KEY,
+    stopped_at_ms BIGINT NOT NULL
+);
+
+-- Members that came back from a backup, to whom the standing of their threads with this node is still to be returned. `after_thread`:
+-- the last one that was, by its id.
 CREATE TABLE returning_to (
     peer TEXT NOT NULL,
     restore_id BYTEA NOT NULL,
     since_ms BIGINT NOT NULL,
     asked_at_ms BIGINT NOT NULL,
+    after_thread BYTEA NOT NULL DEFAULT '',
     PRIMARY KEY (peer, restore_id)
 );
 

@@ -11,6 +11,7 @@ use crate::keylog;
 use crate::keys::{DataFolder, Membership};
 use crate::link::{self, TLS_CERTIFICATE};
 use crate::node::{self, Config};
+use crate::restore;
 use crate::status::{self, Status};
 use anyhow::bail;
 use disk::Disk;
@@ -67,6 +68,9 @@ pub(crate) async fn run(talk: &Talk, arguments: StatusArguments, clock: Clock) -
             &json!({ "check": check.name, "ok": check.is_well, "sentence": check.sentence }),
         )?;
     }
+    if status.is_restoring {
+        bail!("This node's restore is not done: run `kith-node restore`.")
+    }
     if status.alarms.is_empty() {
         Ok(())
     } else {
@@ -104,6 +108,9 @@ fn of_status(me: &Membership, status: &Status, now_ms: i64) -> Vec<Check> {
             "The gateway has not cosigned all of this node's log yet. A running node has it done within seconds.",
         )
     });
+    if status.is_restoring {
+        checks.push(Check::new("restore", false, restore::SENTENCE));
+    }
     let alarms = status.alarms.iter();
     checks.extend(alarms.map(|raised| Check::new("alarm", false, alarm(raised))));
     if status.alarms.is_empty() {
@@ -212,6 +219,7 @@ mod tests {
             },
             key_log: None,
             own_log: None,
+            is_restoring: false,
             alarms: Vec::new(),
         };
         let well = |status: &Status| -> Vec<(&'static str, bool)> {
@@ -227,6 +235,17 @@ mod tests {
             last_hello_ms: NOW_MS,
             problem: None,
         });
+        status.is_restoring = true;
+        let restoring = ("restore", false);
+        let first = [
+            ("clock", true),
+            log,
+            ("own_log", true),
+            restoring,
+            ("alarm", true),
+        ];
+        assert_eq!(well(&status), first);
+        status.is_restoring = false;
         status.alarms.push(Alarm {
             kind: Kind::GatewayLog,
             raised_at_ms: NOW_MS,

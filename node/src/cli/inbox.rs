@@ -68,6 +68,10 @@ pub(crate) async fn show(client: &Client, code: &str, reason: &str) -> anyhow::R
     let line = thread.line.clone().unwrap_or_default();
     out.say(&sentence(&line), &thread_json(&thread))?;
     match &thread.referral {
+        Some(referral) if is_given_back(&line, referral) => out.remark(&format!(
+            "What it said is held by {}: this node sent it after the backup that it came back from.",
+            line.organisation
+        ))?,
         Some(referral) => parts_lines(out, &referral.parts)?,
         None => out.remark("What was shared is no longer here: consent has ended.")?,
     }
@@ -98,6 +102,11 @@ pub(crate) async fn show(client: &Client, code: &str, reason: &str) -> anyhow::R
     } else {
         out.remark(&format!("You may now: {}.", moves.join(", ")))
     }
+}
+
+/// Whether a referral was sent from here and is listed again without what it said: every other has the record of its consent.
+fn is_given_back(line: &v1::ReferralLine, referral: &v1::Referral) -> bool {
+    line.side == v1::Side::Sent as i32 && referral.consent.is_none() && referral.parts.is_empty()
 }
 
 /// One line for people.

@@ -8,6 +8,7 @@ use crate::alarms::Alarm;
 use crate::keylog;
 use crate::keys::Membership;
 use crate::node::{self, Config};
+use crate::restore;
 use crate::status::{self, Link, Status};
 use crate::timers;
 use kith_service::clock::Clock;
@@ -88,6 +89,9 @@ fn sentences(me: &Membership, running: bool, status: &Status, now_ms: i64) -> Ve
         }
     }
     said.extend(logs(me, status, now_ms));
+    if status.is_restoring {
+        said.push(restore::SENTENCE.to_owned());
+    }
     said.extend(status.alarms.iter().map(alarm));
     let counts = &status.counts;
     said.push(format!("{} organisations are in the network.", counts.members));
@@ -169,6 +173,7 @@ fn as_json(me: &Membership, running: bool, status: &Status, now_ms: i64) -> Valu
             "believed_size": held.believed.as_ref().map_or(0, |mark| mark.frontier.size()),
             "standing": keylog::standing_in_words(held, me, now_ms),
         })),
+        "restoring": status.is_restoring,
         "own_log_cosigned": status.is_own_log_cosigned(),
         "alarms": status.alarms.iter().map(|alarm| json!({
             "kind": alarm.kind.as_str(),

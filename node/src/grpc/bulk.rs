@@ -58,6 +58,7 @@ async fn take(
         let ready = tokio::select! {
             ready = next_chunk(&mut requests) => ready,
             () = answers.closed() => break None,
+            older = edge.is_older() => break Some(status(older)),
             () = &mut stop => break Some(status(kith_proto::problem::Problem::Unavailable)),
         };
         if !ready.requests.is_empty() {

@@ -76,6 +76,10 @@ impl Gate {
         let Some(roles) = roles_of(path) else {
             return Ok(None);
         };
+        // Before anybody is looked up: a revoked token may be alive again in a database that is an older copy.
+        if *self.node.own_log_ended.borrow() {
+            return Err(super::older());
+        }
         let Some(caller) = self.caller(headers).await? else {
             self.note_failed().await?;
             return Err(Problem::Unauthenticated.into());

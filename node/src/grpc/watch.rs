@@ -41,6 +41,7 @@ async fn follow(edge: Edge, from: (Visible, i64), changes: Changes, _place: Owne
         ended = send_all(&edge, from, &changes) => ended,
         // Goes on here as soon as the caller has gone, also while nothing changes.
         () = changes.closed() => return,
+        older = edge.is_older() => older,
         () = stop => Failure::new(Problem::Unavailable).with_retry_after(RETRY_AFTER_MS),
     };
     changes.send(Err(status(ended))).await.ok();

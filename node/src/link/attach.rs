@@ -157,16 +157,20 @@ async fn hello(node: &Node) -> Result<v1::NodeHello, Ended> {
         .store
         .read::<_, StoreError, _, _>("pairs received", read)
         .await?;
-    let position = |(org, position): &(OrgId, Position)| v1::PairPosition {
-        organisation: org.to_string(),
-        number: position.number(),
-        envelope_hash: position.hash().map(|hash| hash.to_vec()).unwrap_or_default(),
-    };
     Ok(v1::NodeHello {
         version: VERSION,
         node_time_ms: node.clock.now_ms(),
-        received: held.iter().map(position).collect(),
+        received: held.iter().map(wire_position).collect(),
     })
+}
+
+/// A place in the order of a pair, as the wire has it.
+pub(super) fn wire_position((org, position): &(OrgId, Position)) -> v1::PairPosition {
+    v1::PairPosition {
+        organisation: org.to_string(),
+        number: position.number(),
+        envelope_hash: position.hash().map(|hash| hash.to_vec()).unwrap_or_default(),
+    }
 }
 
 async fn greeting(down: &mut Streaming<v1::AttachResponse>) -> Result<v1::GatewayHello, Ended> {
@@ -180,9 +184,7 @@ async fn greeting(down: &mut Streaming<v1::AttachResponse>) -> Result<v1::Gatewa
 
 /// Takes the gateway's time over, and refuses to send by a clock that is more than an hour off it.
 async fn set_clock(node: &Node, greeting: &v1::GatewayHello) -> Result<(), Ended> {
-    let local_ms = node.clock.now_ms();
-    let ahead_ms = greeting.gateway_time_ms.saturating_sub(local_ms);
-    node.set_gateway_offset_ms(ahead_ms);
+    let ahead_ms = set_time(node, greeting.gateway_time_ms);
     node.last_hello_ms
         .store(greeting.gateway_time_ms, Ordering::Relaxed);
     if ahead_ms.saturating_abs() > CLOCK_OFF_MS {
@@ -191,6 +193,13 @@ async fn set_clock(node: &Node, greeting: &v1::GatewayHello) -> Result<(), Ended
     let off = ahead_ms.saturating_abs() > CLOCK_WARN_MS;
     state::put(node, state::UP, off.then_some(Problem::ClockOff)).await;
     Ok(())
+}
+
+/// Takes the gateway's time over; gives how far it is ahead of the local one.
+pub(super) fn set_time(node: &Node, gateway_time_ms: i64) -> i64 {
+    let ahead_ms = gateway_time_ms.saturating_sub(node.clock.now_ms());
+    node.set_gateway_offset_ms(ahead_ms);
+    ahead_ms
 }
 
 /// What the halves of a stream read from and call.

@@ -133,8 +133,18 @@ async fn own_keys(node: &Node) -> Result<(), Ended> {
             false => Ok(()),
         };
     }
+    if newest.signing_key == node.keys.signing.public() && was_lost(node, newest.made_at_ms).await? {
+        return Ok(());
+    }
     alarms::raise(node, Kind::ForeignBinding, &newest.hash, None).await?;
     Err(Ended::OtherKeys)
+}
+
+/// Whether a binding that this node signed is from after the backup that it came back from: the key is lost, and another is published.
+async fn was_lost(node: &Node, made_at_ms: i64) -> Result<bool, StoreError> {
+    let read = |mut tx| async move { store::restore::newest(&mut tx).await };
+    let newest = node.store.read::<_, StoreError, _, _>("restore", read).await?;
+    Ok(newest.is_some_and(|restore| made_at_ms >= restore.backup_at_ms))
 }
 
 #[cfg(test)]

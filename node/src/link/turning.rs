@@ -28,9 +28,15 @@ pub(super) async fn turn(node: &Node, client: &mut RelayServiceClient<Channel>) 
     let is_published = listed
         .newest_keys()
         .is_some_and(|keys| keys.sealing_key == *newest.key.public());
-    let next = if !is_published {
+    // After a restore the listed key may be one that was lost with what followed the backup.
+    let is_lost = listed.newest_keys().is_some_and(|keys| {
+        let is_held = node.keys.sealing_key(&keys.sealing_key_id()).is_some();
+        !is_held && newest.made_at_ms <= keys.made_at_ms
+    });
+    let is_old = now_ms.saturating_sub(newest.made_at_ms) >= SEALING_KEY_LIFE_MS;
+    let next = if !is_published && !is_lost {
         newest
-    } else if now_ms.saturating_sub(newest.made_at_ms) >= SEALING_KEY_LIFE_MS {
+    } else if is_lost || is_old {
         let event = Event::new(Code::KeyRotated, now_ms).word("key", "sealing");
         audit::note(&node.store, &node.rng, event).await?;
         node.keys.add_sealing_key(&node.folder, &node.rng, now_ms)?

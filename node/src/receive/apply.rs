@@ -35,9 +35,11 @@ use crate::threads::{self, Numbered, Side, Step};
 pub(super) struct Work<'a> {
     /// What a holding must be wrapped for; one that is not is prepared again.
     newest: NewestEpoch,
+    /// In which this node numbers events of its inbox.
+    thread_epoch: u64,
     known: BTreeMap<EnvelopeId, Known>,
-    slips: BTreeMap<SlipId, (SlipStanding, kith_proto::id::HoldingId)>,
-    threads: ThreadSet,
+    pub(super) slips: BTreeMap<SlipId, (SlipStanding, kith_proto::id::HoldingId)>,
+    pub(super) threads: ThreadSet,
     /// Messages that are there.
     said: BTreeSet<(ThreadId, MessageId)>,
     positions: BTreeMap<OrgId, Position>,
@@ -45,17 +47,24 @@ pub(super) struct Work<'a> {
     new_holdings: Vec<&'a Holding>,
     new_slips: Vec<&'a SlipRow>,
     new_threads: Vec<&'a NewReferral>,
+    /// Sent from here, and given back after a restore.
+    pub(super) returned_threads: Vec<store::referral::NewThread>,
     content: Vec<&'a Content>,
     messages: Vec<store::message::NewMessage>,
     outgoing: Vec<&'a Outgoing>,
-    trail: Vec<audit::Event>,
+    pub(super) trail: Vec<audit::Event>,
 }
 
 impl<'a> Work<'a> {
     /// Loads what the rows speak of: envelopes that came before, slips, threads.
-    pub(super) async fn load(tx: &mut Tx, newest: NewestEpoch, rows: &[Row]) -> Result<Self, StoreError> {
+    pub(super) async fn load(
+        tx: &mut Tx,
+        (newest, thread_epoch): (NewestEpoch, u64),
+        rows: &[Row],
+    ) -> Result<Self, StoreError> {
         let mut work = Self {
             newest,
+            thread_epoch,
             ..Self::default()
         };
         let envelopes: Vec<EnvelopeId> = rows.iter().map(|row| row.meta.envelope_id).collect();
@@ -114,6 +123,7 @@ impl<'a> Work<'a> {
                 }
                 self.proposal(thread_id, step, content.as_ref(), reply)
             }
+            Effect::Returned(returning) => self.returned(tx, meta, returning).await?,
             Effect::Message {
                 thread_id,
                 slip_id,
@@ -212,13 +222,16 @@ impl<'a> Work<'a> {
         if let Err(refused) = self.threads.step(&thread.thread_id, &step) {
             return Ok(Err(threads::problem_of(refused)));
         }
+        // Numbered as its sender does by itself; what follows must be none that was given before a restore.
+        let epoch = self.thread_epoch;
+        self.threads.set(&thread.thread_id, |thread| thread.epoch = epoch);
         self.new_threads.push(referral);
         Ok(Ok(()))
     }
 
     /// Inserts a slip that this row brings; one that another row was to bring, and did not, is prepared again, and so is one
     /// whose epoch ended meanwhile.
-    fn bring(&mut self, new_slip: &'a NewSlip) -> Result<(), ReceiveError> {
+    pub(super) fn bring(&mut self, new_slip: &'a NewSlip) -> Result<(), ReceiveError> {
         let (holding, slip) = new_slip.as_ref().ok_or(ReceiveError::Changed)?;
         if !self.newest.wraps(holding) {
             return Err(ReceiveError::Changed);
@@ -231,7 +244,13 @@ impl<'a> Work<'a> {
     }
 
     /// Whether the thread is there, with this member, under this slip.
-    fn is_of(&self, meta: &Meta, thread_id: &ThreadId, slip_id: &SlipId, side: Option<Side>) -> bool {
+    pub(super) fn is_of(
+        &self,
+        meta: &Meta,
+        thread_id: &ThreadId,
+        slip_id: &SlipId,
+        side: Option<Side>,
+    ) -> bool {
         self.threads.get(thread_id).is_some_and(|thread| {
             thread.peer == meta.peer && thread.slip_id == *slip_id && side.is_none_or(|s| s == thread.side)
         })
@@ -269,7 +288,7 @@ impl<'a> Work<'a> {
     }
 
     /// An event after number 1 says that the recipient's machine has the referral, even where its receipt is still to come.
-    fn took_it(&mut self, thread_id: &ThreadId, number: u64, at_ms: i64) {
+    pub(super) fn took_it(&mut self, thread_id: &ThreadId, number: u64, at_ms: i64) {
         let stands = self.threads.get(thread_id).map(|thread| thread.situation.state);
         if number > 1 && stands == Some(State::Sent) {
             let step = threads::receive_step(thread_id, Side::Sent, at_ms);
@@ -398,7 +417,7 @@ impl<'a> Work<'a> {
     }
 
     /// Inserts the holdings and slips gathered so far.
-    async fn write_new(&mut self, tx: &mut Tx) -> Result<(), StoreError> {
+    pub(super) async fn write_new(&mut self, tx: &mut Tx) -> Result<(), StoreError> {
         let holdings: Vec<Holding> = std::mem::take(&mut self.new_holdings)
             .into_iter()
             .cloned()
@@ -426,6 +445,13 @@ impl<'a> Work<'a> {
                 new.thread = thread.clone();
             }
             new_threads.push((new, counter.next_change(), counter.next_inbox()));
+        }
+        for new in &self.returned_threads {
+            let mut new = new.clone();
+            if let Some(thread) = self.threads.get(&new.thread.thread_id) {
+                new.thread = thread.clone();
+            }
+            new_threads.push((new, counter.next_change(), counter.next_sent()));
         }
         let rows = new_threads.iter();
         let rows: Vec<NewRow<'_>> = rows
@@ -455,39 +481,5 @@ impl<'a> Work<'a> {
         self.threads.write(tx, counter).await?;
         audit::insert(tx, counter, rng, &self.trail).await?;
         Ok(!self.outgoing.is_empty())
-    }
-}
-
-impl Effect {
-    /// The message that it is.
-    fn message(&self) -> Option<(ThreadId, MessageId)> {
-        match self {
-            Self::Message {
-                thread_id,
-                message_id,
-                ..
-            } => Some((*thread_id, *message_id)),
-            _ => None,
-        }
-    }
-
-    /// The slip and the thread that the transaction must know.
-    fn speaks_of(&self) -> (Option<SlipId>, Option<ThreadId>) {
-        match self {
-            Self::Known | Self::Nothing { .. } => (None, None),
-            Self::Referral(referral) => (
-                Some(referral.new.thread.slip_id),
-                Some(referral.new.thread.thread_id),
-            ),
-            Self::Event {
-                thread_id, slip_id, ..
-            }
-            | Self::Message {
-                thread_id, slip_id, ..
-            } => (Some(*slip_id), Some(*thread_id)),
-            Self::Proposal { thread_id, .. } => (None, Some(*thread_id)),
-            Self::Withdrawal(withdrawn) => (Some(withdrawn.slip_id), None),
-            Self::Proof { slip_id, .. } => (Some(*slip_id), None),
-        }
     }
 }

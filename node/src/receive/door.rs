@@ -10,7 +10,7 @@ use kith_service::rng::Rng;
 use kith_service::store::{Batch, Store, StoreError, Tx};
 
 use super::apply::Work;
-use super::letter::{Event, Meta};
+use super::letter::{Event, Meta, Returned};
 use super::{Receipt, ReceiveError};
 use crate::content::Content as Keys;
 use crate::node::Node;
@@ -60,6 +60,8 @@ pub(super) enum Effect {
         content: Option<Content>,
         reply: Box<Outgoing>,
     },
+    /// The other party returned a thread after this node came back from a backup.
+    Returned(Box<Returning>),
     /// A message on a thread.
     Message {
         thread_id: ThreadId,
@@ -75,6 +77,50 @@ pub(super) enum Effect {
         slip_id: SlipId,
         proof: v1::WithdrawalProof,
     },
+}
+
+/// A thread that is returned, and the slip where it is not held here.
+#[derive(Debug)]
+pub(super) struct Returning {
+    pub(super) thread_id: ThreadId,
+    pub(super) slip_id: SlipId,
+    pub(super) returned: Returned,
+    pub(super) new_slip: NewSlip,
+}
+
+impl Effect {
+    /// The message that it is.
+    pub(super) fn message(&self) -> Option<(ThreadId, MessageId)> {
+        match self {
+            Self::Message {
+                thread_id,
+                message_id,
+                ..
+            } => Some((*thread_id, *message_id)),
+            _ => None,
+        }
+    }
+
+    /// The slip and the thread that the transaction must know.
+    pub(super) fn speaks_of(&self) -> (Option<SlipId>, Option<ThreadId>) {
+        match self {
+            Self::Known | Self::Nothing { .. } => (None, None),
+            Self::Referral(referral) => (
+                Some(referral.new.thread.slip_id),
+                Some(referral.new.thread.thread_id),
+            ),
+            Self::Event {
+                thread_id, slip_id, ..
+            }
+            | Self::Message {
+                thread_id, slip_id, ..
+            } => (Some(*slip_id), Some(*thread_id)),
+            Self::Returned(returning) => (Some(returning.slip_id), Some(returning.thread_id)),
+            Self::Proposal { thread_id, .. } => (None, Some(*thread_id)),
+            Self::Withdrawal(withdrawn) => (Some(withdrawn.slip_id), None),
+            Self::Proof { slip_id, .. } => (Some(*slip_id), None),
+        }
+    }
 }
 
 /// A withdrawal with the proof that goes back.
@@ -122,13 +168,13 @@ impl Written {
 /// The batch door.
 pub type ReceiveDoor = Batch<Row, Written, ReceiveError>;
 
-/// Opens the batch door `receive`.
-pub fn door(store: &Store, rng: &Rng, keys: &Arc<Keys>) -> ReceiveDoor {
+/// Opens the batch door `receive`; `thread_epoch` as in [`Node::thread_epoch`].
+pub fn door(store: &Store, rng: &Rng, keys: &Arc<Keys>, thread_epoch: u64) -> ReceiveDoor {
     let (rng, keys) = (rng.clone(), keys.clone());
     store.batch("receive", RECEIVE_ROWS_MAX, move |mut tx, rows| {
         let (rng, keys) = (rng.clone(), keys.clone());
         async move {
-            let (answers, changed, queued) = write(&mut tx, (&rng, &keys), &rows).await?;
+            let (answers, changed, queued) = write(&mut tx, (&rng, &keys, thread_epoch), &rows).await?;
             let written = |receipt| Written {
                 receipt,
                 changed,
@@ -142,11 +188,15 @@ pub fn door(store: &Store, rng: &Rng, keys: &Arc<Keys>) -> ReceiveDoor {
 type Answers = (Vec<Result<Receipt, ReceiveError>>, i64, bool);
 
 /// One transaction. From the first row that must be prepared again on, none is written: the order of a pair is kept.
-async fn write(tx: &mut Tx, (rng, keys): (&Rng, &Keys), rows: &[Row]) -> Result<Answers, StoreError> {
+async fn write(
+    tx: &mut Tx,
+    (rng, keys, thread_epoch): (&Rng, &Keys, u64),
+    rows: &[Row],
+) -> Result<Answers, StoreError> {
     let mut counter = Counter::lock(tx).await?;
     // cannot fail: a node that opened has an epoch.
     let newest = keys.newest_under(&counter).map_err(|_| StoreError::Abandoned)?;
-    let mut work = Work::load(tx, newest, rows).await?;
+    let mut work = Work::load(tx, (newest, thread_epoch), rows).await?;
     let mut answers = Vec::with_capacity(rows.len());
     for row in rows {
         match work.apply(tx, row).await {

@@ -11,10 +11,14 @@ use kith_proto::words::{Category, Purpose};
 
 use super::{Arrival, Opened, Receipt, What};
 use crate::audit::{self, Code};
+use crate::returning::EVENTS_MAX;
 use crate::threads::is_event;
 
 /// Longest text of a consent record's fields, in bytes: a language tag, a day, `ti by professional`.
 const RECORD_TEXT_BYTES_MAX: usize = 100;
+
+/// Highest number and epoch of an event that is returned: far above any real thread's.
+const NUMBER_MAX: u64 = 1 << 32;
 
 /// One arrival as it was read.
 #[derive(Clone, Debug)]
@@ -59,6 +63,8 @@ pub(super) enum Content {
     },
     /// An event: numbered by the recipient's node, or a proposal of the sender's.
     Event(Event),
+    /// How the thread stands at its other party, after this node came back from a backup.
+    Returned(Returned),
     /// A message with its section.
     Message {
         id: MessageId,
@@ -88,6 +94,19 @@ pub(super) struct Event {
     pub(super) words: String,
     /// Epoch, number, state and deadline, where the recipient's node has numbered it.
     pub(super) numbered: Option<(u64, u64, State, i64)>,
+}
+
+/// The checked fields of a thread that is returned.
+#[derive(Clone, Debug)]
+pub(super) struct Returned {
+    pub(super) restore_id: [u8; 16],
+    pub(super) purpose: Purpose,
+    /// Whether this node had sent the referral.
+    pub(super) yours: bool,
+    pub(super) created_at_ms: i64,
+    pub(super) answer_by_ms: i64,
+    pub(super) came_from: Option<State>,
+    pub(super) events: Vec<Event>,
 }
 
 impl Letter {
@@ -180,7 +199,10 @@ fn content(opened: &Opened) -> Result<Content, Problem> {
     // cannot be missing: an envelope is opened only with a body of its head's kind.
     match opened.body.body.as_ref().ok_or(invalid)? {
         Body::Referral(referral) => self::referral(opened, referral),
-        Body::Event(event) => self::event(opened, event).map(Content::Event),
+        Body::Event(event) => match &event.returned {
+            Some(what) => returned(opened, event, what).map(Content::Returned),
+            None => self::event(opened, event).map(Content::Event),
+        },
         Body::Message(message) => self::message(message),
         Body::Withdrawal(withdrawal) => self::withdrawal(opened, withdrawal),
         Body::WithdrawalProof(proof) => {
@@ -248,6 +270,52 @@ fn event(opened: &Opened, event: &v1::Event) -> Result<Event, Problem> {
         happened_at_ms: event.happened_at_ms,
         words,
         numbered,
+    })
+}
+
+/// A thread as its other party holds it: alone in its event, each event with a state. Whose referral it was stands in the slip.
+fn returned(opened: &Opened, around: &v1::Event, what: &v1::Returned) -> Result<Returned, Problem> {
+    let invalid = Problem::Invalid;
+    let alone = v1::Event {
+        event_id: around.event_id.clone(),
+        returned: around.returned.clone(),
+        ..v1::Event::default()
+    };
+    must(*around == alone && what.events.len() <= EVENTS_MAX)?;
+    let yours = opened.slip.from == opened.head.to;
+    must(what.yours == yours && what.created_at_ms >= 0 && what.answer_by_ms >= 0)?;
+    let came_from = match what.came_from {
+        0 => None,
+        number => Some(State::try_from(number).map_err(|_| invalid)?),
+    };
+    Ok(Returned {
+        restore_id: what.restore_id.as_slice().try_into().map_err(|_| invalid)?,
+        purpose: Purpose::try_from(what.purpose).map_err(|_| invalid)?,
+        yours,
+        created_at_ms: what.created_at_ms,
+        answer_by_ms: what.answer_by_ms,
+        came_from,
+        events: what.events.iter().map(returned_event).collect::<Result<_, _>>()?,
+    })
+}
+
+fn returned_event(event: &v1::Event) -> Result<Event, Problem> {
+    let invalid = Problem::Invalid;
+    let state = State::try_from(event.state).map_err(|_| invalid)?;
+    must(event.words.is_empty() && event.returned.is_none() && state != State::Draft)?;
+    must(event.happened_at_ms >= 0 && event.deadline_ms >= 0)?;
+    // A writer numbers for a lifetime; what lies beyond would leave no number for the next event.
+    must(event.number <= NUMBER_MAX && event.epoch <= NUMBER_MAX)?;
+    Ok(Event {
+        event_id: EventId::try_from(event.event_id.as_slice()).map_err(|_| invalid)?,
+        mv: Move::try_from(event.r#move).map_err(|_| invalid)?,
+        reason: match event.reason {
+            0 => None,
+            number => Some(Reason::try_from(number).map_err(|_| invalid)?),
+        },
+        happened_at_ms: event.happened_at_ms,
+        words: String::new(),
+        numbered: Some((event.epoch, event.number, state, event.deadline_ms)),
     })
 }
 

@@ -7,14 +7,15 @@ use kith_proto::id::{EnvelopeId, SlipId};
 use kith_proto::lifecycle::{Delivery, Situation, State};
 use kith_proto::permits::CategorySet;
 use kith_proto::problem::Problem;
+use kith_proto::slip::SignedSlip;
 use kith_proto::v1::{self, body::Body};
 use kith_proto::words::{Category, EnvelopeKind};
 use kith_service::store::StoreError;
 use prost::Message as _;
 
 use super::ReceiveError;
-use super::door::{Effect, NewReferral, Row, Withdrawn};
-use super::letter::{About, Content, Event, Letter, Meta, Says};
+use super::door::{Effect, NewReferral, Returning, Row, Withdrawn};
+use super::letter::{About, Content, Event, Letter, Meta, Returned, Says};
 use crate::content::{HoldingKeys, Section};
 use crate::node::Node;
 use crate::outbox::{self, Draft, Outgoing};
@@ -114,6 +115,7 @@ fn effect(node: &Node, slips: &mut Slips, meta: &Meta, about: &About) -> Result<
             // Proposals go another way and never come here.
             None => refused(Problem::Invalid),
         }),
+        Content::Returned(returned) => slips.returned(node, about, returned),
         Content::Message { id, message, section } => {
             let section = section.map_or(Section::Record, Section::Category);
             let new = NewContent {
@@ -139,7 +141,7 @@ fn effect(node: &Node, slips: &mut Slips, meta: &Meta, about: &About) -> Result<
             withdrawn_at_ms,
         } => {
             // One that overtakes its referral ends the slip all the same, so that the referral is refused when it comes.
-            let new_slip = slips.bring(node, about)?;
+            let new_slip = slips.bring(node, about, SlipSide::Received)?;
             let narrowed = slips.narrowed(node, &slip_id, categories)?;
             let proof = proof(node, meta, about, *id.as_bytes())?;
             Ok(Effect::Withdrawal(Box::new(Withdrawn {
@@ -172,7 +174,7 @@ fn new_referral(node: &Node, slips: &mut Slips, meta: &Meta, about: &About) -> R
         return Err(ReceiveError::Changed);
     };
     let (opened, at_ms) = (&about.opened, meta.received_at_ms);
-    let new_slip = slips.bring(node, about)?;
+    let new_slip = slips.bring(node, about, SlipSide::Received)?;
     let thread = Thread {
         thread_id: opened.head.thread_id,
         side: Side::Inbox,
@@ -321,7 +323,12 @@ impl Slips {
 
     /// Makes a holding for a slip that is new here, with a key for each section that its slip allows; gives the rows to
     /// insert when this letter is the one that brings it.
-    fn bring(&mut self, node: &Node, about: &About) -> Result<Option<(Holding, SlipRow)>, ReceiveError> {
+    fn bring(
+        &mut self,
+        node: &Node,
+        about: &About,
+        side: SlipSide,
+    ) -> Result<Option<(Holding, SlipRow)>, ReceiveError> {
         let (slip, signed) = (&about.opened.slip, &about.opened.signed);
         if self.known.contains_key(&slip.id) {
             return Ok(None);
@@ -335,7 +342,7 @@ impl Slips {
         let (holding, keys) = node
             .content
             .new_holding(HoldingKind::Slip, Some(slip.id), sections)?;
-        let row = SlipRow::new(slip, signed.clone(), SlipSide::Received, holding.holding_id);
+        let row = SlipRow::new(slip, signed.clone(), side, holding.holding_id);
         let known = Known {
             slip: signed.slip.clone(),
             holding: holding.clone(),
@@ -343,6 +350,26 @@ impl Slips {
         };
         self.known.insert(slip.id, known);
         Ok(Some((holding, row)))
+    }
+
+    /// A thread that is returned. A slip that this node signed, and does not hold, came after its backup: it is held again, without
+    /// the grant that it was of.
+    fn returned(&mut self, node: &Node, about: &About, returned: &Returned) -> Result<Effect, ReceiveError> {
+        let (signed, slip) = (&about.opened.signed, &about.opened.slip);
+        let own = node.keys.signing.public();
+        let network = &node.membership.network;
+        let is_own = returned.yours && SignedSlip::verify(signed, network, |_| Some(own)).is_ok();
+        let new_slip = if is_own {
+            self.bring(node, about, SlipSide::Captured)?
+        } else {
+            None
+        };
+        Ok(Effect::Returned(Box::new(Returning {
+            thread_id: about.opened.head.thread_id,
+            slip_id: slip.id,
+            returned: returned.clone(),
+            new_slip,
+        })))
     }
 
     /// The holding without the keys of these categories, which letters after this one do without as well; none when the

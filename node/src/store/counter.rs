@@ -77,6 +77,11 @@ impl Counter {
         self.inbox
     }
 
+    /// The last place given out in the trail.
+    pub const fn last_audit(&self) -> i64 {
+        self.audit
+    }
+
     /// Takes so many places in the trail, one after another; the first.
     pub fn take_audit(&mut self, count: usize) -> i64 {
         let first = self.audit + 1;

@@ -9,11 +9,18 @@ use super::{id, word};
 
 const OVERDUE: &str = "SELECT thread_id FROM referral WHERE state IN ('sent', 'received', 'acknowledged', 'info_requested', \
      'waitlisted', 'accepted', 'handoff_planned', 'no_show', 'in_progress', 'cancel_requested') \
-     AND side = 'sent' AND deadline_ms <= $1 ORDER BY deadline_ms, thread_id LIMIT $2";
+     AND side = 'sent' AND deadline_ms <= $1 AND updated_at_ms >= \
+     (SELECT COALESCE(MAX(done_at_ms), 0) FROM restore WHERE done_at_ms > $2) ORDER BY deadline_ms, thread_id LIMIT $3";
 
-/// Open threads that this node sent and whose deadline was at or before `due_ms`, longest due first.
-pub async fn overdue(tx: &mut Tx, due_ms: i64, limit: i64) -> Result<Vec<ThreadId>, StoreError> {
-    let rows = tx.all(query(OVERDUE).bind(due_ms).bind(limit)).await?;
+/// Open threads that this node sent and whose deadline was at or before `due_ms`, longest due first. Where this node came back from a
+/// backup after `restored_ms`, only those that have moved since: of the others the answer may be among what was lost.
+pub async fn overdue(
+    tx: &mut Tx,
+    (due_ms, restored_ms): (i64, i64),
+    limit: i64,
+) -> Result<Vec<ThreadId>, StoreError> {
+    let asked = query(OVERDUE).bind(due_ms).bind(restored_ms).bind(limit);
+    let rows = tx.all(asked).await?;
     rows.iter().map(|row| id(row, "referral", "thread_id")).collect()
 }
 

@@ -36,8 +36,16 @@ pub(super) async fn judge(node: &Node, now_ms: i64) -> Result<Belief, StoreError
     if has_greeted(node) {
         return Ok(Belief::Believed);
     }
-    let last = |mut tx: Tx| async move { store::link_state::get(&mut tx).await };
-    let link = node.store.read::<_, StoreError, _, _>("last hello", last).await?;
+    let last = |mut tx: Tx| async move {
+        let restore = store::restore::newest(&mut tx).await?;
+        Ok((store::link_state::get(&mut tx).await?, restore))
+    };
+    let (link, restore) = node.store.read::<_, StoreError, _, _>("last hello", last).await?;
+    // What a backup says of the last word is not of this life of the node.
+    let came_back_ms = restore.map_or(0, |restore| restore.done_at_ms.unwrap_or(i64::MAX));
+    if link.last_hello_ms < came_back_ms {
+        return Ok(Belief::Unheard);
+    }
     Ok(match link.last_hello_ms {
         last_ms if is_plausible(last_ms, now_ms) => Belief::Believed,
         0 => Belief::Unheard,

@@ -8,7 +8,7 @@ use kith_proto::lifecycle::{Delivery, Move, Party, Reason};
 use kith_proto::problem::Problem;
 use kith_service::store::{StoreError, Tx};
 
-use super::{CAUGHT_UP_MS, CHUNK, EXPIRE_AFTER_MS, TimerError, belief};
+use super::{CAUGHT_UP_MS, CHUNK, EXPIRE_AFTER_MS, RETURN_MS, TimerError, belief};
 use crate::audit;
 use crate::moves::look::{Seen, look_at};
 use crate::moves::told::{self, Told};
@@ -35,7 +35,9 @@ pub(super) async fn threads(node: &Node, now_ms: i64) -> Result<u64, TimerError>
             if !belief::has_greeted(node) || link.state != UP || up_for_ms < CAUGHT_UP_MS {
                 return Ok(Vec::new());
             }
-            store::timers::overdue(&mut tx, now_ms.saturating_sub(EXPIRE_AFTER_MS), CHUNK).await
+            let due_ms = now_ms.saturating_sub(EXPIRE_AFTER_MS);
+            let restored_ms = now_ms.saturating_sub(RETURN_MS);
+            store::timers::overdue(&mut tx, (due_ms, restored_ms), CHUNK).await
         };
         let due: Vec<ThreadId> = node.store.read::<_, StoreError, _, _>("overdue", due).await?;
         let before = expired;

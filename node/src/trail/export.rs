@@ -254,10 +254,12 @@ async fn gather(tx: &mut Tx, node: &Node, asked: &ExportAsked) -> Result<Gathere
         .await?
         .unbounded();
     let (mut numbers, mut organisations) = (Vec::new(), BTreeSet::new());
+    let mut left_behind = 0_u64;
     while let Some(batch) = walk.next(tx).await? {
         for event in question.matching(tx, batch).await? {
             if asked.form == Form::Trail {
                 if !proofs.reach(event.seq) {
+                    left_behind += u64::from(proofs.is_left_behind(event.seq));
                     continue;
                 }
                 let told = told(&event)?;
@@ -271,6 +273,11 @@ async fn gather(tx: &mut Tx, node: &Node, asked: &ExportAsked) -> Result<Gathere
         }
     }
     numbers.reverse();
+    let mut question = question.written();
+    if left_behind > 0 {
+        // Said, since they are not in the file: written shortly before a restore, and cosigned by nobody.
+        question.insert("unproven".to_owned(), left_behind.to_string());
+    }
     let members = match asked.form {
         Form::Trail => network::members(tx, node.organisation(), &organisations).await?,
         Form::Fhir | Form::Csv => Vec::new(),
@@ -278,7 +285,7 @@ async fn gather(tx: &mut Tx, node: &Node, asked: &ExportAsked) -> Result<Gathere
     Ok(Gathered {
         as_of,
         numbers,
-        question: question.written(),
+        question,
         members,
         proofs,
     })

@@ -53,7 +53,14 @@ const fn letter(role: Role) -> char {
 /// Every call of the node's five services, from the descriptors.
 fn calls() -> BTreeSet<String> {
     let set = prost_types::FileDescriptorSet::decode(v1::DESCRIPTORS).unwrap();
-    let gateways = ["EnrolmentService", "RelayService", "StopService", "LogService"];
+    let gateways = [
+        "EnrolmentService",
+        "RelayService",
+        "StopService",
+        "LogService",
+        "BundleService",
+        "RestoreService",
+    ];
     let services = set.file.iter().flat_map(|file| &file.service);
     let ours = services.filter(|service| !gateways.contains(&service.name()));
     ours.flat_map(|s| s.method.iter().map(|m| format!("{}/{}", s.name(), m.name())))

@@ -161,3 +161,22 @@ async fn an_address_that_others_reach_needs_tls() {
         );
     }
 }
+
+#[tokio::test]
+async fn a_database_that_is_older_than_the_network_has_seen_it_answers_nobody() {
+    let desk = Desk::open().await;
+    desk.node.own_log_ended.send_replace(true);
+    for role in [Role::Coordinator, Role::Admin, Role::Auditor] {
+        let asked = desk.by(role, v1::ListOrganisationsRequest::default());
+        let refused = desk.directory().list_organisations(asked).await.unwrap_err();
+        assert_eq!(problem_of(&refused), Some(Problem::WrongState));
+        assert!(refused.message().contains("kith-node restore"), "{refused:?}");
+    }
+    let mut health = HealthClient::new(desk.channel.clone());
+    assert!(health.check(HealthCheckRequest::default()).await.is_ok());
+    desk.node.own_log_ended.send_replace(false);
+    let asked = desk.by(Role::Coordinator, v1::ListOrganisationsRequest::default());
+    assert!(desk.directory().list_organisations(asked).await.is_ok());
+    drop(health);
+    desk.close().await;
+}

@@ -16,6 +16,7 @@ use kith_proto::v1::attach_response::Frame as Down;
 use kith_proto::v1::enrolment_service_server::EnrolmentServiceServer;
 use kith_proto::v1::log_service_server::LogServiceServer;
 use kith_proto::v1::relay_service_server::RelayServiceServer;
+use kith_proto::v1::restore_service_server::RestoreServiceServer;
 use kith_proto::v1::{self, AttachRequest, AttachResponse};
 use kith_proto::words::OrganisationKind;
 use kith_service::clock::Clock;
@@ -28,6 +29,7 @@ use tonic::{Status, Streaming};
 
 use crate::logs::Logs;
 use crate::peer::random;
+use crate::restoring::Script;
 use crate::services::Service;
 
 /// When every story begins.
@@ -67,6 +69,8 @@ pub(crate) struct Inner {
     pub(crate) listings: Mutex<u32>,
     /// Its own log, and what it cosigned of its members'.
     pub(crate) logs: Mutex<Logs>,
+    /// What it says to a restored node.
+    pub(crate) restore: Mutex<Script>,
     pub(crate) attached: mpsc::Sender<Attached>,
 }
 
@@ -114,11 +118,13 @@ impl Gateway {
             tells_once: Mutex::default(),
             listings: Mutex::default(),
             logs: Mutex::default(),
+            restore: Mutex::default(),
             attached: sender,
         });
         let services = incoming::server()
             .add_service(EnrolmentServiceServer::new(Service(inner.clone())))
             .add_service(LogServiceServer::new(Service(inner.clone())))
+            .add_service(RestoreServiceServer::new(Service(inner.clone())))
             .add_service(RelayServiceServer::new(Service(inner.clone())).max_decoding_message_size(8 << 20));
         let serving = tokio::spawn(async move {
             services

@@ -84,6 +84,20 @@ impl Story {
     }
 }
 
+impl Story {
+    /// As [`Story::restart`], from a node whose link is not up.
+    pub(crate) async fn relinked(self) -> Self {
+        self.restart().await
+    }
+
+    /// Ends the command that has the node, and begins it again.
+    pub(crate) async fn reopened(self) -> Self {
+        let Self { gateway, host, time } = self;
+        let host = host.unlinked().await;
+        Self { gateway, host, time }
+    }
+}
+
 /// What a node needs to join, in a new folder.
 pub(crate) async fn joining(clock: Clock) -> (Arc<tempfile::TempDir>, Joining) {
     let folder = tempfile::tempdir().unwrap();
@@ -137,6 +151,19 @@ impl Host {
         node.store.close().await;
         drop(node);
         (joining, _folder)
+    }
+
+    /// Starts again from its folder, without a link: as a command does.
+    pub(crate) async fn unlinked(self) -> Self {
+        let (joining, folder) = self.stop().await;
+        let opened = Node::open(joining.config.clone(), joining.clock.clone(), joining.rng.clone()).await;
+        Self {
+            node: Arc::new(opened.unwrap()),
+            joining,
+            _folder: folder,
+            shutdown: Shutdown::new(),
+            linking: Linking(tokio::spawn(async {})),
+        }
     }
 
     /// What others seal to.

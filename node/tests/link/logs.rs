@@ -42,6 +42,8 @@ pub(crate) struct Logs {
     pub(crate) cosignatures: Vec<(u64, NoteSignature)>,
     /// What it has cosigned of its members' logs, by origin.
     pub(crate) cosigned: BTreeMap<String, TreeHead>,
+    /// Refuses to cosign anything of its members for now.
+    pub(crate) cosigns_nothing: bool,
     /// How often it was asked to.
     pub(crate) asked: u32,
     /// How often it was asked where its own log stands.
@@ -61,6 +63,7 @@ impl Default for Logs {
             policy: (1, 0, Vec::new()),
             cosignatures: Vec::new(),
             cosigned: BTreeMap::new(),
+            cosigns_nothing: false,
             asked: 0,
             looked: 0,
         };
@@ -281,6 +284,9 @@ impl LogService for Service {
         let keys = [keeper.log_key(&self.0.network, epoch, key)];
         let mut logs = self.0.logs.lock().unwrap();
         logs.asked += 1;
+        if logs.cosigns_nothing {
+            return Err(status(kith_proto::problem::Problem::Unavailable));
+        }
         let last = logs.cosigned.get(request.claimed_origin());
         let outcome = match request.check(&keys, last) {
             Ok(checkpoint) => {

@@ -3,8 +3,10 @@
 
 use std::sync::atomic::Ordering;
 
+use kith_node::restore::Reason;
 use kith_node::store;
 use kith_node::store::link_state::LinkState;
+use kith_node::store::restore::Restore;
 use kith_node::threads_view::{self, Opening, Visible, Which};
 use kith_node::timers::{ALONE_MS_MAX, NOTICE_MS, Ticked, tick};
 use kith_proto::lifecycle::{Consent, Delivery, Move, State};
@@ -88,6 +90,69 @@ async fn nothing_expires_while_answers_may_still_wait_at_the_gateway() {
         ticked(&pair.circle).await.threads_expired,
         0,
         "only the sender's node expires"
+    );
+}
+
+#[tokio::test]
+async fn a_deadline_that_a_backup_brings_back_waits_a_week_for_what_others_return() {
+    let pair = open().await;
+    let (thread_id, _) = pair.received(false).await;
+    pair.hand.advance(30 * DAY_MS);
+    let row = &Restore {
+        restore_id: [7; 16],
+        reason: Reason::Lost,
+        backup_at_ms: START_MS,
+        begun_at_ms: pair.now_ms(),
+        epoch: None,
+        done_at_ms: None,
+    };
+    let came_back = |mut tx: Tx| async move {
+        store::restore::insert(&mut tx, row).await?;
+        store::restore::done(&mut tx, &row.restore_id, row.begun_at_ms).await
+    };
+    let gp = &pair.gp.node;
+    gp.store
+        .tx::<_, StoreError, _, _>("restore", came_back)
+        .await
+        .unwrap();
+    link(&pair.gp, "up", pair.now_ms()).await;
+    pair.hand.advance(7 * DAY_MS - 1);
+    assert_eq!(
+        ticked(&pair.gp).await.threads_expired,
+        0,
+        "the answer may be among what was lost"
+    );
+    pair.hand.advance(1);
+    assert_eq!(ticked(&pair.gp).await.threads_expired, 1);
+    assert_eq!(pair.gp.thread(thread_id).await.situation.state, State::Expired);
+}
+
+#[tokio::test]
+async fn nothing_ends_by_what_a_backup_says_of_the_last_greeting() {
+    let pair = open().await;
+    pair.received(false).await;
+    link(&pair.gp, "up", START_MS).await;
+    pair.gp.node.last_hello_ms.store(0, Ordering::Relaxed);
+    let row = &Restore {
+        restore_id: [7; 16],
+        reason: Reason::Moved,
+        backup_at_ms: START_MS,
+        begun_at_ms: START_MS + 1,
+        epoch: None,
+        done_at_ms: None,
+    };
+    let pending = |mut tx: Tx| async move { store::restore::insert(&mut tx, row).await };
+    let gp = &pair.gp.node;
+    gp.store
+        .tx::<_, StoreError, _, _>("restore", pending)
+        .await
+        .unwrap();
+    assert!(ticked(&pair.gp).await.is_held_back);
+    let done = |mut tx: Tx| async move { store::restore::done(&mut tx, &row.restore_id, START_MS + 1).await };
+    gp.store.tx::<_, StoreError, _, _>("restore", done).await.unwrap();
+    assert!(
+        ticked(&pair.gp).await.is_held_back,
+        "not before the first greeting since"
     );
 }
 

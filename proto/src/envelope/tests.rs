@@ -379,3 +379,29 @@ proptest! {
         prop_assert_eq!(Head::parse(&parsed.to_wire().encode_to_vec()), Ok(parsed));
     }
 }
+
+#[test]
+fn a_returned_thread_holds_no_words_and_no_other_thread() {
+    let categories = |inner: v1::Event| {
+        let returned = v1::Returned {
+            events: vec![v1::Event::default(), inner],
+            ..v1::Returned::default()
+        };
+        categories_of(&body::Body::Event(v1::Event {
+            returned: Some(returned),
+            ..v1::Event::default()
+        }))
+    };
+    assert_eq!(categories(v1::Event::default()), Ok(CategorySet::EMPTY));
+    let malformed = Err(EnvelopeError::Malformed("returned"));
+    let words = v1::Event {
+        words: "canary".into(),
+        ..v1::Event::default()
+    };
+    assert_eq!(categories(words), malformed);
+    let nested = v1::Event {
+        returned: Some(v1::Returned::default()),
+        ..v1::Event::default()
+    };
+    assert_eq!(categories(nested), malformed);
+}

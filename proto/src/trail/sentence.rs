@@ -238,14 +238,17 @@ fn moved(said: &Said<'_>) -> String {
     };
     let step = said.word("move").map(|step| format!("the move \"{step}\""));
     let step = step.unwrap_or_else(|| "a move".to_owned());
-    let made = if said.is("as", "proposed") {
-        "was proposed"
+    // What another member returned after a restore stands at its place, and not where the referral stands now.
+    let (made, stands) = if said.is("as", "proposed") {
+        ("was proposed", "stands")
+    } else if said.is("as", "returned") {
+        ("came back, as made", "stood")
     } else {
-        "was made"
+        ("was made", "stands")
     };
     let state = said
         .word("state")
-        .map(|state| format!("; it stands at \"{state}\""));
+        .map(|state| format!("; it {stands} at \"{state}\""));
     let state = state.unwrap_or_default();
     format!(
         "In the account of {} {step} {made} by {party} on a referral{state}",

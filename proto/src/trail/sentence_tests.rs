@@ -272,6 +272,16 @@ fn of_the_machine() -> Vec<(Event, &'static str)> {
              it have ended",
         ),
         (
+            event(Code::ReferralMoved)
+                .id("thread", &[0xab; 16])
+                .word("move", "accept")
+                .word("state", "accepted")
+                .word("party", "recipient")
+                .word("as", "returned"),
+            "In the account of Riverside GP the move \"accept\" came back, as made by the recipient on a referral; it stood at \"accepted\", \
+             referral NENT-QAXB-21",
+        ),
+        (
             event(Code::RecoverySheetMade),
             "A recovery sheet was made at Riverside GP",
         ),

@@ -87,6 +87,12 @@ pub(super) fn verify(out: Out, path: &Path, root: &str) -> anyhow::Result<()> {
             "The network has no witness: everything holds, but nobody outside vouches for the gateway's log.",
         )?;
     }
+    for (epoch, _) in verified.checkpoints().filter(|(epoch, _)| *epoch > 1) {
+        out.remark(&format!(
+            "This log was broken off: its server came back from a backup, and the log goes on as epoch {epoch}. The first event of that \
+             epoch says why; what was written between the backup and the loss is in no part of it."
+        ))?;
+    }
     let lines = verified.events().len();
     out.say(
         &format!("Every line is proven. {lines} events."),

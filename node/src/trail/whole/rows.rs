@@ -151,7 +151,14 @@ fn slip(account: &Account, (key, row): (&String, &RawRow), signers: &Signers<'_>
     };
     match row.get("side") {
         Some("captured") => match account.issued.get(key) {
-            None => return findings.name(TABLE, key, UNKNOWN),
+            None => {
+                let peer = row.get("peer").unwrap_or_default();
+                let mut returned = account.returned.values();
+                if row.get("grant_id").is_some() || !returned.any(|one| one.slip == *key && one.peer == peer)
+                {
+                    return findings.name(TABLE, key, UNKNOWN);
+                }
+            }
             Some(issued) => {
                 let at_ms = issued.at_ms.to_string();
                 let expected = [
@@ -252,6 +259,18 @@ fn referral(account: &Account, (key, row): (&String, &RawRow), slips: &ByKey, fi
                 ("created_at_ms", Some(at_ms.as_str())),
             ];
             columns(TABLE, row, &expected, findings);
+        }
+        (Some("sent"), None) if account.returned.contains_key(key) => {
+            if let Some(returned) = account.returned.get(key) {
+                let expected = [
+                    ("peer", Some(returned.peer.as_str())),
+                    ("slip_id", Some(returned.slip.as_str())),
+                    ("purpose", Some(returned.purpose.as_str())),
+                    ("envelope_id", Some(returned.envelope.as_str())),
+                    ("created_at_ms", Some(returned.created_at_ms.as_str())),
+                ];
+                columns(TABLE, row, &expected, findings);
+            }
         }
         (Some("inbox"), None) if stands.is_some() => {
             let came = (key.clone(), text("envelope_id"), text("slip_id"), text("peer"));

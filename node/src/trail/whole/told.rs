@@ -47,6 +47,15 @@ pub(super) struct Sent {
     pub(super) at_ms: i64,
 }
 
+/// A referral that had been sent from here and was given back after a restore.
+pub(super) struct Returned {
+    pub(super) envelope: String,
+    pub(super) slip: String,
+    pub(super) peer: String,
+    pub(super) purpose: String,
+    pub(super) created_at_ms: String,
+}
+
 /// A move as last told.
 pub(super) struct Moved {
     pub(super) mv: String,
@@ -71,6 +80,7 @@ pub(super) struct Account {
     pub(super) issued: BTreeMap<String, Issued>,
     pub(super) ended: BTreeMap<String, Ended>,
     pub(super) sent: BTreeMap<String, Sent>,
+    pub(super) returned: BTreeMap<String, Returned>,
     /// Of envelopes that came: slip and sender, and thread, envelope, slip and sender.
     pub(super) slips_came: BTreeSet<(String, String)>,
     pub(super) came: BTreeSet<(String, String, String, String)>,
@@ -125,6 +135,17 @@ impl Account {
                 let came = (text("thread"), text("envelope"), text("slip"), text("from"));
                 self.came.insert(came);
             }
+            Code::ThreadReturned if told.get("side") == Some("sent") => {
+                let returned = Returned {
+                    envelope: text("envelope"),
+                    slip: text("slip"),
+                    peer: text("organisation"),
+                    purpose: text("purpose"),
+                    created_at_ms: text("created_at_ms"),
+                };
+                // The first one brought it; a later one finds it here.
+                self.returned.entry(text("thread")).or_insert(returned);
+            }
             Code::ReferralMoved => self.moved(told),
             _ => {}
         }
@@ -156,7 +177,8 @@ impl Account {
             proposed: told.get("as") == Some("proposed"),
         };
         let stands = self.stands.entry(text("thread")).or_default();
-        if !moved.proposed {
+        // What was given back after a restore at its place, behind where the thread stands, leads nowhere.
+        if !moved.proposed && told.get("as") != Some("returned") {
             stands.state = Some(moved.state.clone());
             if moved.number != "0" {
                 stands.number.clone_from(&moved.number);

@@ -56,7 +56,11 @@ impl Proofs {
     /// Reads where the log stands.
     pub async fn load(tx: &mut Tx, basis: Basis) -> Result<Self, LogError> {
         let newest_first = epoch::all(tx).await?.into_iter().rev();
-        let under = newest_first.map(|epoch| Under::of(epoch, basis));
+        let under = newest_first.enumerate().map(|(place, epoch)| {
+            // Of an epoch that has ended only what counted counts: nobody has seen, or will see, what was signed alone.
+            let basis = if place == 0 { basis } else { Basis::Counted };
+            Under::of(epoch, basis)
+        });
         Ok(Self(under.collect::<Result<_, _>>()?))
     }
 
@@ -73,6 +77,12 @@ impl Proofs {
             let size = under.proven.as_ref().map_or(0, |proven| proven.size);
             seq.abs_diff(under.first_seq) < size
         })
+    }
+
+    /// Whether an event is of an epoch that ended before a checkpoint reached it: nobody can prove it any more.
+    pub fn is_left_behind(&self, seq: i64) -> bool {
+        let newest = self.0.first().map_or(1, |under| under.first_seq);
+        seq < newest && !self.reach(seq)
     }
 
     /// The receipt of an event; none where no checkpoint reaches it yet.

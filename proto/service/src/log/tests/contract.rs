@@ -325,3 +325,71 @@ async fn set_back(store: &Store) {
     let set: Result<u64, StoreError> = store.tx("set back", set).await;
     assert_eq!(set, Ok(1));
 }
+
+/// Five events, of which three were counted when the server was lost; its backup comes back and goes on as epoch 4.
+async fn restored(log: &Log) {
+    append(log, 1..=3).await;
+    log.catch_up(&signing_key()).await.unwrap();
+    let counted = &log.newest().await.unwrap().signed.unwrap();
+    append(log, 4..=5).await;
+    log.catch_up(&signing_key()).await.unwrap();
+    let opened = &Event::new(Code::EpochOpened, 9_000).number("epoch", 4);
+    let begin = |mut tx| async move {
+        epoch::count(&mut tx, 1, counted).await?;
+        append::insert(&mut tx, 6, &[(opened, [6; 16])]).await?;
+        epoch::begin(&mut tx, 4, 6).await
+    };
+    let begun: Result<(), StoreError> = log.store.tx("begin", begin).await;
+    begun.unwrap();
+    append(log, 7..=8).await;
+    assert_eq!(log.catch_up(&signing_key()).await, Ok(3));
+}
+
+#[tokio::test]
+async fn a_later_epoch_goes_on_and_what_the_old_one_left_unproven_is_told_apart() {
+    let (log, _folder) = log().await;
+    restored(&log).await;
+    let prove = |mut tx: crate::store::Tx| async move {
+        let mut proofs = proofs::Proofs::load(&mut tx, proofs::Basis::CountedOrSigned).await?;
+        let mut told = Vec::new();
+        for seq in 1..=8 {
+            let receipt = proofs.receipt(&mut tx, seq).await?;
+            told.push((receipt.is_some(), proofs.is_left_behind(seq)));
+        }
+        let epochs: Vec<u64> = proofs.checkpoints().map(|(epoch, _)| epoch).collect();
+        Ok::<_, LogError>((told, epochs))
+    };
+    let (told, epochs): (Vec<(bool, bool)>, Vec<u64>) = log.store.read("prove", prove).await.unwrap();
+    let (proven, left) = ((true, false), (false, true));
+    assert_eq!(told[..5], [proven, proven, proven, left, left]);
+    assert_eq!(told[5..], [proven; 3]);
+    assert_eq!(epochs, [1, 4]);
+    let read = async |path: &str, epoch: u64| {
+        let tile: Tile = path.parse().unwrap();
+        let read = |mut tx| async move { tiles::tile(&mut tx, epoch, tile).await };
+        log.store.read("tile", read).await.unwrap().is_some()
+    };
+    assert!(read("tile/0/000.p/5", 1).await && read("tile/0/000.p/3", 4).await);
+    let thread = key::key("thread", "00000000000000020000000000000000");
+    assert_eq!(log.found(thread).await, Ok(vec![7, 8]));
+    let whose = whole::Whose {
+        keeper: &log.keeper,
+        network: &log.network,
+        key: signing_key().public(),
+    };
+    let look = |mut tx| async move { whole::look(&mut tx, whose, Some(8), |_, _| ()).await };
+    let whole: whole::Whole = log.store.read("whole", look).await.unwrap();
+    assert_eq!((whole.events, whole.faults), (8, vec![]));
+}
+
+#[tokio::test]
+async fn a_later_epoch_that_does_not_begin_with_its_reason_is_not_signed() {
+    let (log, _folder) = log().await;
+    append(&log, 1..=5).await;
+    log.catch_up(&signing_key()).await.unwrap();
+    let begin = |mut tx| async move { epoch::begin(&mut tx, 2, 6).await };
+    let begun: Result<(), StoreError> = log.store.tx("begin", begin).await;
+    begun.unwrap();
+    append(&log, 6..=6).await;
+    assert_eq!(log.step(&signing_key()).await, Err(LogError::Broken(6)));
+}

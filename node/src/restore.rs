@@ -1,0 +1,308 @@
+//! A node that comes back from a backup: its database, or its whole data folder, is an older copy of itself.
+//! Called by `kith-node restore`, which marks it ([`begin`]) and lets the network say what the backup cannot know ([`finish`]).
+//! Never serves, signs or sends anything between the two; never begins two epochs of the log for one restore.
+//!
+//! ```text
+//! begin: the row `restore`, drawn once ──> finish: ask the gateway (read whole before anything is written)
+//!   ──> one transaction: the old epoch of the log ends, the next begins with the event that says why, alarms are put away,
+//!       numbers of the inbox go on where none was lost
+//!   ──> what was answered is settled, what was stopped is withdrawn, both by the link's own code
+//!   ──> the gateway cosigns the new epoch ──> done
+//! ```
+//! After an interruption every step may be taken again: under the same id, with the same effect. The epoch comes before what is
+//! applied again, so that each withdrawal stands in a log that somebody vouches for.
+
+mod books;
+mod epoch;
+
+use kith_proto::id::{OrgId, SlipId};
+use kith_proto::problem::Problem;
+use kith_proto::v1;
+use kith_service::log::LogError;
+use kith_service::rng::RandomFailed;
+use kith_service::store::{StoreError, Tx};
+use kith_service::tls::dial::Dial;
+
+use crate::link;
+use crate::node::Node;
+use crate::settle::{Answered, OutboxRow, SettleError, Settlement, Stopped};
+use crate::store;
+use crate::store::restore::Restore;
+use crate::store::slip::SlipStanding;
+
+pub(crate) use books::{Books, Reader};
+
+/// Envelopes that one question names: what the gateway takes at once.
+pub(crate) const QUEUED_MAX: usize = 4096;
+/// Rows settled in one go.
+const SETTLED_MAX: usize = 512;
+/// How long after a restore threads may still be returned: the mailbox window, for which a peer may be away.
+pub const RETURNED_MS_MAX: i64 = 30 * crate::threads::DAY_MS;
+/// What everybody is told until the restore is done.
+pub const SENTENCE: &str = "This node's database is older than the network has seen it. Stop it and run `kith-node restore`; until then \
+     nothing is shown, taken or sent.";
+
+/// Why a person restored a node; the same words on the command line, in the store and in the trail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The computer or its disk is gone.
+    Lost,
+    /// It no longer starts.
+    Broken,
+    /// What it holds was damaged or altered.
+    Damaged,
+    /// The node moved to another computer.
+    Moved,
+}
+
+impl Reason {
+    /// Every reason.
+    pub const ALL: &'static [Self] = &[Self::Lost, Self::Broken, Self::Damaged, Self::Moved];
+
+    /// The word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Lost => "lost",
+            Self::Broken => "broken",
+            Self::Damaged => "damaged",
+            Self::Moved => "moved",
+        }
+    }
+}
+
+impl std::fmt::Display for Reason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A word that is no reason for a restore.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no reason for a restore has this name")]
+pub struct UnknownReason;
+
+impl UnknownReason {
+    /// The problem code.
+    pub const fn problem(self) -> Problem {
+        Problem::Invalid
+    }
+}
+
+impl std::str::FromStr for Reason {
+    type Err = UnknownReason;
+
+    fn from_str(text: &str) -> Result<Self, UnknownReason> {
+        let found = Self::ALL.iter().find(|reason| reason.as_str() == text);
+        found.copied().ok_or(UnknownReason)
+    }
+}
+
+/// Why a restore did not come to its end, by what its operator can do; it goes on where it stopped when it is run again.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// Nothing is to be restored: run the node.
+    #[error("no restore is pending")]
+    NothingPending,
+    /// The gateway did not answer, or refused: see the problem.
+    #[error("the gateway did not say what this node cannot know: {0}")]
+    Gateway(String, Problem),
+    /// The gateway has not cosigned the new epoch of the log: run it again; where that repeats, ask the network's operator.
+    #[error("the gateway has not cosigned the new epoch of this node's log")]
+    NotCosigned,
+    /// What the gateway said cannot be believed: ask the network's owner.
+    #[error("the gateway's answer cannot be believed: {0}")]
+    Disbelieved(&'static str),
+    /// The log of this database cannot be carried on: bring back another backup.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// What had been answered was not settled.
+    #[error(transparent)]
+    Settle(#[from] SettleError),
+    /// No randomness: try again.
+    #[error(transparent)]
+    Random(#[from] RandomFailed),
+}
+
+impl RestoreError {
+    /// The problem code.
+    pub fn problem(&self) -> Problem {
+        match self {
+            Self::NothingPending => Problem::WrongState,
+            Self::Gateway(_, problem) => *problem,
+            Self::NotCosigned => Problem::Unavailable,
+            Self::Disbelieved(_) => Problem::Unauthenticated,
+            Self::Log(error) => error.problem(),
+            Self::Store(error) => error.problem(),
+            Self::Settle(error) => error.problem(),
+            Self::Random(error) => error.problem(),
+        }
+    }
+}
+
+impl From<link::Ended> for RestoreError {
+    fn from(ended: link::Ended) -> Self {
+        match ended {
+            link::Ended::Protocol(what) => Self::Disbelieved(what),
+            ended => Self::Gateway(ended.to_string(), ended.problem()),
+        }
+    }
+}
+
+/// What came of a restore.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Restored {
+    /// Slips whose withdrawal was applied again in this run.
+    pub withdrawn: usize,
+    /// Envelopes that had been answered since the backup.
+    pub answered: usize,
+    /// Who was asked to send again.
+    pub asked: Vec<OrgId>,
+    /// The epoch that the log goes on as.
+    pub epoch: u64,
+}
+
+/// Marks this database as a backup that came back; the restore that is pending, where one is. The backup reaches to what the gateway
+/// had cosigned of the log: what was written after that may be from after the loss.
+pub async fn begin(node: &Node, reason: Reason) -> Result<Restore, RestoreError> {
+    let restore_id = node.rng.bytes()?;
+    let now_ms = node.now_ms();
+    let write = |mut tx: Tx| async move {
+        if let Some(pending) = store::restore::pending(&mut tx).await? {
+            return Ok(pending);
+        }
+        let new = Restore {
+            restore_id,
+            reason,
+            backup_at_ms: epoch::reaches_to_ms(&mut tx).await?,
+            begun_at_ms: now_ms,
+            epoch: None,
+            done_at_ms: None,
+        };
+        store::restore::insert(&mut tx, &new).await?;
+        Ok::<_, StoreError>(new)
+    };
+    let begun = node.store.tx("begin restore", write).await?;
+    node.own_log_ended.send_replace(true);
+    Ok(begun)
+}
+
+/// Asks the network and takes over what it says, to the end; after an interruption it is called again.
+pub async fn finish(node: &Node, dial: &Dial) -> Result<Restored, RestoreError> {
+    let read = |mut tx: Tx| async move { store::restore::pending(&mut tx).await };
+    let pending = node.store.read::<_, StoreError, _, _>("restore", read).await?;
+    let restore = pending.ok_or(RestoreError::NothingPending)?;
+    let mut gateway = link::restoring::reach(node, dial).await?;
+    let mut restored = Restored {
+        withdrawn: 0,
+        answered: 0,
+        asked: Vec::new(),
+        epoch: 0,
+    };
+    let mut after = 0;
+    loop {
+        let queued = &queued(node, after).await?;
+        let books = gateway.ask(node, &restore, queued).await?;
+        if restored.epoch == 0 {
+            restored.epoch = epoch::open(node, &restore, books.cosigned.as_ref()).await?;
+            restored.asked.clone_from(&books.asked);
+        }
+        take_over(node, queued, &books, &mut restored).await?;
+        match queued.last() {
+            Some(last) if queued.len() == QUEUED_MAX => after = last.seq,
+            _ => break,
+        }
+    }
+    node.log.catch_up(&node.keys.signing).await?;
+    let (now_ms, id) = (node.now_ms(), &restore.restore_id);
+    // Its own log goes on from here, also in this process; nothing else of the node runs in it.
+    node.own_log_ended.send_replace(false);
+    let cosigned = gateway.cosign(node).await;
+    node.own_log_ended.send_replace(true);
+    // The number is taken only once the gateway knows it: a second restore of the same backup must find it.
+    if !cosigned? {
+        return Err(RestoreError::NotCosigned);
+    }
+    let done = |mut tx: Tx| async move { store::restore::done(&mut tx, id, now_ms).await };
+    node.store.tx::<_, StoreError, _, _>("restore done", done).await?;
+    node.own_log_ended.send_replace(false);
+    Ok(restored)
+}
+
+/// The envelopes that this database shows as not answered, after a place in the outbox.
+async fn queued(node: &Node, after: i64) -> Result<Vec<OutboxRow>, StoreError> {
+    let limit = i64::try_from(QUEUED_MAX).unwrap_or(i64::MAX);
+    let read = |mut tx: Tx| async move { store::outgoing::pending(&mut tx, after, limit).await };
+    node.store.read("queued envelopes", read).await
+}
+
+/// Settles what had been answered, then applies every stop, then takes the places in each order that the gateway holds.
+async fn take_over(
+    node: &Node,
+    queued: &[OutboxRow],
+    books: &Books,
+    restored: &mut Restored,
+) -> Result<(), RestoreError> {
+    let answered = books.answered.iter().filter_map(|one| {
+        let row = queued.iter().find(|row| row.envelope_id == one.envelope_id)?;
+        Some(Settlement::Answered(Answered {
+            row: row.clone(),
+            number: (one.number > 0).then_some(one.number),
+            problem: one.problem,
+            at_ms: one.taken_at_ms,
+        }))
+    });
+    let answered: Vec<Settlement> = answered.collect();
+    restored.answered += answered.len();
+    settle(node, answered).await?;
+    for stops in books.stops.chunks(SETTLED_MAX) {
+        restored.withdrawn += keep_stops(node, stops).await?;
+        settle(node, stops.iter().copied().map(Settlement::Stopped).collect()).await?;
+    }
+    let taken = &books.taken;
+    let put = |mut tx: Tx| async move { store::pair::put_sent(&mut tx, taken).await };
+    Ok(node.store.tx::<_, StoreError, _, _>("pairs sent", put).await?)
+}
+
+async fn settle(node: &Node, rows: Vec<Settlement>) -> Result<(), SettleError> {
+    for settled in node.settle_door.submit_all(rows).await {
+        node.tell_change(settled?);
+    }
+    Ok(())
+}
+
+/// Keeps the stops of slips that are not held here; gives how many of the others still stand.
+async fn keep_stops(node: &Node, stops: &[Stopped]) -> Result<usize, StoreError> {
+    let write = |mut tx: Tx| async move {
+        let ids: Vec<SlipId> = stops.iter().map(|stop| stop.slip_id).collect();
+        let held = store::slip_link::standing(&mut tx, &ids).await?;
+        for stop in stops {
+            if !held.iter().any(|(slip_id, ..)| *slip_id == stop.slip_id) {
+                store::restore::keep_stop(&mut tx, &stop.slip_id, stop.at_ms).await?;
+            }
+        }
+        let stands = |standing: &SlipStanding| *standing != SlipStanding::Withdrawn;
+        Ok(held.iter().filter(|(_, standing, _)| stands(standing)).count())
+    };
+    node.store.tx("keep stops", write).await
+}
+
+/// The question about these envelopes.
+pub(crate) fn question(
+    restore: &Restore,
+    received: Vec<v1::PairPosition>,
+    queued: &[OutboxRow],
+) -> v1::RestoreRequest {
+    let named = queued.iter().map(|row| v1::QueuedEnvelope {
+        envelope_id: row.envelope_id.as_bytes().to_vec(),
+        envelope_hash: row.envelope_hash.to_vec(),
+    });
+    v1::RestoreRequest {
+        restore_id: restore.restore_id.to_vec(),
+        backup_at_ms: restore.backup_at_ms,
+        received,
+        queued: named.collect(),
+    }
+}

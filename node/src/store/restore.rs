@@ -1,0 +1,137 @@
+//! Rows of `restore`: that this database is a backup that came back, and how far its coming back got; slips that the network has
+//! stopped meanwhile. Called by `restore`, by receiving, and when a node opens.
+//! Never marks a restore as done twice, never forgets one.
+
+use kith_proto::id::SlipId;
+use kith_service::store::{Row, StoreError, Tx, bytes, column, query};
+
+use super::{stored, word};
+use crate::restore::Reason;
+
+const TABLE: &str = "restore";
+
+/// One coming back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Restore {
+    /// Drawn once; the network knows the restore by it.
+    pub restore_id: [u8; 16],
+    /// Why a person restored this node.
+    pub reason: Reason,
+    /// The gateway's time up to which the backup reaches.
+    pub backup_at_ms: i64,
+    /// When it began.
+    pub begun_at_ms: i64,
+    /// The epoch of the log that was begun for it.
+    pub epoch: Option<u64>,
+    /// When the network had said what the backup cannot know.
+    pub done_at_ms: Option<i64>,
+}
+
+macro_rules! columns {
+    ($rest:literal) => {
+        concat!(
+            "SELECT restore_id, reason, backup_at_ms, begun_at_ms, epoch, done_at_ms FROM restore ",
+            $rest
+        )
+    };
+}
+
+const PENDING: &str = columns!("WHERE done_at_ms IS NULL ORDER BY begun_at_ms DESC, restore_id LIMIT 1");
+const NEWEST: &str = columns!("ORDER BY begun_at_ms DESC, restore_id LIMIT 1");
+
+/// The restore that is not done; none in a node that serves.
+pub async fn pending(tx: &mut Tx) -> Result<Option<Restore>, StoreError> {
+    tx.one(query(PENDING)).await?.map(|row| read(&row)).transpose()
+}
+
+/// The newest restore, done or not.
+pub async fn newest(tx: &mut Tx) -> Result<Option<Restore>, StoreError> {
+    tx.one(query(NEWEST)).await?.map(|row| read(&row)).transpose()
+}
+
+const ACCEPTS: &str =
+    "SELECT CAST(COUNT(*) AS BIGINT) AS n FROM restore WHERE restore_id = $1 AND begun_at_ms >= $2";
+
+/// Whether this node came back under this id since a time.
+pub async fn accepts(tx: &mut Tx, restore_id: &[u8; 16], since_ms: i64) -> Result<bool, StoreError> {
+    let asked = query(ACCEPTS).bind(restore_id.to_vec()).bind(since_ms);
+    let row = tx.one(asked).await?;
+    let count: i64 = row.map_or(Ok(0), |row| column(&row, TABLE, "n"))?;
+    Ok(count > 0)
+}
+
+const INSERT: &str =
+    "INSERT INTO restore (restore_id, reason, backup_at_ms, begun_at_ms) VALUES ($1, $2, $3, $4)";
+
+/// Notes that this database is a backup that came back.
+pub async fn insert(tx: &mut Tx, new: &Restore) -> Result<(), StoreError> {
+    let insert = query(INSERT)
+        .bind(new.restore_id.to_vec())
+        .bind(new.reason.as_str())
+        .bind(new.backup_at_ms)
+        .bind(new.begun_at_ms);
+    tx.run(insert).await.map(drop)
+}
+
+const BEGAN: &str = "UPDATE restore SET epoch = $1 WHERE restore_id = $2 AND epoch IS NULL";
+
+/// Notes the epoch that was begun for a restore.
+pub async fn began(tx: &mut Tx, restore_id: &[u8; 16], epoch: u64) -> Result<(), StoreError> {
+    let began = query(BEGAN).bind(stored(epoch)).bind(restore_id.to_vec());
+    tx.run(began).await.map(drop)
+}
+
+const DONE: &str = "UPDATE restore SET done_at_ms = $1 WHERE restore_id = $2 AND done_at_ms IS NULL";
+
+/// Notes that a restore is done.
+pub async fn done(tx: &mut Tx, restore_id: &[u8; 16], now_ms: i64) -> Result<(), StoreError> {
+    let done = query(DONE).bind(now_ms).bind(restore_id.to_vec());
+    tx.run(done).await.map(drop)
+}
+
+const EVENT_AT: &str = "SELECT at_ms FROM audit_event WHERE seq = $1";
+
+/// When an event of the trail was; none where there is no such event.
+pub async fn event_at(tx: &mut Tx, seq: i64) -> Result<Option<i64>, StoreError> {
+    let row = tx.one(query(EVENT_AT).bind(seq)).await?;
+    row.map(|row| column(&row, "audit_event", "at_ms")).transpose()
+}
+
+const THREADS: &str = "UPDATE referral SET epoch = $1 WHERE side = 'inbox' AND epoch < $1";
+
+/// Numbers that this node gives from now on to events of its inbox are of this epoch, so that none is one that was lost.
+pub async fn threads_begin(tx: &mut Tx, epoch: u64) -> Result<(), StoreError> {
+    tx.run(query(THREADS).bind(stored(epoch))).await.map(drop)
+}
+
+const STOPPED: &str =
+    "INSERT INTO stopped_slip (slip_id, stopped_at_ms) VALUES ($1, $2) ON CONFLICT (slip_id) DO NOTHING";
+
+/// Keeps that a slip which is not held here was stopped.
+pub async fn keep_stop(tx: &mut Tx, slip_id: &SlipId, at_ms: i64) -> Result<(), StoreError> {
+    let keep = query(STOPPED).bind(slip_id.as_bytes().to_vec()).bind(at_ms);
+    tx.run(keep).await.map(drop)
+}
+
+const STOPPED_AT: &str = "SELECT stopped_at_ms FROM stopped_slip WHERE slip_id = $1";
+
+/// When a slip that came back later was stopped; none for one that was not.
+pub async fn stopped_at(tx: &mut Tx, slip_id: &SlipId) -> Result<Option<i64>, StoreError> {
+    let row = tx
+        .one(query(STOPPED_AT).bind(slip_id.as_bytes().to_vec()))
+        .await?;
+    row.map(|row| column(&row, "stopped_slip", "stopped_at_ms"))
+        .transpose()
+}
+
+fn read(row: &Row) -> Result<Restore, StoreError> {
+    let epoch: Option<i64> = column(row, TABLE, "epoch")?;
+    Ok(Restore {
+        restore_id: bytes(row, TABLE, "restore_id")?,
+        reason: word(row, TABLE, "reason")?,
+        backup_at_ms: column(row, TABLE, "backup_at_ms")?,
+        begun_at_ms: column(row, TABLE, "begun_at_ms")?,
+        epoch: epoch.map(i64::unsigned_abs),
+        done_at_ms: column(row, TABLE, "done_at_ms")?,
+    })
+}
