@@ -285,7 +285,7 @@ async fn what_may_not_pass_any_more_leaves_a_tombstone() {
     let mut seven = story.gp.submission(&story.peers, vec![withheld]);
     seven.envelopes.clear();
     let gone = refused(Problem::ConsentWithdrawn);
-    assert_eq!(story.line.submit(&seven).await, [gone.clone()]);
+    assert_eq!(story.line.submit(&seven).await[0], gone);
     story.restore(story.holds(2)).await;
     story.reoffer().await;
     // The slip ends while the fourth is on its way again.

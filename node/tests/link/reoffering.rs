@@ -3,6 +3,7 @@
 
 use kith_node::grants::Allowed;
 use kith_node::requests::Asked;
+use kith_node::store::slip_link;
 use kith_node::withdrawals::{self, NewNarrowing};
 use kith_proto::envelope::envelope_hash;
 use kith_proto::order;
@@ -10,6 +11,7 @@ use kith_proto::v1::attach_request::Frame as Up;
 use kith_proto::v1::attach_response::Frame as Down;
 use kith_proto::v1::{self, PairPosition};
 use kith_proto::words::{Category, Purpose};
+use kith_service::store::{StoreError, Tx, query};
 
 use crate::gateway::{Attached, DAY_MS, PATIENCE, T0};
 use crate::host::Story;
@@ -192,6 +194,22 @@ async fn after_a_withdrawal_no_bytes_remain_and_the_lines_go_without_them() {
     assert_eq!(story.host.number(MAIL).await, 0, "no byte of the slip's mail");
     let settled = "SELECT COUNT(*) FROM slip WHERE withdrawal_sent_at_ms IS NOT NULL";
     reaches(&story, settled, 1).await;
+    // Later the gateway stops the slip; and loses that, as a later epoch of its log shows.
+    let done = |mut tx: Tx| async move { tx.run(query("UPDATE slip SET stop_state = 'done'")).await };
+    let done = story
+        .host
+        .node
+        .store
+        .tx::<_, StoreError, _, _>("test", done)
+        .await;
+    assert_eq!(done.unwrap(), 1);
+    for (since_ms, told) in [(T0 + 1, 0), (T0, 1)] {
+        let again = |mut tx: Tx| async move { slip_link::stops_again(&mut tx, since_ms).await };
+        let store = &story.host.node.store;
+        let count = store.tx::<_, StoreError, _, _>("test", again).await;
+        assert_eq!(count.unwrap(), told);
+    }
+    assert_eq!(story.host.words("SELECT stop_state FROM slip").await, ["pending"]);
     let wish = reoffer(&peer, Some(at(&peer, 0, &sent)));
     let mut stream = told(&mut story, stream, wish, at(&peer, 3, &sent)).await;
     let (mut all, mut loose) = (Vec::new(), Vec::new());

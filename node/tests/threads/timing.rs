@@ -403,12 +403,14 @@ async fn rows_leave_with_their_windows_and_not_before() {
     const REQUESTS: &str = "SELECT COUNT(*) AS n FROM request";
     const RECEIVED: &str = "SELECT COUNT(*) AS n FROM received";
     const OUTBOX: &str = "SELECT COUNT(*) AS n FROM outbox";
+    const BYTES: &str = "SELECT COUNT(*) AS n FROM outbox_envelope";
     let (requests, received) = (pair.gp.count(REQUESTS).await, pair.circle.count(RECEIVED).await);
     assert!(requests > 0 && received == 1);
+    assert_eq!(pair.gp.count(BYTES).await, 1, "delivered, and kept");
     pair.hand.advance(30 * DAY_MS + 1);
     ticked(&pair.gp).await;
     assert_eq!(
-        (pair.gp.count(OUTBOX).await, pair.gp.count(REQUESTS).await),
+        (pair.gp.count(BYTES).await, pair.gp.count(REQUESTS).await),
         (0, requests)
     );
     pair.hand.advance(30 * DAY_MS);
@@ -421,6 +423,10 @@ async fn rows_leave_with_their_windows_and_not_before() {
     pair.hand.advance(DAY_MS);
     ticked(&pair.circle).await;
     assert_eq!(pair.circle.count(RECEIVED).await, 0);
+    assert_eq!(pair.gp.count(OUTBOX).await, 1, "its line");
+    pair.hand.advance(31 * DAY_MS);
+    ticked(&pair.gp).await;
+    assert_eq!(pair.gp.count(OUTBOX).await, 0);
     assert_eq!(
         pair.gp.thread(thread_id).await.delivery,
         Delivery::Delivered,
