@@ -238,6 +238,12 @@ mod stories {
         let standing = offices.log("offered");
         assert!(standing.contains("unwitnessed: 0 of 1"), "{standing}");
 
+        begins_anew(&offices, gateway, (&address, &old));
+        drop(witness);
+    }
+
+    /// Restores the gateway that serves there; then sets its database back once more.
+    fn begins_anew(offices: &Offices, gateway: Serving, (address, old): (&str, &Path)) {
         // While a gateway serves nothing is restored. Then the root's word lets the log begin anew, and the witness follows it.
         let data = offices.path("net/gateway");
         let root = offices.path("net/root");
@@ -247,7 +253,7 @@ mod stories {
         drop(gateway);
         let told = offices.restore();
         assert!(told.contains("begins anew as epoch"), "{told}");
-        let gateway = offices.gateway(&address);
+        let gateway = offices.gateway(address);
         assert!(offices.log("log").starts_with("lune-valley.example/log/2+"));
         offices.counts(offices.size());
         let verified = said(&["audit", "verify", "--data", &data]);
@@ -255,8 +261,8 @@ mod stories {
 
         // The old epoch is over for the witness, also from the copy that it cosigned before.
         drop(gateway);
-        copy(&old, Path::new(&data));
-        let _gateway = offices.gateway(&address);
+        copy(old, Path::new(&data));
+        let _gateway = offices.gateway(address);
         let before = offices.size();
         offices.policy();
         until("the log has grown", || offices.size() > before);
@@ -265,7 +271,6 @@ mod stories {
             standing().starts_with(&format!("{},", offices.size()))
         });
         assert!(standing().contains("unwitnessed: 0 of 1"), "{}", standing());
-        drop(witness);
     }
 
     /// How many forks the witness has kept.

@@ -361,6 +361,13 @@ fn of_the_gateway() -> Vec<(Event, &'static str)> {
             "The network's witness policy number 4 was published",
         ),
         (event(Code::EpochOpened), "The gateway began its log"),
+    ]
+}
+
+fn of_coming_back() -> Vec<(Event, &'static str)> {
+    let member = org("harbour-welcome");
+    let of = |code| event(code).org("organisation", &member);
+    vec![
         (
             event(Code::EpochOpened)
                 .number("epoch", 2)
@@ -401,6 +408,7 @@ fn every_code_is_told_in_a_plain_sentence() {
         (node(), of_envelopes()),
         (node(), of_the_machine()),
         (Keeper::Gateway, of_the_gateway()),
+        (Keeper::Gateway, of_coming_back()),
     ] {
         for (event, expected) in table {
             let expected = format!("{expected}, 2026-11-26 20:15 UTC.");
