@@ -22,17 +22,19 @@
 //! | [`gate`] | which envelope is taken |
 //! | [`stop`] | stopping a slip |
 //! | [`budget`] | what a member may leave behind for nothing |
+//! | [`bundles`] | members' recovery bundles |
 //! | [`window`] | dropping what waited too long |
 //! | [`audit`] | audit events with their salts |
 //! | [`whole`] | whether the database fits its log |
 //! | [`trail`] | a part of the log as a file that verifies offline |
 //! | [`limits`] | every limit, with its reason |
-//! | [`grpc`] | the edges of the four services |
+//! | [`grpc`] | the edges of the services |
 //! | `http` | the log in plain HTTPS, beside them |
 //! | [`cli`] | the commands |
 
 pub mod audit;
 pub mod budget;
+pub mod bundles;
 pub mod changes;
 pub mod cli;
 pub mod directory;

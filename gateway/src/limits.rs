@@ -114,6 +114,21 @@ pub const SWEEP_EVERY_MS: u64 = 10 * 60 * 1000;
 /// Rows of one transaction of the sweeper: short enough not to hold up the doors.
 pub const SWEEP_ROWS_MAX: usize = 256;
 
+// Recovery bundles; one may have `kith_proto::recovery::BUNDLE_BYTES_MAX`, 256 MiB.
+
+/// Longest message of their service: a chunk of 768 KiB and its frame.
+pub const BUNDLE_MESSAGE_BYTES_MAX: usize = BUNDLE_CHUNK_BYTES_MAX + 1024;
+/// Longest chunk.
+pub const BUNDLE_CHUNK_BYTES_MAX: usize = 768 << 10;
+/// Most uploads at once, one of each member: each writes through the one writer of the store.
+pub const BUNDLES_IN_FLIGHT_MAX: usize = 16;
+/// How long one message may take, in ms: a chunk over a line of 20 KiB a second, with a margin.
+pub const BUNDLE_MESSAGE_MS_MAX: u64 = 60_000;
+/// How long a whole bundle may take, in ms: 256 MiB over a line of 75 KiB a second.
+pub const BUNDLE_MS_MAX: u64 = 60 * 60 * 1000;
+/// How long chunks of an upload that was cut off are kept: a day. The next upload of the same member deletes them before.
+pub const BUNDLE_UNFINISHED_MS_MAX: i64 = 24 * 60 * 60 * 1000;
+
 // The log.
 
 /// How often it is looked whether a checkpoint is to be offered: a leaf is to count within seconds, and each offer costs every witness

@@ -8,6 +8,7 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 use std::sync::LazyLock;
 
 pub mod audit;
+pub mod bundle;
 pub mod counter;
 pub mod log;
 pub mod mailbox;
@@ -29,6 +30,7 @@ static SQLITE: LazyLock<Migrator> = LazyLock::new(|| {
         ("gateway", include_str!("../migrations/sqlite/0001_gateway.sql")),
         ("log", include_str!("../migrations/sqlite/0002_log.sql")),
         ("policy", include_str!("../migrations/sqlite/0003_policy.sql")),
+        ("recovery", include_str!("../migrations/sqlite/0004_recovery.sql")),
     ])
 });
 static POSTGRES: LazyLock<Migrator> = LazyLock::new(|| {
@@ -36,6 +38,10 @@ static POSTGRES: LazyLock<Migrator> = LazyLock::new(|| {
         ("gateway", include_str!("../migrations/postgres/0001_gateway.sql")),
         ("log", include_str!("../migrations/postgres/0002_log.sql")),
         ("policy", include_str!("../migrations/postgres/0003_policy.sql")),
+        (
+            "recovery",
+            include_str!("../migrations/postgres/0004_recovery.sql"),
+        ),
     ])
 });
 

@@ -11,7 +11,9 @@ mod moves;
 mod options;
 mod organisations;
 mod person;
+mod recovery;
 mod refer;
+mod restore;
 mod say;
 mod serve;
 mod statement;
@@ -53,6 +55,11 @@ enum Command {
     Status(status::StatusArguments),
     /// Check this node: what is well, and what needs attention. Ends with 1 when there is an alarm.
     Doctor(status::StatusArguments),
+    /// The recovery sheet and recovery bundles: what brings this node back when the computer is lost.
+    #[command(subcommand)]
+    Recovery(recovery::RecoveryCommand),
+    /// Bring a node back from a recovery bundle, with two parts of its recovery sheet.
+    Restore(Box<restore::Restore>),
     /// Make, list and revoke the tokens with which people and systems sign in.
     #[command(subcommand)]
     Token(token::TokenCommand),
@@ -154,6 +161,8 @@ async fn dispatch(cli: Cli, clock: Clock, rng: Rng) -> anyhow::Result<()> {
         Command::Organisations(organisations::Organisations { one: Some(one) }) => {
             organisations::show(talk, one, clock).await
         }
+        Command::Recovery(command) => recovery::run(talk, command, clock, rng).await,
+        Command::Restore(arguments) => restore::run(talk, *arguments, clock, rng).await,
         Command::Token(command) => token::run(talk, command, clock, rng).await,
         Command::Statement(command) => statement::run(talk, command, clock, rng).await,
         Command::Audit(command) => audit::run(talk, *command, clock, rng).await,

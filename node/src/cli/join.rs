@@ -2,6 +2,7 @@
 //! Called by the command line's dispatch.
 //! It must never join twice into one folder, nor show the token again.
 
+use super::recovery;
 use super::say::Refusal;
 use super::talk::{Talk, long_text};
 use crate::join::{self, JoinError, Joining};
@@ -31,22 +32,30 @@ pub(crate) async fn run(talk: &Talk, arguments: Join, clock: Clock, rng: Rng) ->
         store_url: arguments.store,
         store_blocking: false,
     };
+    let again = config.clone();
     let token = long_text(arguments.invite)?;
     let joined = join::join(
         token.trim(),
         &Joining {
             config,
             dial: Dial::tcp(),
-            clock,
-            rng,
+            clock: clock.clone(),
+            rng: rng.clone(),
         },
     )
     .await;
     let me = joined.map_err(explained)?;
+    // Joined is joined: a sheet that could not be made is made by its own command.
+    let sheet = recovery::new_sheet(&again, &clock, &rng).await;
+    let shown = sheet.as_ref().map(|(me, made)| recovery::as_json(me, made)).ok();
     talk.out().say(
         &format!("{} ({}) is now in the network {}. Next: `kith-node serve --data DIR`.", me.name, me.organisation, me.network),
-        &json!({ "network": me.network.as_str(), "organisation": me.organisation.as_str(), "name": me.name, "kind": me.kind.as_str() }),
-    )
+        &json!({ "network": me.network.as_str(), "organisation": me.organisation.as_str(), "name": me.name, "kind": me.kind.as_str(), "recovery": shown }),
+    )?;
+    talk.out().remark(&match sheet {
+        Ok((me, made)) => format!("\n{}", recovery::printed(&me, &made)),
+        Err(_) => "No recovery sheet could be made: make one with `kith-node recovery sheet`.".to_owned(),
+    })
 }
 
 /// The gateway's own sentence where it refused; ours where a token cannot be used.
