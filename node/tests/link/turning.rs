@@ -194,7 +194,7 @@ async fn a_new_key_is_not_published_before_a_bundle_with_it_lies_somewhere() {
     let node = &story.host.node;
     make_sheet(&Source::of(node, node.now_ms())).await.unwrap();
     let old = story.host.sealing_key();
-    let (mut story, stream) = story.asleep(SEALING_KEY_LIFE_MS / DAY_MS).await;
+    let (story, stream) = story.asleep(SEALING_KEY_LIFE_MS / DAY_MS).await;
     let held = |story: &Story| story.host.node.keys.sealing_keys().len();
     while held(&story) < 2 {
         tokio::task::yield_now().await;
