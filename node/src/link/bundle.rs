@@ -50,7 +50,7 @@ pub(super) async fn holds_key(node: &Node, channel: &Channel, key: &HeldSealingK
     if matches!(kept_sheet(&node.folder), Ok(None)) {
         return true;
     }
-    if let Err(error) = keep::when_due(node, now_ms).await {
+    if let Err(error) = keep::before_publishing(node, now_ms).await {
         tracing::warn!(%error, "no recovery bundle could be made for a new sealing key");
     }
     if let Err(error) = give(node, channel).await {

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use kith_proto::recovery::{Sheet, SheetId, bundle_head};
 use kith_service::store::{Store, StoreError, Tx};
 
+use tokio::sync::MutexGuard;
+
 use super::make::{ENDING, Made, UNFINISHED};
 use super::sheet::sheet_at_ms;
 use super::{RecoveryError, Source, kept_sheet, make};
@@ -79,10 +81,23 @@ pub fn place(folder: &DataFolder) -> Result<PathBuf, RecoveryError> {
 /// Makes a bundle when one is due, and says whether it did: not while one is being made or given, and after one that failed not before
 /// ten minutes.
 pub async fn when_due(node: &Node, now_ms: i64) -> Result<bool, RecoveryError> {
+    match node.bundling.try_lock() {
+        Ok(tried) => under_lock(node, tried, now_ms).await,
+        Err(_) => Ok(false),
+    }
+}
+
+/// As [`when_due`], but waits for one that is being made or given: it may lack the key that the caller has just made.
+pub async fn before_publishing(node: &Node, now_ms: i64) -> Result<bool, RecoveryError> {
+    under_lock(node, node.bundling.lock().await, now_ms).await
+}
+
+async fn under_lock(
+    node: &Node,
+    mut tried: MutexGuard<'_, Option<i64>>,
+    now_ms: i64,
+) -> Result<bool, RecoveryError> {
     let Some(sheet) = kept_sheet(&node.folder)? else {
-        return Ok(false);
-    };
-    let Ok(mut tried) = node.bundling.try_lock() else {
         return Ok(false);
     };
     let row = newest(&node.store).await?;

@@ -72,14 +72,11 @@ async fn a_lost_computer_comes_back_from_the_gateway_and_two_parts_of_its_sheet(
     fetch(&Dial::tcp(), &gateway, &me.organisation, &keys, &file)
         .await
         .unwrap();
-    let other = fetch(
-        &Dial::tcp(),
-        &gateway,
-        &PEERS.id.parse().unwrap(),
-        &keys,
-        Path::new("/nowhere/at/all"),
-    );
-    assert_eq!(other.await.unwrap_err().problem(), Problem::NotFound);
+    let (peers, nowhere) = (PEERS.id.parse().unwrap(), Path::new("/nowhere/at/all"));
+    let other = fetch(&Dial::tcp(), &gateway, &peers, &keys, nowhere)
+        .await
+        .unwrap_err();
+    assert_eq!(other.problem(), Problem::NotFound);
 
     let (file, new) = (
         file.display().to_string(),
