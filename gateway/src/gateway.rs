@@ -3,6 +3,7 @@
 
 use crate::audit::{Code, Event, Salted};
 use crate::budget::Budgets;
+use crate::bundles::Bundles;
 use crate::changes;
 use crate::grpc;
 use crate::issuing::{self, ServerTlsError};
@@ -154,6 +155,8 @@ pub struct Gateway {
     pub relay: Relay,
     /// What each member has left behind for nothing.
     pub budgets: Budgets,
+    /// The recovery bundles that are coming.
+    pub bundles: Bundles,
 }
 
 impl Gateway {
@@ -187,6 +190,7 @@ impl Gateway {
             witnessing: Witnessing::default(),
             members: Members::default(),
             budgets: Budgets::default(),
+            bundles: Bundles::default(),
         });
         gateway.claim_store().await?;
         policy::open(&gateway).await?;

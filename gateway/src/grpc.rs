@@ -4,12 +4,13 @@
 use crate::gateway::{Gateway, ServeError};
 use crate::http;
 use crate::limits::{
-    ANONYMOUS_IN_FLIGHT_MAX, BUSY_RETRY_AFTER_MS, ENROLMENT_BYTES_MAX, LOG_BYTES_MAX, RELAY_BYTES_MAX,
-    RESTORE_BYTES_MAX, STOP_BYTES_MAX, STREAMS_PER_CONNECTION_MAX,
+    ANONYMOUS_IN_FLIGHT_MAX, BUNDLE_MESSAGE_BYTES_MAX, BUSY_RETRY_AFTER_MS, ENROLMENT_BYTES_MAX,
+    LOG_BYTES_MAX, RELAY_BYTES_MAX, RESTORE_BYTES_MAX, STOP_BYTES_MAX, STREAMS_PER_CONNECTION_MAX,
 };
 use crate::membership;
 use kith_proto::problem::Problem;
 use kith_proto::v1;
+use kith_proto::v1::bundle_service_server::BundleServiceServer;
 use kith_proto::v1::enrolment_service_server::EnrolmentServiceServer;
 use kith_proto::v1::log_service_server::LogServiceServer;
 use kith_proto::v1::relay_service_server::RelayServiceServer;
@@ -22,11 +23,12 @@ use kith_service::tls::incoming::{self, Peer};
 use std::io;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio_stream::Stream;
 use tonic::service::Routes;
 use tonic::transport::server::Connected;
 
+mod bundle;
 mod enrolment;
 mod log;
 mod relay;
@@ -36,11 +38,14 @@ mod stop;
 /// The methods without a deadline.
 const STREAMING: &[&str] = &[
     "/kith.v1.RelayService/Attach",
+    "/kith.v1.BundleService/KeepBundle",
+    "/kith.v1.BundleService/FetchBundle",
     "/grpc.health.v1.Health/Watch",
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
 ];
 /// The services that reflection tells of: what this port serves, not all that the package holds.
-const SERVICES: [&str; 6] = [
+const SERVICES: [&str; 7] = [
+    "kith.v1.BundleService",
     "kith.v1.EnrolmentService",
     "kith.v1.LogService",
     "kith.v1.RelayService",
@@ -63,6 +68,10 @@ where
         gateway: gateway.clone(),
         anonymous: anonymous.clone(),
     };
+    let bundle = bundle::Bundle {
+        gateway: gateway.clone(),
+        anonymous: anonymous.clone(),
+    };
     let stop = stop::Stop {
         gateway: gateway.clone(),
         anonymous,
@@ -81,6 +90,7 @@ where
     health
         .set_serving::<EnrolmentServiceServer<enrolment::Enrolment>>()
         .await;
+    health.set_serving::<BundleServiceServer<bundle::Bundle>>().await;
     health.set_serving::<StopServiceServer<stop::Stop>>().await;
     health.set_serving::<LogServiceServer<log::Log>>().await;
     let mut reflection = tonic_reflection::server::Builder::configure()
@@ -92,6 +102,7 @@ where
     let services = Routes::new(health_service)
         .add_service(reflection.build_v1()?)
         .add_service(EnrolmentServiceServer::new(enrolment).max_decoding_message_size(ENROLMENT_BYTES_MAX))
+        .add_service(BundleServiceServer::new(bundle).max_decoding_message_size(BUNDLE_MESSAGE_BYTES_MAX))
         .add_service(StopServiceServer::new(stop).max_decoding_message_size(STOP_BYTES_MAX))
         .add_service(LogServiceServer::new(log).max_decoding_message_size(LOG_BYTES_MAX))
         .add_service(RestoreServiceServer::new(restore).max_decoding_message_size(RESTORE_BYTES_MAX))
@@ -107,20 +118,28 @@ where
 }
 
 /// The places for anonymous calls at work; who finds none is turned away at once.
-pub(crate) struct Anonymous(Semaphore);
+pub(crate) struct Anonymous(Arc<Semaphore>);
 
 impl Default for Anonymous {
     fn default() -> Self {
-        Self(Semaphore::new(ANONYMOUS_IN_FLIGHT_MAX))
+        Self(Arc::new(Semaphore::new(ANONYMOUS_IN_FLIGHT_MAX)))
     }
 }
 
 impl Anonymous {
     /// Takes a place until the permit is dropped.
     pub(crate) fn enter(&self) -> Result<SemaphorePermit<'_>, Failure> {
-        let busy = Failure::new(Problem::Unavailable).with_retry_after(BUSY_RETRY_AFTER_MS);
-        self.0.try_acquire().map_err(|_| busy)
+        self.0.try_acquire().map_err(|_| busy())
     }
+
+    /// As [`enter`](Self::enter), for an answer that goes on after the call has returned.
+    pub(crate) fn enter_owned(&self) -> Result<OwnedSemaphorePermit, Failure> {
+        self.0.clone().try_acquire_owned().map_err(|_| busy())
+    }
+}
+
+fn busy() -> Failure {
+    Failure::new(Problem::Unavailable).with_retry_after(BUSY_RETRY_AFTER_MS)
 }
 
 /// Says which member calls: by the certificate of its connection, which must be this network's and not have run out, of an

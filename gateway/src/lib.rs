@@ -24,6 +24,7 @@
 //! | [`restore`] | the gateway that came back from one: the next epoch of its log |
 //! | [`stop`] | stopping a slip |
 //! | [`budget`] | what a member may leave behind for nothing |
+//! | [`bundles`] | members' recovery bundles |
 //! | [`window`] | dropping what waited too long |
 //! | [`audit`] | audit events with their salts |
 //! | [`whole`] | whether the database fits its log |
@@ -35,6 +36,7 @@
 
 pub mod audit;
 pub mod budget;
+pub mod bundles;
 pub mod changes;
 pub mod cli;
 pub mod directory;

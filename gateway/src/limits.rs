@@ -135,6 +135,20 @@ pub const REOFFER_RETRY_MS: i64 = 2_000;
 pub const REOFFER_STALLED_MS: i64 = 3 * 24 * 60 * 60 * 1000;
 /// Tombstones for what never came, of one transaction of the sweeper.
 pub const REOFFER_ROWS_MAX: u64 = 1024;
+// Recovery bundles; one may have `kith_proto::recovery::BUNDLE_BYTES_MAX`, 256 MiB.
+
+/// Longest message of their service: a chunk of 768 KiB and its frame.
+pub const BUNDLE_MESSAGE_BYTES_MAX: usize = BUNDLE_CHUNK_BYTES_MAX + 1024;
+/// Longest chunk.
+pub const BUNDLE_CHUNK_BYTES_MAX: usize = 768 << 10;
+/// Most uploads at once, one of each member: each writes through the one writer of the store.
+pub const BUNDLES_IN_FLIGHT_MAX: usize = 16;
+/// How long one message may take, in ms: a chunk over a line of 20 KiB a second, with a margin.
+pub const BUNDLE_MESSAGE_MS_MAX: u64 = 60_000;
+/// How long a whole bundle may take, in ms: 256 MiB over a line of 75 KiB a second.
+pub const BUNDLE_MS_MAX: u64 = 60 * 60 * 1000;
+/// How long chunks of an upload that was cut off are kept: a day. The next upload of the same member deletes them before.
+pub const BUNDLE_UNFINISHED_MS_MAX: i64 = 24 * 60 * 60 * 1000;
 
 // The log.
 

@@ -129,6 +129,11 @@ impl Asked {
         })
     }
 
+    /// Whether anything survived: without, keys and mail are gone alike.
+    const fn has_backup(&self) -> bool {
+        self.backup_at_ms > 0
+    }
+
     fn received(&self, sender: &OrgId) -> Position {
         self.received.get(sender).copied().unwrap_or(Position::START)
     }

@@ -8,6 +8,7 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 use std::sync::LazyLock;
 
 pub mod audit;
+pub mod bundle;
 pub mod counter;
 pub mod epoch_word;
 pub mod log;

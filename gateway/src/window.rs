@@ -9,6 +9,7 @@ use kith_proto::slip::SLIP_LIFE_MS_MAX;
 use kith_service::shutdown::Shutdown;
 use kith_service::store::{StoreError, Tx};
 
+use crate::bundles;
 use crate::gateway::Gateway;
 use crate::limits::{
     DELIVERED_MS_MAX, MAILBOX_WINDOW_MS, REOFFER_STALLED_MS, RESTORE_MS_MAX, SWEEP_EVERY_MS, SWEEP_ROWS_MAX,
@@ -107,6 +108,7 @@ async fn forget(tx: &mut Tx, now_ms: i64) -> Result<u64, StoreError> {
     let mut forgotten = slip::forget(tx, window_ms, unseen_ms).await?;
     forgotten += taken::forget(tx, taken_ms, delivered_ms).await?;
     forgotten += taken::forget_forms(tx, day(now_ms)).await?;
+    forgotten += bundles::forget(tx, now_ms).await?;
     forgotten += mailbox::forget_batches(tx, delivered_ms).await?;
     forgotten += restore::forget(tx, now_ms.saturating_sub(RESTORE_MS_MAX)).await?;
     Ok(forgotten)

@@ -11,6 +11,7 @@ mod fixture;
 #[path = "membership"]
 mod sqlite {
     const DATABASE: crate::fixture::Database = crate::fixture::Database::Sqlite;
+    mod bundles;
     mod directory;
     mod edge;
     mod enrol;
@@ -23,6 +24,7 @@ mod sqlite {
 #[path = "membership"]
 mod postgres {
     const DATABASE: crate::fixture::Database = crate::fixture::Database::Postgres;
+    mod bundles;
     mod directory;
     mod edge;
     mod enrol;

@@ -11,6 +11,7 @@ mod moves;
 mod options;
 mod organisations;
 mod person;
+mod recovery;
 mod refer;
 mod restore;
 mod say;
@@ -54,6 +55,11 @@ enum Command {
     Status(status::StatusArguments),
     /// Check this node: what is well, and what needs attention. Ends with 1 when there is an alarm.
     Doctor(status::StatusArguments),
+    /// The recovery sheet and recovery bundles: what brings this node back when the computer is lost.
+    #[command(subcommand)]
+    Recovery(recovery::RecoveryCommand),
+    /// Bring a node back: from a recovery bundle, with two parts of its recovery sheet, or from an older copy of its data folder.
+    Restore(Box<restore::RestoreArguments>),
     /// Make, list and revoke the tokens with which people and systems sign in.
     #[command(subcommand)]
     Token(token::TokenCommand),
@@ -119,8 +125,6 @@ enum Command {
     Organisations(organisations::Organisations),
     /// Publish what this organisation offers.
     Service(Box<organisations::Offer>),
-    /// Bring this node back when its data folder is an older copy of itself. Only while it is stopped.
-    Restore(restore::RestoreArguments),
     /// Read, count, export and verify the trail.
     #[command(subcommand)]
     Audit(Box<audit::AuditCommand>),
@@ -152,12 +156,13 @@ async fn dispatch(cli: Cli, clock: Clock, rng: Rng) -> anyhow::Result<()> {
     match cli.command {
         Command::Join(arguments) => join::run(talk, arguments, clock, rng).await,
         Command::Serve(arguments) => serve::run(talk, arguments, clock, rng).await,
-        Command::Restore(arguments) => restore::run(talk, arguments, clock, rng).await,
         Command::Status(arguments) => status::run(talk, arguments, clock).await,
         Command::Doctor(arguments) => doctor::run(talk, arguments, clock).await,
         Command::Organisations(organisations::Organisations { one: Some(one) }) => {
             organisations::show(talk, one, clock).await
         }
+        Command::Recovery(command) => recovery::run(talk, command, clock, rng).await,
+        Command::Restore(arguments) => restore::run(talk, *arguments, clock, rng).await,
         Command::Token(command) => token::run(talk, command, clock, rng).await,
         Command::Statement(command) => statement::run(talk, command, clock, rng).await,
         Command::Audit(command) => audit::run(talk, *command, clock, rng).await,

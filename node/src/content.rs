@@ -27,6 +27,7 @@ use crate::keys::{DataFolder, KeysError};
 use crate::store::counter::Counter;
 use crate::store::holding::{Holding, HoldingKind, NewestEpoch};
 
+pub(crate) use epochs::EPOCH;
 pub use epochs::Epochs;
 pub use keys::Place;
 pub use rotation::{RotationError, rotate_epoch};

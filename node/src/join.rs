@@ -23,7 +23,7 @@ use crate::audit::{self, Code, Event};
 use crate::keys::{DataFolder, Keys, KeysError, Membership};
 use crate::link::{self, Ended, TLS_CERTIFICATE, TLS_KEY};
 use crate::node::{Config, Node, OpenError};
-use crate::store::counter::Counter;
+use crate::store::{self, counter::Counter, restore::Restore};
 
 /// Longest wait for the gateway's answer.
 const ANSWER_MAX: std::time::Duration = std::time::Duration::from_secs(15);
@@ -158,6 +158,7 @@ pub async fn join(token: &str, joining: &Joining) -> Result<Membership, JoinErro
         issuer: token.issuer,
         policy: token.policy,
     };
+    let is_rekey = invite.rekeyed.is_some();
     link::checked(&answer.certificate_chain_pem, &membership).map_err(|_| JoinError::Answer)?;
     folder.write(TLS_CERTIFICATE, &answer.certificate_chain_pem)?;
     // Before the folder counts as a node's: it is never served with another store than it was joined with.
@@ -166,7 +167,7 @@ pub async fn join(token: &str, joining: &Joining) -> Result<Membership, JoinErro
     }
     membership.save(folder)?;
     drop(lock);
-    note(joining, &membership.organisation).await?;
+    note(joining, &membership.organisation, is_rekey).await?;
     Ok(membership)
 }
 
@@ -277,15 +278,20 @@ fn dialled(ended: Ended) -> JoinError {
     }
 }
 
-/// Opens the new node once and writes the first line of its trail.
-async fn note(joining: &Joining, organisation: &OrgId) -> Result<(), JoinError> {
+/// Opens the new node once and writes the first line of its trail. One that takes the place of a lost one has everything to ask the
+/// network for.
+async fn note(joining: &Joining, organisation: &OrgId, is_rekey: bool) -> Result<(), JoinError> {
     let (clock, rng) = (joining.clock.clone(), joining.rng.clone());
     let node = Node::open(joining.config.clone(), clock, rng).await?;
     let event = Event::new(Code::NodeJoined, node.now_ms()).org("organisation", organisation);
+    let from_nothing = &Restore::from_nothing(node.rng.bytes().map_err(KeysError::Random)?, node.now_ms());
     let (events, node) = (&[event], &node);
     let write = |mut tx| async move {
         let mut counter = Counter::lock(&mut tx).await?;
         audit::insert(&mut tx, &mut counter, &node.rng, events).await?;
+        if is_rekey {
+            store::restore::insert(&mut tx, from_nothing).await?;
+        }
         counter.save(&mut tx).await
     };
     node.store.tx::<_, StoreError, _, _>("joined", write).await?;

@@ -16,7 +16,7 @@ use kith_proto::sign::SigningKey;
 use kith_service::rng::{RandomFailed, Rng};
 use serde::{Deserialize, Serialize};
 
-use crate::content::Epochs;
+use crate::content::{EPOCH, Epochs};
 
 pub use folder::{Before, DataFolder, FolderLock};
 pub use membership::Membership;
@@ -130,10 +130,17 @@ impl Keys {
 
     /// Loads the keys of a folder that has joined.
     pub fn load(folder: &DataFolder) -> Result<Self, KeysError> {
-        let text = folder.read(SIGNING)?.ok_or(KeysError::Missing(SIGNING))?;
-        let signing = SigningKey::from_seed(seed(&text, SIGNING)?).map_err(|_| KeysError::Library)?;
+        let signing = folder.read(SIGNING)?.ok_or(KeysError::Missing(SIGNING))?;
+        let sealing = folder.read(SEALING)?.ok_or(KeysError::Missing(SEALING))?;
+        Self::parse(&signing, &sealing)
+    }
+
+    /// Reads what the two files hold.
+    pub fn parse(signing: &[u8], sealing: &[u8]) -> Result<Self, KeysError> {
+        let signing = SigningKey::from_seed(seed(signing, SIGNING)?).map_err(|_| KeysError::Library)?;
+        let lines = lines(sealing)?;
         let mut sealing = Vec::new();
-        for line in read_sealing(folder)? {
+        for line in lines {
             sealing.push(Arc::new(held(
                 seed(line.seed.as_bytes(), SEALING)?,
                 line.made_at_ms,
@@ -200,6 +207,25 @@ impl Keys {
         Ok(())
     }
 
+    /// For a backup, which reads the folder twice: what a file with turning keys holds with the keys of the earlier reading as well;
+    /// `None` for a file that has no such keys, of which the later reading counts.
+    pub fn with_earlier(name: &str, earlier: &[u8], later: &[u8]) -> Result<Option<Vec<u8>>, KeysError> {
+        if name == EPOCH {
+            return Epochs::with_earlier(earlier, later).map(Some);
+        }
+        if name != SEALING {
+            return Ok(None);
+        }
+        let mut both = lines(earlier)?;
+        for line in lines(later)? {
+            if both.iter().all(|held| held.seed != line.seed) {
+                both.push(line);
+            }
+        }
+        let text = serde_json::to_vec(&both).map_err(|_| KeysError::Malformed(SEALING))?;
+        Ok(Some(text))
+    }
+
     /// The newest sealing key: the one that the current binding publishes, or the next one will.
     pub fn newest_sealing_key(&self) -> Option<Arc<HeldSealingKey>> {
         self.sealing
@@ -226,8 +252,11 @@ fn held(seed: [u8; 32], made_at_ms: i64) -> Result<HeldSealingKey, KeysError> {
 }
 
 fn read_sealing(folder: &DataFolder) -> Result<Vec<SealingLine>, KeysError> {
-    let text = folder.read(SEALING)?.ok_or(KeysError::Missing(SEALING))?;
-    serde_json::from_slice(&text).map_err(|_| KeysError::Malformed(SEALING))
+    lines(&folder.read(SEALING)?.ok_or(KeysError::Missing(SEALING))?)
+}
+
+fn lines(text: &[u8]) -> Result<Vec<SealingLine>, KeysError> {
+    serde_json::from_slice(text).map_err(|_| KeysError::Malformed(SEALING))
 }
 
 fn write_sealing(folder: &DataFolder, lines: &[SealingLine]) -> Result<(), KeysError> {

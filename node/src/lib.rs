@@ -27,6 +27,7 @@
 //! | [`link`] | the stream to the gateway |
 //! | [`receive`] | what other members sent |
 //! | [`settle`] | what others said about envelopes of this node |
+//! | [`recovery`] | the recovery sheet, bundles, and loading one |
 //! | [`directory`] | publishing what this organisation offers |
 //! | [`trail`] | reading, counting, checking and exporting the trail |
 //! | [`restore`] | a node that comes back from a backup |
@@ -57,6 +58,7 @@ pub mod outbox;
 pub mod parts;
 pub mod persons;
 pub mod receive;
+pub mod recovery;
 pub mod referrals;
 pub mod rekey;
 pub mod requests;

@@ -13,6 +13,7 @@
 
 mod attach;
 mod backoff;
+mod bundle;
 mod connect;
 mod cosigning;
 mod directory;

@@ -14,7 +14,7 @@ use kith_service::clock::Clock;
 use kith_service::log::{Log, LogError};
 use kith_service::rng::{RandomFailed, Rng};
 use kith_service::store::{Migrations, Store, StoreError};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Mutex, Notify, watch};
 
 use crate::content::{Content, ContentError};
 use crate::keys::{DataFolder, FolderLock, Keys, KeysError, Membership};
@@ -81,6 +81,10 @@ pub struct Node {
     pub fresh: Fresh,
     /// Wakes the link when the outbox has grown or a stop waits.
     pub outbox_ready: Notify,
+    /// Held while a recovery bundle is made; when one was last tried, by this node's time.
+    pub bundling: Mutex<Option<i64>>,
+    /// Wakes the link when a bundle waits to be given to the gateway.
+    pub bundle_made: Notify,
     /// When the gateway last greeted in this run, by its clock; 0 until then.
     pub last_hello_ms: AtomicI64,
     /// Whether this node may sign no further checkpoint of its log, because the gateway has cosigned another one than it holds, or
@@ -190,6 +194,8 @@ impl Node {
             changes: watch::Sender::new(last_change),
             fresh: Fresh::default(),
             outbox_ready: Notify::new(),
+            bundling: Mutex::new(None),
+            bundle_made: Notify::new(),
             last_hello_ms: AtomicI64::new(0),
             own_log_ended: watch::Sender::new(is_ended),
             thread_epoch,

@@ -189,6 +189,13 @@ pub async fn begin(node: &Node, reason: Reason) -> Result<Restore, RestoreError>
     Ok(begun)
 }
 
+/// Whether a restore was begun and is not done.
+pub async fn is_pending(node: &Node) -> Result<bool, RestoreError> {
+    let read = |mut tx: Tx| async move { store::restore::pending(&mut tx).await };
+    let pending = node.store.read::<_, StoreError, _, _>("restore", read).await?;
+    Ok(pending.is_some())
+}
+
 /// Asks the network and takes over what it says, to the end; after an interruption it is called again.
 pub async fn finish(node: &Node, dial: &Dial) -> Result<Restored, RestoreError> {
     let read = |mut tx: Tx| async move { store::restore::pending(&mut tx).await };
@@ -261,9 +268,11 @@ async fn take_over(
         restored.withdrawn += keep_stops(node, stops).await?;
         settle(node, stops.iter().copied().map(Settlement::Stopped).collect()).await?;
     }
-    let taken = &books.taken;
-    let put = |mut tx: Tx| async move { store::pair::put_sent(&mut tx, taken).await };
-    Ok(node.store.tx::<_, StoreError, _, _>("pairs sent", put).await?)
+    let put = |mut tx: Tx| async move {
+        store::pair::put_sent(&mut tx, &books.taken).await?;
+        store::pair::put_received(&mut tx, &books.begins).await
+    };
+    Ok(node.store.tx::<_, StoreError, _, _>("pairs", put).await?)
 }
 
 async fn settle(node: &Node, rows: Vec<Settlement>) -> Result<(), SettleError> {

@@ -59,7 +59,7 @@ pub async fn give(node: &Node, now_ms: i64) -> Result<u64, MoveError> {
             let read = |mut tx: Tx| async move { store::returning::threads(&mut tx, of, CHUNK).await };
             let threads: Vec<ThreadId> = node.store.read::<_, StoreError, _, _>("to return", read).await?;
             let Some(last) = threads.last() else {
-                let done = |mut tx: Tx| async move { store::returning::done(&mut tx, of).await };
+                let done = |mut tx: Tx| async move { store::returning::done(&mut tx, of, now_ms).await };
                 node.store.tx::<_, StoreError, _, _>("returned", done).await?;
                 break;
             };

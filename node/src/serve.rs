@@ -66,6 +66,7 @@ where
     shutdown.spawn(link::run(node.clone(), dial.clone(), shutdown.clone()));
     shutdown.spawn(tick(node.clone(), shutdown.clone()));
     shutdown.spawn(sequence(node.clone(), shutdown.clone()));
+    shutdown.spawn(timers::bundles::run(node.clone(), shutdown.clone()));
     let ended = server::run(node.clone(), incoming, dial, &shutdown).await;
     let stopped = shutdown.finish(STOP_MAX).await;
     node.store.close().await;

@@ -5,6 +5,7 @@
 //! [`counter::Counter::lock`]: it is the one write lock of a node on PostgreSQL, as `BEGIN IMMEDIATE` is on SQLite.
 
 pub mod alarm;
+pub mod bundle;
 pub mod content;
 pub mod counter;
 pub mod event;

@@ -22,6 +22,8 @@ mod sqlite {
     mod erasing;
     #[path = "recording.rs"]
     mod recording;
+    #[path = "recovering.rs"]
+    mod recovering;
     #[path = "sending.rs"]
     mod sending;
     #[path = "trails.rs"]
@@ -45,6 +47,8 @@ mod postgres {
     mod erasing;
     #[path = "recording.rs"]
     mod recording;
+    #[path = "recovering.rs"]
+    mod recovering;
     #[path = "sending.rs"]
     mod sending;
     #[path = "trails.rs"]

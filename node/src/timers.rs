@@ -4,6 +4,7 @@
 //! a failed step leaves the rest to the next.
 
 mod belief;
+pub mod bundles;
 mod expire;
 mod lapse;
 mod old_keys;

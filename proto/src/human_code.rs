@@ -11,7 +11,7 @@ use crate::id::ThreadId;
 use std::fmt;
 
 /// Crockford's base 32: no I, L, O or U.
-const SYMBOLS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+pub(crate) const SYMBOLS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 /// Symbols that carry the 40 bits.
 const SYMBOL_COUNT: usize = 8;
 /// Symbols and check digits together.
@@ -115,11 +115,12 @@ const fn check(number: u64) -> u64 {
 }
 
 /// Spaces, hyphens and what word processors make of them.
-fn is_separator(c: char) -> bool {
+pub(crate) fn is_separator(c: char) -> bool {
     c.is_whitespace() || matches!(c, '-' | '\u{2010}'..='\u{2015}' | '\u{2212}')
 }
 
-fn symbol_value(c: char) -> Option<u8> {
+/// The value of a symbol as people type it; none when no code has it.
+pub(crate) fn symbol_value(c: char) -> Option<u8> {
     let upper = match c.to_ascii_uppercase() {
         'O' => '0',
         'I' | 'L' => '1',

@@ -23,6 +23,7 @@
 //! | [`log`] | transparency logs: tree, proofs, tiles, notes, checkpoints, witnesses |
 //! | [`trail`] | audit events, and the leaves they become |
 //! | [`receipt`] | signed bytes of receipts, tombstones, stop notices, renewals |
+//! | [`recovery`] | the recovery sheet's shares and keys, and the bundle that they open |
 //! | [`v1`] | the generated messages |
 
 pub mod envelope;
@@ -38,6 +39,7 @@ pub mod part;
 pub mod permits;
 pub mod problem;
 pub mod receipt;
+pub mod recovery;
 pub mod screen;
 pub mod seal;
 pub mod sign;

@@ -4,6 +4,9 @@
 #[path = "network/kill.rs"]
 mod kill;
 #[cfg(test)]
+#[path = "network/recovery.rs"]
+mod recovery;
+#[cfg(test)]
 #[path = "network/refusals.rs"]
 mod refusals;
 #[cfg(test)]

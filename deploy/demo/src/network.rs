@@ -265,7 +265,11 @@ impl Network {
             let printed = self.stage.run("gateway", &invite)?;
             let token = printed.lines().last().context("no invite was printed")?.trim();
             std::fs::create_dir_all(data_dir.parent().unwrap_or(&self.folder))?;
-            self.stage.run("node", &["join", token, "--data", &data])?;
+            let joined = self
+                .stage
+                .run("node", &["join", token, "--data", &data, "--json"])?;
+            // Its recovery sheet, which a demo keeps where a network never would.
+            std::fs::write(data_dir.join("demo-recovery.json"), joined)?;
             for role in ROLES {
                 let made = ["token", "new", "--role", role, "--label", "demo", "--data", &data];
                 let printed = self.stage.run("node", &made)?;

@@ -1,5 +1,6 @@
 //! What a restored member lacks of each pair: the numbers behind what its backup holds that do not wait in its mailbox. Worked out
-//! under the pairs' locks. Never asks for a number whose outcome nobody knows any more: then the pair begins behind it.
+//! under the pairs' locks. Never asks for a number whose outcome nobody knows any more, nor for mail that a member without any backup has no
+//! key for: then the pair begins behind it.
 
 use std::collections::BTreeMap;
 
@@ -37,7 +38,7 @@ pub(super) async fn of(
         let through = last_missing(row.position.number(), &behind);
         if through <= held.number() {
             missing.whole.push(pair.clone());
-        } else if reoffer::is_known(tx, pair, (held.number(), through)).await? {
+        } else if asked.has_backup() && reoffer::is_known(tx, pair, (held.number(), through)).await? {
             let row = ReofferRow {
                 restore_id: asked.restore_id,
                 after: held.number(),

@@ -109,6 +109,7 @@ async fn health_and_reflection_tell_what_is_served() {
     names.sort();
     let served = [
         "grpc.health.v1.Health",
+        "kith.v1.BundleService",
         "kith.v1.EnrolmentService",
         "kith.v1.LogService",
         "kith.v1.RelayService",

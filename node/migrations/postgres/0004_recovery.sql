@@ -1,11 +1,15 @@
 -- Coming back after a loss. Times are milliseconds UTC.
 
--- The newest recovery bundle that was made, and where it is kept. `folder_at_ms`, `gateway_at_ms`: when one last lay there whole.
+-- The newest recovery bundle that was made: which sheet opens it, the newest sealing key in it, its file, and where it is kept.
+-- `folder_at_ms`: when it lay whole at `path`; `gateway_at_ms`: when the gateway said that it keeps it.
 CREATE TABLE bundle (
     id BIGINT PRIMARY KEY CHECK (id = 1),
     made_at_ms BIGINT NOT NULL,
     bytes BIGINT NOT NULL,
     hash BYTEA NOT NULL,
+    sheet BYTEA NOT NULL,
+    sealing_key BYTEA NOT NULL,
+    path TEXT NOT NULL,
     folder_at_ms BIGINT,
     gateway_at_ms BIGINT
 );
@@ -36,6 +40,7 @@ CREATE TABLE returning_to (
     since_ms BIGINT NOT NULL,
     asked_at_ms BIGINT NOT NULL,
     after_thread BYTEA NOT NULL DEFAULT '',
+    done_at_ms BIGINT,
     PRIMARY KEY (peer, restore_id)
 );
 

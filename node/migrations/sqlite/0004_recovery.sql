@@ -1,11 +1,15 @@
 -- Coming back after a loss. Times are milliseconds UTC.
 
--- The newest recovery bundle that was made, and where it is kept. `folder_at_ms`, `gateway_at_ms`: when one last lay there whole.
+-- The newest recovery bundle that was made: which sheet opens it, the newest sealing key in it, its file, and where it is kept.
+-- `folder_at_ms`: when it lay whole at `path`; `gateway_at_ms`: when the gateway said that it keeps it.
 CREATE TABLE bundle (
     id INTEGER PRIMARY KEY CHECK (id = 1),
     made_at_ms INTEGER NOT NULL,
     bytes INTEGER NOT NULL,
     hash BLOB NOT NULL,
+    sheet BLOB NOT NULL,
+    sealing_key BLOB NOT NULL,
+    path TEXT NOT NULL,
     folder_at_ms INTEGER,
     gateway_at_ms INTEGER
 );
@@ -36,6 +40,7 @@ CREATE TABLE returning_to (
     since_ms INTEGER NOT NULL,
     asked_at_ms INTEGER NOT NULL,
     after_thread BLOB NOT NULL DEFAULT x'',
+    done_at_ms INTEGER,
     PRIMARY KEY (peer, restore_id)
 ) WITHOUT ROWID;
 

@@ -4,6 +4,7 @@
 
 mod disk;
 
+use super::recovery::{self, Judged};
 use super::say::day;
 use super::status::{CLOCK_WARNING_MS, StatusArguments, alarm};
 use super::talk::{Talk, store_of};
@@ -11,6 +12,7 @@ use crate::keylog;
 use crate::keys::{DataFolder, Membership};
 use crate::link::{self, TLS_CERTIFICATE};
 use crate::node::{self, Config};
+use crate::recovery::keep;
 use crate::restore;
 use crate::status::{self, Status};
 use anyhow::bail;
@@ -55,12 +57,15 @@ pub(crate) async fn run(talk: &Talk, arguments: StatusArguments, clock: Clock) -
     };
     let store = node::open_store(&config, &me, now_ms).await?;
     let status = status::read(&store).await;
+    let standing = keep::standing(&store, &folder).await;
     store.close().await;
-    let status = status?;
+    let (status, standing) = (status?, standing?);
+    let (judged, sentence) = recovery::judged(&standing, now_ms);
     let mut checks = vec![Check::new("store", true, "The database opens.")];
     checks.push(certificate(&folder, &me, now_ms));
     checks.extend(of_status(&me, &status, now_ms));
     checks.push(disk(&folder));
+    checks.push(Check::new("recovery", judged == Judged::Well, sentence));
     for check in &checks {
         let word = if check.is_well { "ok" } else { "attention" };
         talk.out().say(
@@ -71,7 +76,7 @@ pub(crate) async fn run(talk: &Talk, arguments: StatusArguments, clock: Clock) -
     if status.is_restoring {
         bail!("This node's restore is not done: run `kith-node restore`.")
     }
-    if status.alarms.is_empty() {
+    if status.alarms.is_empty() && judged != Judged::Alarm {
         Ok(())
     } else {
         bail!("This node has raised an alarm: a person must look at it.")

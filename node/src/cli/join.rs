@@ -4,6 +4,7 @@
 
 use super::say::Refusal;
 use super::talk::{Talk, long_text};
+use super::{recovery, restore};
 use crate::join::{self, JoinError, Joining};
 use crate::keys::DataFolder;
 use crate::node::Config;
@@ -31,26 +32,34 @@ pub(crate) async fn run(talk: &Talk, arguments: Join, clock: Clock, rng: Rng) ->
         store_url: arguments.store,
         store_blocking: false,
     };
+    let joining = Joining {
+        config,
+        dial: Dial::tcp(),
+        clock: clock.clone(),
+        rng: rng.clone(),
+    };
     let token = long_text(arguments.invite)?;
-    let joined = join::join(
-        token.trim(),
-        &Joining {
-            config,
-            dial: Dial::tcp(),
-            clock,
-            rng,
-        },
-    )
-    .await;
-    let me = joined.map_err(explained)?;
+    let me = join::join(token.trim(), &joining).await.map_err(explained)?;
+    // Joined is joined: a sheet that could not be made is made by its own command.
+    let sheet = recovery::new_sheet(&joining.config, &clock, &rng).await;
+    let shown = sheet.as_ref().map(|(me, made)| recovery::as_json(me, made)).ok();
     talk.out().say(
         &format!("{} ({}) is now in the network {}. Next: `kith-node serve --data DIR`.", me.name, me.organisation, me.network),
-        &json!({ "network": me.network.as_str(), "organisation": me.organisation.as_str(), "name": me.name, "kind": me.kind.as_str() }),
-    )
+        &json!({ "network": me.network.as_str(), "organisation": me.organisation.as_str(), "name": me.name, "kind": me.kind.as_str(), "recovery": shown }),
+    )?;
+    talk.out().remark(&match sheet {
+        Ok((me, made)) => format!("\n{}", recovery::printed(&me, &made)),
+        Err(_) => "No recovery sheet could be made: make one with `kith-node recovery sheet`.".to_owned(),
+    })?;
+    // A member that had lost its keys and has no bundle asks the network for what it holds of it.
+    match restore::finish(&joining, None).await? {
+        Some(restored) => talk.out().remark(&restore::sentences(&restored)),
+        None => Ok(()),
+    }
 }
 
 /// The gateway's own sentence where it refused; ours where a token cannot be used.
-fn explained(error: JoinError) -> anyhow::Error {
+pub(super) fn explained(error: JoinError) -> anyhow::Error {
     match error {
         JoinError::Refused(failure) if failure.problem == Problem::Conflict => anyhow::anyhow!(
             "This token was used before. Each token joins one computer once: ask the network's owner for a new one."

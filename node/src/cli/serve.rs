@@ -6,7 +6,7 @@ use super::talk::{ADDRESS_FILE, Talk, store_of};
 use crate::grpc::server::{Listen, listen};
 use crate::node::{Config, Node};
 use crate::serve::{self, Serve};
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use kith_service::clock::Clock;
 use kith_service::rng::Rng;
 use kith_service::shutdown::Shutdown;
@@ -32,6 +32,9 @@ pub(crate) struct ServeArguments {
     /// The database, such as postgres://…; a file in the data folder when left out.
     #[arg(long, value_name = "URL")]
     store: Option<String>,
+    /// Where the daily recovery bundle goes, such as a USB stick; remembered. Two are kept there, for two days at most.
+    #[arg(long, value_name = "FOLDER")]
+    bundles: Option<PathBuf>,
     /// How the log looks: text or json.
     #[arg(long, default_value = "text", value_name = "FORMAT")]
     log: LogFormat,
@@ -71,6 +74,16 @@ pub(crate) async fn run(
     let node = Node::open(config, clock.clone(), rng).await?;
     if let Some(url) = &arguments.store {
         folder.keep_store(url)?;
+    }
+    if let Some(bundles) = &arguments.bundles {
+        let named = std::path::absolute(bundles)?;
+        if !named.is_dir() {
+            bail!(
+                "There is no folder {} for recovery bundles: make it, or plug in what it is on.",
+                named.display()
+            );
+        }
+        folder.keep_bundles(&named)?;
     }
     let (incoming, address) = listen(listening, move || clock.now_ms()).await?;
     let file = folder.path().join(ADDRESS_FILE);

@@ -2,12 +2,14 @@
 //! Called by the command line's dispatch; reads the data folder and the store, also while the node runs.
 //! It must never say "connected" on anything but what the link itself last wrote.
 
+use super::recovery;
 use super::say::day;
 use super::talk::{Talk, store_of};
 use crate::alarms::Alarm;
 use crate::keylog;
 use crate::keys::Membership;
 use crate::node::{self, Config};
+use crate::recovery::keep;
 use crate::restore;
 use crate::status::{self, Link, Status};
 use crate::timers;
@@ -32,17 +34,20 @@ pub(crate) async fn run(talk: &Talk, arguments: StatusArguments, clock: Clock) -
     let running = folder.lock().is_err();
     let config = Config {
         store_url: store_of(&folder, arguments.store)?,
-        folder,
+        folder: folder.clone(),
         store_blocking: false,
     };
     let store = node::open_store(&config, &me, clock.now_ms()).await?;
     let status = status::read(&store).await;
+    let standing = keep::standing(&store, &folder).await;
     store.close().await;
-    let status = status?;
+    let (status, standing) = (status?, standing?);
     let now_ms = clock.now_ms();
-    let sentences = sentences(&me, running, &status, now_ms);
-    talk.out()
-        .say(&sentences.join("\n"), &as_json(&me, running, &status, now_ms))
+    let mut sentences = sentences(&me, running, &status, now_ms);
+    sentences.push(recovery::judged(&standing, now_ms).1);
+    let mut value = as_json(&me, running, &status, now_ms);
+    value["recovery"] = recovery::standing_json(&standing, now_ms);
+    talk.out().say(&sentences.join("\n"), &value)
 }
 
 fn sentences(me: &Membership, running: bool, status: &Status, now_ms: i64) -> Vec<String> {

@@ -12,7 +12,8 @@ use super::ContentError;
 use super::keys::DataKey;
 use crate::keys::{DataFolder, KeysError, seed};
 
-const EPOCH: &str = "epoch";
+/// The file of `keys/`.
+pub(crate) const EPOCH: &str = "epoch";
 
 /// Epoch keys by number; the newest wraps.
 #[derive(Debug)]
@@ -42,8 +43,12 @@ impl Epochs {
 
     /// Loads the keys; [`KeysError::Missing`] when there is no file.
     pub fn load(folder: &DataFolder) -> Result<Self, KeysError> {
-        let text = folder.read(EPOCH)?.ok_or(KeysError::Missing(EPOCH))?;
-        let lines: Vec<Line> = serde_json::from_slice(&text).map_err(|_| KeysError::Malformed(EPOCH))?;
+        Self::parse(&folder.read(EPOCH)?.ok_or(KeysError::Missing(EPOCH))?)
+    }
+
+    /// Reads what the file holds.
+    pub fn parse(text: &[u8]) -> Result<Self, KeysError> {
+        let lines: Vec<Line> = serde_json::from_slice(text).map_err(|_| KeysError::Malformed(EPOCH))?;
         let mut keys = BTreeMap::new();
         for line in lines {
             let key = DataKey::new(seed(line.key.as_bytes(), EPOCH)?).map_err(|_| KeysError::Library)?;
@@ -96,6 +101,17 @@ impl Epochs {
         let lines: Vec<Line> = self.keys.iter().map(line).collect();
         let text = serde_json::to_vec(&lines).map_err(|_| KeysError::Malformed(EPOCH))?;
         folder.write(EPOCH, &text)
+    }
+
+    /// What the file holds with the keys of an earlier reading of it as well: a backup needs both.
+    pub fn with_earlier(earlier: &[u8], later: &[u8]) -> Result<Vec<u8>, KeysError> {
+        let read = |text: &[u8]| serde_json::from_slice::<Vec<Line>>(text);
+        let both = read(earlier).and_then(|earlier| Ok((earlier, read(later)?)));
+        let (earlier, later) = both.map_err(|_| KeysError::Malformed(EPOCH))?;
+        let lines = earlier.into_iter().chain(later);
+        let lines: BTreeMap<i64, Line> = lines.map(|line| (line.number, line)).collect();
+        let lines: Vec<Line> = lines.into_values().collect();
+        serde_json::to_vec(&lines).map_err(|_| KeysError::Malformed(EPOCH))
     }
 
     fn copies(&self) -> Result<BTreeMap<i64, DataKey>, KeysError> {

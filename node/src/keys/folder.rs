@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
+use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -21,6 +22,9 @@ pub struct DataFolder {
 
 /// The file of `keys/` that names the store, where it is not the one in the folder: it may hold a password.
 const STORE: &str = "store";
+
+/// The file of `keys/` that names the folder for recovery bundles.
+const BUNDLES: &str = "bundles";
 
 /// Says that this process holds the folder; let go when dropped.
 #[derive(Debug)]
@@ -134,6 +138,22 @@ impl DataFolder {
         text.map_err(|_| KeysError::Malformed(STORE))
     }
 
+    /// Remembers where bundles are kept on this computer or on what is plugged into it.
+    pub fn keep_bundles(&self, folder: &Path) -> Result<(), KeysError> {
+        self.write(BUNDLES, folder.as_os_str().as_encoded_bytes())
+    }
+
+    /// The folder that was remembered for bundles; `None` when none was ever named.
+    pub fn kept_bundles(&self) -> Result<Option<PathBuf>, KeysError> {
+        let kept = self.read(BUNDLES)?;
+        Ok(kept.map(|bytes| PathBuf::from(OsString::from_vec(bytes))))
+    }
+
+    /// Whether a file of `keys/` names a place of this computer, so that it means nothing on another.
+    pub fn is_of_this_computer(name: &str) -> bool {
+        [STORE, BUNDLES].contains(&name)
+    }
+
     /// The URL of the database in the folder.
     pub fn database_url(&self) -> String {
         format!("sqlite://{}", self.root.join("node.db").display())
@@ -156,25 +176,60 @@ impl DataFolder {
         }
     }
 
+    /// Every file of `keys/` with what it holds, by name; none that is still being written.
+    pub fn key_contents(&self) -> Result<Vec<(String, Vec<u8>)>, KeysError> {
+        let mut contents = Vec::new();
+        for name in self.key_files() {
+            let path = self.root.join("keys").join(&name);
+            let Some(name) = name.to_str().filter(|name| !name.ends_with(".new")) else {
+                continue;
+            };
+            match fs::read(path) {
+                Ok(bytes) => contents.push((name.to_owned(), bytes)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(source) => return Err(failed("keys")(source)),
+            }
+        }
+        Ok(contents)
+    }
+
+    /// Writes back a file of `keys/` that [`key_contents`](Self::key_contents) gave; refuses a name that is no plain one.
+    pub fn put_back(&self, name: &str, bytes: &[u8]) -> Result<(), KeysError> {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        if name.is_empty() || name.starts_with('.') || !name.chars().all(is_plain) {
+            return Err(KeysError::Malformed("keys"));
+        }
+        self.replace(name, bytes).map_err(failed("keys"))
+    }
+
+    /// Whether there is nothing in the folder but, perhaps, the lock.
+    pub fn is_empty(&self) -> bool {
+        let entries = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten();
+        let others =
+            entries(&self.root).filter(|entry| entry.file_name() != LOCK && entry.file_name() != "keys");
+        others.count() == 0 && self.key_files().is_empty()
+    }
+
     /// Replaces a file of `keys/`, readable by its owner only: written beside, synced, renamed, and the folder synced, so
     /// that after any crash the old or the new one is there.
     pub fn write(&self, name: &'static str, bytes: &[u8]) -> Result<(), KeysError> {
+        self.replace(name, bytes).map_err(failed(name))
+    }
+
+    fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let folder = self.root.join("keys");
         let beside = folder.join(format!("{name}.new"));
-        let write = || -> io::Result<()> {
-            let mut options = OpenOptions::new();
-            let mut file = options
-                .create(true)
-                .truncate(true)
-                .write(true)
-                .mode(0o600)
-                .open(&beside)?;
-            file.write_all(bytes)?;
-            file.sync_all()?;
-            fs::rename(&beside, folder.join(name))?;
-            File::open(&folder)?.sync_all()
-        };
-        write().map_err(failed(name))
+        let mut options = OpenOptions::new();
+        let mut file = options
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .mode(0o600)
+            .open(&beside)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&beside, folder.join(name))?;
+        File::open(&folder)?.sync_all()
     }
 }
 

@@ -59,9 +59,13 @@ struct File {
 impl Membership {
     /// Loads the membership; [`KeysError::Missing`] before a join has ended well.
     pub fn load(folder: &DataFolder) -> Result<Self, KeysError> {
-        let text = folder.read(NETWORK)?.ok_or(KeysError::Missing(NETWORK))?;
+        Self::parse(&folder.read(NETWORK)?.ok_or(KeysError::Missing(NETWORK))?)
+    }
+
+    /// Reads what the file holds.
+    pub fn parse(text: &[u8]) -> Result<Self, KeysError> {
         let bad = || KeysError::Malformed(NETWORK);
-        let file: File = serde_json::from_slice(&text).map_err(|_| bad())?;
+        let file: File = serde_json::from_slice(text).map_err(|_| bad())?;
         let bytes = |hex: &str| HEXLOWER.decode(hex.as_bytes()).map_err(|_| bad());
         Ok(Self {
             network: file.network.parse().map_err(|_| bad())?,

@@ -25,7 +25,7 @@ use super::cosigning::OwnLog;
 use super::inbound::Inbound;
 use super::log::Follower;
 use super::outbound::Outbound;
-use super::{Ended, connect, directory, reader, renewal, returning, settling, state, turning};
+use super::{Ended, bundle, connect, directory, reader, renewal, returning, settling, state, turning};
 use crate::node::Node;
 use crate::store;
 
@@ -124,7 +124,7 @@ async fn open_and_run(node: &Node, dial: &Dial) -> Result<(), Ended> {
     directory::refresh(node, &mut client).await?;
     let mut own_log = OwnLog::new(node, &issuer, channel.clone());
     own_log.cosign().await?;
-    let mut log = Follower::new(node, &issuer, channel, client.clone());
+    let mut log = Follower::new(node, &issuer, channel.clone(), client.clone());
     log.follow_first(node).await?;
     if std::mem::take(&mut log.took_up) {
         // A later epoch was taken up: what the gateway lists is read from its beginning, and what it lost is given back.
@@ -144,6 +144,7 @@ async fn open_and_run(node: &Node, dial: &Dial) -> Result<(), Ended> {
         down,
         client,
         own_log,
+        channel,
     };
     let problem = run(&session, &greeting, halves, dial).await;
     tracing::debug!("the stream's halves have ended");
@@ -207,6 +208,7 @@ struct Halves<'a> {
     down: Streaming<v1::AttachResponse>,
     client: RelayServiceClient<Channel>,
     own_log: OwnLog<'a>,
+    channel: Channel,
 }
 
 /// Runs the halves until one of them ends.
@@ -220,6 +222,7 @@ async fn run(
         down,
         client,
         own_log,
+        channel,
     } = halves;
     let (answers, answered) = mpsc::channel(FRAMES_DOWN_MAX);
     let (settlements, to_settle) = mpsc::channel(FRAMES_DOWN_MAX);
@@ -239,7 +242,8 @@ async fn run(
         follow_members(session, client.clone()),
         follow_log(session),
         own_log.run(),
-        watch_keys(session.node, client, dial),
+        bundle::run(session.node, channel.clone()),
+        watch_keys(session.node, (client, channel), dial),
     )?;
     Ok(())
 }
@@ -265,9 +269,13 @@ async fn follow_log(session: &Session<'_>) -> Result<(), Ended> {
 }
 
 /// Looks after the sealing key and the certificate. Failing at either ends no stream: what is in use counts still.
-async fn watch_keys(node: &Node, mut client: RelayServiceClient<Channel>, dial: &Dial) -> Result<(), Ended> {
+async fn watch_keys(
+    node: &Node,
+    (mut client, channel): (RelayServiceClient<Channel>, Channel),
+    dial: &Dial,
+) -> Result<(), Ended> {
     loop {
-        match turning::turn(node, &mut client).await {
+        match turning::turn(node, &mut client, &channel).await {
             Ok(()) => {}
             Err(ended @ Ended::OtherKeys) => return Err(ended),
             // The keys in use are good for a while yet. Was the line broken, the other halves end the stream.

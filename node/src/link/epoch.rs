@@ -14,7 +14,7 @@ use crate::alarms::Kind;
 use crate::audit::{self, Code, Event};
 use crate::node::Node;
 use crate::store::counter::Counter;
-use crate::store::{alarm, keylog, link_state, slip_link};
+use crate::store::{alarm, keylog, link_state, reoffer, slip_link};
 
 /// How far back stops are told again: a backup older than the mailbox window of 30 days brings no network back.
 const STOPS_AGAIN_MS: i64 = 31 * 24 * 60 * 60 * 1000;
@@ -54,7 +54,9 @@ async fn take_up(node: &Node, signed: &v1::Signed, epoch: u64) -> Result<(), End
                 ended += alarm::end(&mut tx, kind).await?;
             }
             link_state::set_member_cursor(&mut tx, 0).await?;
-            slip_link::stops_again(&mut tx, now_ms.saturating_sub(STOPS_AGAIN_MS)).await?;
+            let since_ms = now_ms.saturating_sub(STOPS_AGAIN_MS);
+            slip_link::stops_again(&mut tx, since_ms).await?;
+            reoffer::all_loose(&mut tx, since_ms).await?;
             let event = Event::new(Code::EpochFollowed, now_ms)
                 .number("epoch", number)
                 .number("count", i64::try_from(ended).unwrap_or(i64::MAX));

@@ -51,7 +51,11 @@ impl Reached {
     ) -> Result<Books, Ended> {
         let mut client = RelayServiceClient::new(self.channel.clone());
         // Keys that signed the own log before may be those of an earlier binding.
-        directory::refresh(node, &mut client).await?;
+        match directory::refresh(node, &mut client).await {
+            // Nothing is signed here with keys that do not count yet but the log, which takes every key of this member.
+            Err(Ended::KeysWait) => {}
+            refreshed => refreshed?,
+        }
         let read = |mut tx: Tx| async move { crate::store::pair::received(&mut tx).await };
         let held: Vec<(OrgId, Position)> = node
             .store
@@ -80,7 +84,7 @@ impl Reached {
     /// Publishes a fresh sealing key where that of the newest binding was lost, and has the new epoch cosigned; says whether it is.
     pub(crate) async fn cosign(&mut self, node: &Node) -> Result<bool, Ended> {
         let mut client = RelayServiceClient::new(self.channel.clone());
-        turning::turn(node, &mut client).await?;
+        turning::turn(node, &mut client, &self.channel).await?;
         node.log.catch_up(&node.keys.signing).await?;
         OwnLog::new(node, &self.issuer, self.channel.clone())
             .cosign()

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tonic::Request;
 use tonic::transport::Channel;
 
-use super::{Ended, directory};
+use super::{Ended, bundle, directory};
 use crate::audit::{self, Code, Event};
 use crate::keys::{HeldSealingKey, KeysError};
 use crate::node::Node;
@@ -21,7 +21,14 @@ use crate::node::Node;
 const ANSWER_MAX: Duration = Duration::from_secs(15);
 
 /// Makes and publishes the next sealing key when the newest is 30 days old, or publishes one that an earlier attempt made.
-pub(super) async fn turn(node: &Node, client: &mut RelayServiceClient<Channel>) -> Result<(), Ended> {
+///
+/// Not before a recovery bundle with the key lies somewhere, where there is a sheet: mail that is sealed to a key that only a lost
+/// computer had could never be read. That is waited for [`HOLD_OFF_MS`](crate::recovery::keep::HOLD_OFF_MS) at most.
+pub(super) async fn turn(
+    node: &Node,
+    client: &mut RelayServiceClient<Channel>,
+    channel: &Channel,
+) -> Result<(), Ended> {
     let listed = node.members.get(node.organisation()).ok_or(Ended::OtherKeys)?;
     let newest = node.keys.newest_sealing_key().ok_or(KeysError::Library)?;
     let now_ms = node.now_ms();
@@ -43,6 +50,10 @@ pub(super) async fn turn(node: &Node, client: &mut RelayServiceClient<Channel>) 
     } else {
         return Ok(());
     };
+    if !bundle::holds_key(node, channel, &next, now_ms).await {
+        tracing::warn!("a new sealing key waits until a recovery bundle with it is kept somewhere");
+        return Ok(());
+    }
     publish(node, client, &listed.member, &next, now_ms).await?;
     directory::refresh(node, client).await?;
     tracing::info!("a new sealing key was published");

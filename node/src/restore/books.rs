@@ -47,6 +47,8 @@ pub(crate) struct Books {
     pub(crate) gateway_time_ms: i64,
     pub(crate) cosigned: Option<Cosigned>,
     pub(crate) taken: Vec<(OrgId, Position)>,
+    /// Pairs towards this node that go on behind these places: what was lost before, nobody keeps.
+    pub(crate) begins: Vec<(OrgId, Position)>,
     pub(crate) asked: Vec<OrgId>,
     pub(crate) stops: Vec<Stopped>,
     pub(crate) answered: Vec<AnsweredOne>,
@@ -110,28 +112,37 @@ impl<'a> Reader<'a> {
     }
 
     fn standing(&self, standing: &v1::Standing) -> Result<Books, Ended> {
-        let own = self.node.organisation();
-        let mut taken = BTreeMap::new();
-        for place in &standing.taken {
-            let read = position(place).filter(|(org, _)| org != own);
-            let (org, position) = read.ok_or(Ended::Protocol("a place in an order"))?;
-            if taken.insert(org, position).is_some() {
-                return Err(Ended::Protocol("two places in one order"));
-            }
-        }
+        let taken = self.places(&standing.taken)?;
         let asked: Result<BTreeSet<OrgId>, _> = standing.asked.iter().map(|org| org.parse()).collect();
         let asked = asked.map_err(|_| Ended::Protocol("who was asked"))?;
         // A member that left is listed no more, and its pair is still there.
-        if taken.len() > 2 * MEMBERS_MAX || asked.len() > 2 * MEMBERS_MAX || standing.gateway_time_ms <= 0 {
+        if asked.len() > 2 * MEMBERS_MAX || standing.gateway_time_ms <= 0 {
             return Err(Ended::Protocol("the standing of this member"));
         }
         Ok(Books {
             gateway_time_ms: standing.gateway_time_ms,
             cosigned: self.cosigned(&standing.cosigned)?,
             taken: taken.into_iter().collect(),
+            begins: self.places(&standing.begins)?.into_iter().collect(),
             asked: asked.into_iter().collect(),
             ..Books::default()
         })
+    }
+
+    /// One place in the order of each pair.
+    fn places(&self, said: &[v1::PairPosition]) -> Result<BTreeMap<OrgId, Position>, Ended> {
+        let mut places = BTreeMap::new();
+        for place in said {
+            let read = position(place).filter(|(org, _)| org != self.node.organisation());
+            let (org, position) = read.ok_or(Ended::Protocol("a place in an order"))?;
+            if places.insert(org, position).is_some() {
+                return Err(Ended::Protocol("two places in one order"));
+            }
+        }
+        if places.len() > 2 * MEMBERS_MAX {
+            return Err(Ended::Protocol("places in orders"));
+        }
+        Ok(places)
     }
 
     /// The checkpoint, which this node signed as its own, with this key or one before, and the gateway cosigned.

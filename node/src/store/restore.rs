@@ -27,6 +27,20 @@ pub struct Restore {
     pub done_at_ms: Option<i64>,
 }
 
+impl Restore {
+    /// A restore without any backup: of a member that has lost everything.
+    pub const fn from_nothing(restore_id: [u8; 16], now_ms: i64) -> Self {
+        Self {
+            restore_id,
+            reason: Reason::Lost,
+            backup_at_ms: 0,
+            begun_at_ms: now_ms,
+            epoch: None,
+            done_at_ms: None,
+        }
+    }
+}
+
 macro_rules! columns {
     ($rest:literal) => {
         concat!(

@@ -24,7 +24,8 @@ pub struct Returning {
     pub after: Vec<u8>,
 }
 
-const ALL: &str = "SELECT peer, restore_id, since_ms, after_thread FROM returning_to ORDER BY asked_at_ms, peer, restore_id LIMIT 1000";
+const ALL: &str = "SELECT peer, restore_id, since_ms, after_thread FROM returning_to WHERE done_at_ms IS NULL \
+     ORDER BY asked_at_ms, peer, restore_id LIMIT 1000";
 
 /// Every one, the oldest first.
 pub async fn all(tx: &mut Tx) -> Result<Vec<Returning>, StoreError> {
@@ -66,13 +67,14 @@ pub async fn go_on(tx: &mut Tx, one: &Returning, thread_id: &ThreadId) -> Result
     Ok(tx.run(moved).await? == 1)
 }
 
-const DONE: &str = "DELETE FROM returning_to WHERE peer = $1 AND restore_id = $2";
+const DONE: &str = "UPDATE returning_to SET done_at_ms = $3 WHERE peer = $1 AND restore_id = $2";
 
-/// Everything was returned.
-pub async fn done(tx: &mut Tx, one: &Returning) -> Result<(), StoreError> {
+/// Everything was returned. The row stays: the same re-offer may be told again.
+pub async fn done(tx: &mut Tx, one: &Returning, now_ms: i64) -> Result<(), StoreError> {
     let done = query(DONE)
         .bind(one.peer.to_string())
-        .bind(one.restore_id.to_vec());
+        .bind(one.restore_id.to_vec())
+        .bind(now_ms);
     tx.run(done).await.map(drop)
 }
 

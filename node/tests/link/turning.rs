@@ -184,3 +184,53 @@ async fn no_key_is_destroyed_without_its_line_in_the_trail() {
     );
     assert_eq!(story.host.number(DESTROYED).await, 2);
 }
+
+/// The small gateway keeps no bundles, as one of an earlier version: then only the named folder does.
+#[tokio::test]
+async fn a_new_key_is_not_published_before_a_bundle_with_it_lies_somewhere() {
+    use kith_node::recovery::{Source, keep, make_sheet};
+    let mut story = Story::begin().await;
+    story.gateway.greeted(vec![]).await.break_off().await;
+    let node = &story.host.node;
+    make_sheet(&Source::of(node, node.now_ms())).await.unwrap();
+    let old = story.host.sealing_key();
+    let (story, stream) = story.asleep(SEALING_KEY_LIFE_MS / DAY_MS).await;
+    let held = |story: &Story| story.host.node.keys.sealing_keys().len();
+    while held(&story) < 2 {
+        tokio::task::yield_now().await;
+    }
+    let bundle = "SELECT COUNT(*) FROM bundle WHERE gateway_at_ms IS NULL";
+    while story.host.number(bundle).await < 1 {
+        tokio::task::yield_now().await;
+    }
+    stream.break_off().await;
+    let chain = story.gateway.inner.chain("hope-street");
+    assert_eq!(chain.bindings.len(), 1, "it lies on the node's own disk alone");
+
+    let stick = tempfile::TempDir::new().unwrap();
+    story.host.node.folder.keep_bundles(stick.path()).unwrap();
+    story.time.advance(keep::EVERY_MS);
+    let mut story = story.restart().await;
+    let stream = story.gateway.greeted(vec![]).await;
+    let published = story.bindings(2).await;
+    assert_eq!(published[0], old.as_bytes());
+    assert_eq!(published[1], story.host.sealing_key().as_bytes());
+    stream.break_off().await;
+    assert_eq!(std::fs::read_dir(stick.path()).unwrap().count(), 1);
+}
+
+#[tokio::test]
+async fn a_new_key_waits_for_a_bundle_three_days_and_no_longer() {
+    use kith_node::recovery::{Source, keep, make_sheet};
+    let mut story = Story::begin().await;
+    story.gateway.greeted(vec![]).await.break_off().await;
+    let node = &story.host.node;
+    make_sheet(&Source::of(node, node.now_ms())).await.unwrap();
+    let (story, stream) = story.asleep(SEALING_KEY_LIFE_MS / DAY_MS).await;
+    while story.host.node.keys.sealing_keys().len() < 2 {
+        tokio::task::yield_now().await;
+    }
+    stream.break_off().await;
+    let (story, _stream) = story.asleep(keep::HOLD_OFF_MS / DAY_MS).await;
+    assert_eq!(story.bindings(2).await.len(), 2);
+}

@@ -17,6 +17,7 @@ mod open;
 mod query;
 mod row;
 mod slots;
+mod tables;
 mod text;
 mod tx;
 
@@ -31,6 +32,7 @@ pub use insert::{InList, Insert, WithRows};
 pub use open::{Migrations, Owner};
 pub use query::{Query, Row, Value};
 pub use row::{Column, bytes, column};
+pub use tables::{Kind, Table};
 pub use tx::{TX_ATTEMPTS, Tx};
 
 use open::{Claim, Doors};

@@ -12,6 +12,7 @@ mod envelope;
 mod log;
 mod order;
 mod receipts;
+mod recovery;
 mod screen;
 mod seal;
 mod slip;
@@ -160,6 +161,18 @@ pub const TARGETS: &[Target] = &[
         check: trail::exports,
         seeds: trail::export_seeds,
         rounds: 1_000,
+    },
+    Target {
+        name: "share",
+        check: recovery::shares,
+        seeds: recovery::share_seeds,
+        rounds: 5_000,
+    },
+    Target {
+        name: "bundle",
+        check: recovery::bundles,
+        seeds: recovery::bundle_seeds,
+        rounds: 200,
     },
 ];
 

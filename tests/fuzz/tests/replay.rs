@@ -35,4 +35,4 @@ macro_rules! replays {
     };
 }
 
-replays!(names words human_code screen slip head envelope body order receipts statements chain token seal signature note log_proof tile trail_event trail_export);
+replays!(names words human_code screen slip head envelope body order receipts statements chain token seal signature note log_proof tile trail_event trail_export share bundle);
