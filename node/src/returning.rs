@@ -1,23 +1,25 @@
-//! Giving back to a member that came back from a backup how the threads with it stand here: codes and times, no words.
+//! Giving back to a member that came back from a backup how the threads with it stand here: codes and times, no words. One that came back
+//! with nothing gets the open referrals that it had again as well, sealed to its new keys.
 //! Called by each tick, for the rows that the gateway's re-offer brought.
 //! Never says anything of a thread with somebody else, never tells one thread twice for one restore.
 
 use std::sync::atomic::Ordering;
 
 use kith_proto::id::{EnvelopeId, ThreadId};
-use kith_proto::lifecycle::{Reason, State};
-use kith_proto::permits::CategorySet;
+use kith_proto::lifecycle::{Consent, Reason, State};
+use kith_proto::permits::{CategorySet, MemberState};
 use kith_proto::sign::sha256;
 use kith_proto::v1::{self, body::Body};
-use kith_proto::words::EnvelopeKind;
+use kith_proto::words::{Category, EnvelopeKind};
 use kith_service::store::{StoreError, Tx};
 
 use crate::audit;
+use crate::content::ContentError;
 use crate::moves::MoveError;
 use crate::moves::look::{Seen, look_at};
 use crate::moves::told::{self, EnvelopeHead, Told};
 use crate::node::Node;
-use crate::outbox::OutboxError;
+use crate::outbox::{self, Draft, OutboxError};
 use crate::store;
 use crate::store::counter::Counter;
 use crate::store::returning::{Returning, Standing};
@@ -30,14 +32,17 @@ pub(crate) const EVENTS_MAX: usize = 200;
 const TICK_MAX: u64 = 256;
 /// Threads found by one look.
 const CHUNK: i64 = 32;
-/// In front of what the envelope's id is derived from.
+/// In front of what the envelopes' ids are derived from.
 const LABEL: &[u8] = b"kith/node/returned\0";
+const LABEL_AGAIN: &[u8] = b"kith/node/referred-again\0";
 
 /// What is read of a thread before anything is sealed.
 struct Found {
     seen: Seen,
     standing: Standing,
     events: Vec<ShownEvent>,
+    /// What a referral said that its recipient has lost with its keys; none of any other thread.
+    said: Option<outbox::Standing>,
     /// Told before under the same restore.
     is_told: bool,
 }
@@ -54,6 +59,10 @@ pub async fn give(node: &Node, now_ms: i64) -> Result<u64, MoveError> {
         .await?;
     let mut given = 0;
     for mut one in all {
+        // What it lost can be sealed to its new keys only, and they do not count before its suspension ends.
+        if one.is_from_nothing() && node.members.state_of(&one.peer) != MemberState::Active {
+            continue;
+        }
         while given < TICK_MAX {
             let of = &one;
             let read = |mut tx: Tx| async move { store::returning::threads(&mut tx, of, CHUNK).await };
@@ -87,18 +96,19 @@ async fn give_each(
 ) -> Result<u64, MoveError> {
     let mut given = 0;
     for thread_id in threads {
-        let envelope_id = &envelope_id(&one.restore_id, thread_id);
-        let look = |mut tx: Tx| async move { look(&mut tx, thread_id, envelope_id).await };
+        let envelope_id = &envelope_id(LABEL, &one.restore_id, thread_id);
+        let look = |mut tx: Tx| async move { look(&mut tx, thread_id, (one, envelope_id)).await };
         let found = node
             .store
             .read::<_, StoreError, _, _>("look to return", look)
             .await?;
-        let told = match found.filter(|found| !found.is_told) {
-            Some(found) => tell(node, &found, (one, *envelope_id))?,
-            None => None,
-        };
-        given += u64::from(told.is_some());
-        write(node, (one, thread_id), told.as_ref(), now_ms).await?;
+        let mut told = Vec::new();
+        if let Some(found) = found.filter(|found| !found.is_told) {
+            told.extend(refer_again(node, &found, one)?);
+            told.extend(tell(node, &found, (one, *envelope_id))?);
+        }
+        given += u64::from(!told.is_empty());
+        write(node, (one, thread_id), &told, now_ms).await?;
     }
     Ok(given)
 }
@@ -106,7 +116,7 @@ async fn give_each(
 async fn look(
     tx: &mut Tx,
     thread_id: &ThreadId,
-    envelope_id: &EnvelopeId,
+    (one, envelope_id): (&Returning, &EnvelopeId),
 ) -> Result<Option<Found>, StoreError> {
     let Some(seen) = look_at(tx, thread_id).await? else {
         return Ok(None);
@@ -114,11 +124,64 @@ async fn look(
     let Some(standing) = store::returning::standing(tx, thread_id).await? else {
         return Ok(None);
     };
+    let lost = one.is_from_nothing()
+        && seen.thread.side == Side::Sent
+        && seen.thread.situation.state.is_open()
+        && seen.thread.situation.consent == Consent::Live;
+    let said = if lost {
+        outbox::standing(tx, *thread_id).await?
+    } else {
+        None
+    };
     Ok(Some(Found {
         seen,
+        said,
         standing,
         events: store::threads_view::events(tx, thread_id).await?,
         is_told: store::returning::is_queued(tx, envelope_id).await?,
+    }))
+}
+
+/// The referral, for a recipient that has lost it with its keys; none where nothing of it may go any more.
+fn refer_again(node: &Node, found: &Found, one: &Returning) -> Result<Option<Told>, MoveError> {
+    let (seen, Some(said)) = (&found.seen, &found.said) else {
+        return Ok(None);
+    };
+    let Some(keys) = seen.keys(node)? else {
+        return Ok(None);
+    };
+    let body = match said.body(&keys) {
+        Ok(body) => body,
+        Err(OutboxError::Content(ContentError::Erased)) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let Some(Body::Referral(referral)) = &body.body else {
+        return Ok(None);
+    };
+    let declared = referral.parts.iter();
+    let categories: CategorySet = declared
+        .filter_map(|part| Category::try_from(part.category).ok())
+        .collect();
+    let permitted = seen.permits(node, EnvelopeKind::Referral, categories.clone(), node.now_ms());
+    if let Err(refusal) = permitted {
+        tracing::warn!(problem = refusal.code(), "a referral is not sent again");
+        return Ok(None);
+    }
+    let draft = Draft {
+        envelope_id: envelope_id(LABEL_AGAIN, &one.restore_id, &seen.thread.thread_id),
+        to: &seen.thread.peer,
+        kind: EnvelopeKind::Referral,
+        thread_id: seen.thread.thread_id,
+        slip: &seen.slip.signed,
+        slip_id: seen.slip.slip_id,
+        categories,
+        body: &body,
+        at_ms: node.now_ms(),
+    };
+    let outgoing = outbox::seal(node, &draft, Some(&keys))?;
+    Ok(Some(Told {
+        outgoing,
+        words: None,
     }))
 }
 
@@ -182,7 +245,7 @@ fn wire(event: &ShownEvent) -> v1::Event {
 async fn write(
     node: &Node,
     (one, thread_id): (&Returning, &ThreadId),
-    told: Option<&Told>,
+    told: &[Told],
     now_ms: i64,
 ) -> Result<(), StoreError> {
     let write = |mut tx: Tx| async move {
@@ -190,7 +253,7 @@ async fn write(
         if !store::returning::go_on(&mut tx, one, thread_id).await? {
             return Ok(());
         }
-        if let Some(told) = told {
+        for told in told {
             told.write(&mut tx, &mut counter).await?;
             audit::insert(&mut tx, &mut counter, &node.rng, &[told.trail(now_ms)]).await?;
         }
@@ -200,8 +263,8 @@ async fn write(
 }
 
 /// The same however often a thread is returned for one restore.
-fn envelope_id(restore_id: &[u8; 16], thread_id: &ThreadId) -> EnvelopeId {
-    let hash = sha256(&[LABEL, restore_id, thread_id.as_bytes()]);
+fn envelope_id(label: &[u8], restore_id: &[u8; 16], thread_id: &ThreadId) -> EnvelopeId {
+    let hash = sha256(&[label, restore_id, thread_id.as_bytes()]);
     let mut id = [0; 16];
     // cannot leave a byte unset: the hash is longer than the id.
     for (to, from) in id.iter_mut().zip(hash) {

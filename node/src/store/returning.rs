@@ -24,6 +24,13 @@ pub struct Returning {
     pub after: Vec<u8>,
 }
 
+impl Returning {
+    /// Whether the member has nothing left, neither mail nor keys.
+    pub const fn is_from_nothing(&self) -> bool {
+        self.since_ms <= 0
+    }
+}
+
 const ALL: &str = "SELECT peer, restore_id, since_ms, after_thread FROM returning_to WHERE done_at_ms IS NULL \
      ORDER BY asked_at_ms, peer, restore_id LIMIT 1000";
 

@@ -44,6 +44,8 @@ use kith_proto::log::proof::ProofError;
 use kith_proto::log::tile::TileError;
 use kith_proto::log::tree::TreeError;
 use kith_proto::problem::Problem;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::watch;
 
 /// Why the log was not read or carried on, by what the caller can do.
@@ -84,6 +86,24 @@ impl LogError {
             Self::Tree(error) => error.problem(),
         }
     }
+}
+
+/// Set for good once the benchmark has said so; see [`switch_off`].
+static OFF: AtomicBool = AtomicBool::new(false);
+/// The file in the working folder by which the benchmark says that from now on nothing is logged, to measure what the log costs.
+pub const OFF_FILE: &str = "kith-without-log";
+
+/// Whether events are thrown away. Never in a program that is shipped: only with the feature of the benchmark.
+fn is_off() -> bool {
+    cfg!(feature = "without-log") && OFF.load(Ordering::Relaxed)
+}
+
+/// Looks whether the log is to be off from now on; the keys that are believed by then stay believed.
+fn switch_off() -> bool {
+    if cfg!(feature = "without-log") && Path::new(OFF_FILE).exists() {
+        OFF.store(true, Ordering::Relaxed);
+    }
+    is_off()
 }
 
 /// The log of one server. Its key is an argument of what signs.

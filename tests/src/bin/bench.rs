@@ -7,6 +7,8 @@ use kith_demo::cast::{GP, PEERS};
 use kith_demo::client::Client;
 use kith_demo::network::Network;
 use kith_proto::v1::{self, send_referrals_response::Outcome};
+use kith_service::log::OFF_FILE;
+use kith_service::log::sequencer::LOOK_EVERY;
 use kith_tests::load::{self, Ready};
 use kith_tests::measure;
 use serde::Serialize;
@@ -28,6 +30,9 @@ struct Bench {
     /// Only with so many in flight: 1, 16 or 256.
     #[arg(long)]
     in_flight: Option<usize>,
+    /// Switch the log off before the measured rows; only in a build with the feature `without-log`.
+    #[arg(long)]
+    without_log: bool,
     /// Print the figures as one line of JSON and nothing else.
     #[arg(long)]
     json: bool,
@@ -88,10 +93,15 @@ async fn main() -> ExitCode {
 
 async fn run(bench: Bench) -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
+    // The servers look for its file there.
+    std::env::set_current_dir(folder.path())?;
     let network = Network::start(std::env::current_exe()?, folder.path(), &[GP, PEERS]).await?;
     let (a, b) = (network.client(GP).await?, network.client(PEERS).await?);
     let mut rows = Vec::new();
     warm_up(&a, &b).await?;
+    if bench.without_log {
+        switch_log_off().await?;
+    }
     for (in_flight, count) in [(1, bench.count / 5), (16, bench.count), (256, bench.count)] {
         if bench.in_flight.is_some_and(|only| only != in_flight) {
             continue;
@@ -125,6 +135,17 @@ async fn run(bench: Bench) -> anyhow::Result<()> {
         writeln!(std::io::stdout(), "{}", serde_json::to_string(&Figures { rows })?)?;
     }
     network.stop().await
+}
+
+/// Says it to the servers and waits until each has seen it.
+async fn switch_log_off() -> anyhow::Result<()> {
+    if !cfg!(feature = "without-log") {
+        bail!("this build cannot switch the log off: build it with --features without-log");
+    }
+    std::fs::write(OFF_FILE, b"")?;
+    #[expect(clippy::disallowed_methods, reason = "another process can only be waited for")]
+    tokio::time::sleep(LOOK_EVERY * 4).await;
+    Ok(())
 }
 
 async fn warm_up(a: &Client, b: &Client) -> anyhow::Result<()> {

@@ -126,9 +126,6 @@ async fn append_leaves(
 
 /// Appends and indexes until the wish to stop. A failure is logged when it begins and tried again at every look.
 pub async fn run(log: &Log, key: &SigningKey, shutdown: Shutdown) {
-    if cfg!(feature = "without-log") {
-        return;
-    }
     let wish = shutdown.wait();
     tokio::pin!(wish);
     let mut look = tokio::time::interval(LOOK_EVERY);
@@ -138,6 +135,9 @@ pub async fn run(log: &Log, key: &SigningKey, shutdown: Shutdown) {
         tokio::select! {
             () = &mut wish => break,
             _ = look.tick() => {}
+        }
+        if super::switch_off() {
+            return;
         }
         match turn(log, key).await {
             Ok(()) => failed = None,
