@@ -145,6 +145,29 @@ impl Members {
         listed.keys.iter().rev().find(in_force).cloned()
     }
 
+    /// The newest keys of a member that stand in the key log, in force or not yet: what two organisations compare by telephone.
+    pub fn newest_keys_of(&self, org: &OrgId) -> Option<Arc<Binding>> {
+        let listed = self.get(org)?;
+        let logged = self.logged.read().unwrap_or_else(PoisonError::into_inner);
+        let logged = logged.get(org)?;
+        listed
+            .keys
+            .iter()
+            .rev()
+            .find(|keys| logged.contains(&keys.hash))
+            .cloned()
+    }
+
+    /// The members that lost their keys and have had new ones by the registrar's word since a time, and from when on those count.
+    pub fn rekeyed_since(&self, since_ms: i64) -> Vec<(Arc<Listed>, i64)> {
+        let newest = |listed: Arc<Listed>| {
+            let rekeyed = listed.keys.iter().rev().find(|keys| keys.rekey)?;
+            let effective_at_ms = rekeyed.effective_at_ms;
+            (effective_at_ms >= since_ms).then_some((listed, effective_at_ms))
+        };
+        self.all().values().cloned().filter_map(newest).collect()
+    }
+
     /// Whether a member has a verified binding that is not in the key log yet: what it signed may be believed a little later.
     pub fn awaits_log(&self, org: &OrgId) -> bool {
         let Some(listed) = self.get(org) else {

@@ -2,12 +2,16 @@
 //! Called by `kith-node status` and `doctor`; takes no lock and changes nothing but the schema of an older database.
 //! Never shows more than counts, states, times, checkpoints and alarms.
 
+use kith_proto::id::OrgId;
 use kith_proto::log::note::Note;
+use kith_proto::trail::sentence::written;
 use kith_service::log::epoch::{self, Epoch};
 use kith_service::store::{Store, StoreError};
 
 use crate::alarms::Alarm;
 use crate::keylog::Held;
+use crate::keys::Membership;
+use crate::members::Members;
 use crate::store as rows;
 pub use crate::store::status::{Counts, Link};
 
@@ -35,6 +39,56 @@ impl Status {
             let signed = epoch.signed.as_ref().map(Note::text);
             signed.is_none() || signed == epoch.counted.as_ref().map(Note::text)
         })
+    }
+}
+
+/// How long new keys of a member are shown: until everybody has had the time to call.
+const NEW_KEYS_SHOWN_MS: i64 = 30 * crate::threads::DAY_MS;
+
+/// A member with whom a referral is open, and that has new keys since it lost its old ones.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewKeys {
+    /// Its id.
+    pub organisation: OrgId,
+    /// Its display name.
+    pub name: String,
+    /// From when on they count.
+    pub effective_at_ms: i64,
+}
+
+/// Whose new keys this organisation should compare by telephone.
+pub async fn new_keys(store: &Store, me: &Membership, now_ms: i64) -> Result<Vec<NewKeys>, StoreError> {
+    let members = Members::load(me, store, now_ms).await?;
+    let rekeyed = members.rekeyed_since(now_ms.saturating_sub(NEW_KEYS_SHOWN_MS));
+    if rekeyed.is_empty() {
+        return Ok(Vec::new());
+    }
+    let read = |mut tx| async move { rows::status::open_with(&mut tx).await };
+    let open = store.read::<_, StoreError, _, _>("open referrals", read).await?;
+    let shown = rekeyed
+        .into_iter()
+        .filter(|(listed, _)| open.contains(&listed.member.org));
+    let shown = shown.map(|(listed, effective_at_ms)| NewKeys {
+        organisation: listed.member.org.clone(),
+        name: listed.member.name.clone(),
+        effective_at_ms,
+    });
+    Ok(shown.collect())
+}
+
+impl NewKeys {
+    /// What people are told.
+    pub fn sentence(&self) -> String {
+        let Self {
+            organisation,
+            name,
+            effective_at_ms,
+        } = self;
+        format!(
+            "{name} has new keys, by the registrar's word, which count from {}. Call them on a number that you know and compare the four words of \
+             `kith-node organisations show {organisation}`.",
+            written(*effective_at_ms)
+        )
     }
 }
 

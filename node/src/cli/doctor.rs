@@ -58,14 +58,20 @@ pub(crate) async fn run(talk: &Talk, arguments: StatusArguments, clock: Clock) -
     let store = node::open_store(&config, &me, now_ms).await?;
     let status = status::read(&store).await;
     let standing = keep::standing(&store, &folder).await;
+    let new_keys = status::new_keys(&store, &me, now_ms).await;
     store.close().await;
-    let (status, standing) = (status?, standing?);
+    let (status, standing, new_keys) = (status?, standing?, new_keys?);
     let (judged, sentence) = recovery::judged(&standing, now_ms);
     let mut checks = vec![Check::new("store", true, "The database opens.")];
     checks.push(certificate(&folder, &me, now_ms));
     checks.extend(of_status(&me, &status, now_ms));
     checks.push(disk(&folder));
     checks.push(Check::new("recovery", judged == Judged::Well, sentence));
+    checks.extend(
+        new_keys
+            .iter()
+            .map(|keys| Check::new("new keys", false, keys.sentence())),
+    );
     for check in &checks {
         let word = if check.is_well { "ok" } else { "attention" };
         talk.out().say(

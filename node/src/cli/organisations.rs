@@ -56,7 +56,7 @@ pub(crate) async fn show(talk: &Talk, one: One, clock: Clock) -> anyhow::Result<
     let Some(listed) = members.get(&organisation) else {
         bail!("No organisation of this id is in the network. See `kith-node organisations`.");
     };
-    let keys = |org| members.keys_of(org, now_ms);
+    let keys = |org| members.newest_keys_of(org);
     let (Some(ours), Some(theirs)) = (keys(&me.organisation), keys(&organisation)) else {
         bail!("The keys are not in the network's log yet; try again in a minute.");
     };

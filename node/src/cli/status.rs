@@ -40,13 +40,19 @@ pub(crate) async fn run(talk: &Talk, arguments: StatusArguments, clock: Clock) -
     let store = node::open_store(&config, &me, clock.now_ms()).await?;
     let status = status::read(&store).await;
     let standing = keep::standing(&store, &folder).await;
+    let new_keys = status::new_keys(&store, &me, clock.now_ms()).await;
     store.close().await;
-    let (status, standing) = (status?, standing?);
+    let (status, standing, new_keys) = (status?, standing?, new_keys?);
     let now_ms = clock.now_ms();
     let mut sentences = sentences(&me, running, &status, now_ms);
     sentences.push(recovery::judged(&standing, now_ms).1);
+    sentences.extend(new_keys.iter().map(status::NewKeys::sentence));
     let mut value = as_json(&me, running, &status, now_ms);
     value["recovery"] = recovery::standing_json(&standing, now_ms);
+    let new_keys = new_keys.iter().map(
+        |keys| json!({ "organisation": keys.organisation.as_str(), "effective_at_ms": keys.effective_at_ms }),
+    );
+    value["new_keys"] = new_keys.collect();
     talk.out().say(&sentences.join("\n"), &value)
 }
 

@@ -1,10 +1,11 @@
 //! The figures of `status`, over several tables. Called by [`status`](crate::status) alone.
 //! Never reads a sealed column or names anybody: counts, states and times.
 
+use kith_proto::id::OrgId;
 use kith_proto::problem::Problem;
 use kith_service::store::{StoreError, Tx, column, query};
 
-use super::word_or_null;
+use super::{word, word_or_null};
 
 const LINK: &str =
     "SELECT state, since_ms, gateway_offset_ms, last_hello_ms, problem FROM link_state WHERE id = 1";
@@ -66,6 +67,15 @@ pub async fn counts(tx: &mut Tx) -> Result<Counts, StoreError> {
         unacknowledged: number(tx, NEW).await?,
         undelivered: number(tx, UNDELIVERED).await?,
     })
+}
+
+const OPEN_WITH: &str = "SELECT DISTINCT peer FROM referral WHERE state NOT IN ('draft', 'completed', 'not_completed', 'declined', \
+     'forwarded', 'cancelled', 'withdrawn', 'expired', 'entered_in_error') ORDER BY peer";
+
+/// The members with whom a referral is open.
+pub async fn open_with(tx: &mut Tx) -> Result<Vec<OrgId>, StoreError> {
+    let rows = tx.all(query(OPEN_WITH)).await?;
+    rows.iter().map(|row| word(row, "referral", "peer")).collect()
 }
 
 async fn number(tx: &mut Tx, text: &'static str) -> Result<i64, StoreError> {

@@ -87,3 +87,41 @@ async fn a_token_of_another_member_or_one_to_join_with_changes_nothing() {
     );
     assert_eq!(story.gateway.inner.issued.lock().unwrap().len(), 1);
 }
+
+#[tokio::test]
+async fn whoever_has_an_open_referral_with_a_member_is_told_of_its_new_keys() {
+    let mut story = Story::begin().await;
+    let peer = story.peer("riverside-gp");
+    let other = story.peer("harbour-welcome");
+    let mut stream = story.gateway.greeted(vec![]).await;
+    let consent = story.consent(&mut stream, &[&peer]).await;
+    story.host.refer(&peer, consent).await;
+    for lost in [&peer, &other] {
+        let chain = story.gateway.inner.chain(lost.org.as_str());
+        let mut fresh = story.peer("womens-circle");
+        fresh.signing = kith_proto::sign::SigningKey::from_seed([9; 32]).unwrap();
+        let chain = crate::peer::rekeyed(chain, &fresh);
+        story.gateway.inner.list(lost.org.as_str(), chain);
+    }
+    stream.break_off().await;
+    let mut story = story.restart().await;
+    story.gateway.greeted(vec![]).await;
+    story.host.link_is("up").await;
+    let node = &story.host.node;
+    let told = kith_node::status::new_keys(&node.store, &node.membership, node.now_ms())
+        .await
+        .unwrap();
+    let [told] = told.as_slice() else {
+        panic!("with harbour-welcome nothing is open: {told:?}");
+    };
+    assert_eq!(
+        (&told.organisation, told.effective_at_ms),
+        (&peer.org, T0 + DAY_MS)
+    );
+    assert!(
+        told.sentence()
+            .contains("kith-node organisations show riverside-gp")
+    );
+    let later = kith_node::status::new_keys(&node.store, &node.membership, T0 + 32 * DAY_MS).await;
+    assert_eq!(later.unwrap(), []);
+}
