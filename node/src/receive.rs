@@ -11,6 +11,7 @@ mod apply;
 mod door;
 mod letter;
 mod prepare;
+mod proof;
 mod proposal;
 mod returned;
 

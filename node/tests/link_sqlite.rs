@@ -5,6 +5,9 @@
 #[path = "link/epoch.rs"]
 mod epoch;
 #[cfg(test)]
+#[path = "link/forgotten.rs"]
+mod forgotten;
+#[cfg(test)]
 #[path = "link/gateway.rs"]
 mod gateway;
 #[cfg(test)]

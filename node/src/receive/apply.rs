@@ -7,10 +7,8 @@ use kith_proto::id::{EnvelopeId, MessageId, OrgId, SlipId, ThreadId};
 use kith_proto::lifecycle::{Consent, Delivery, Party, State};
 use kith_proto::order::Position;
 use kith_proto::problem::Problem;
-use kith_proto::v1;
 use kith_service::rng::Rng;
 use kith_service::store::{StoreError, Tx};
-use prost::Message as _;
 
 use super::door::{Effect, NewReferral, NewSlip, Row, Withdrawn};
 use super::letter::{Event, Meta};
@@ -34,7 +32,7 @@ use crate::threads::{self, Numbered, Side, Step};
 #[derive(Default)]
 pub(super) struct Work<'a> {
     /// What a holding must be wrapped for; one that is not is prepared again.
-    newest: NewestEpoch,
+    pub(super) newest: NewestEpoch,
     /// In which this node numbers events of its inbox.
     thread_epoch: u64,
     known: BTreeMap<EnvelopeId, Known>,
@@ -143,8 +141,10 @@ impl<'a> Work<'a> {
                 withdrawal_id,
                 slip_id,
                 proof,
+                narrowed,
             } => {
-                self.proof(tx, meta, (slip_id, withdrawal_id.as_bytes()), proof)
+                let narrowed = narrowed.as_deref();
+                self.proof(tx, meta, (slip_id, withdrawal_id.as_bytes()), (proof, narrowed))
                     .await?
             }
         };
@@ -386,33 +386,6 @@ impl<'a> Work<'a> {
             }
         }
         self.outgoing.push(&withdrawn.proof);
-        Ok(Ok(()))
-    }
-
-    async fn proof(
-        &mut self,
-        tx: &mut Tx,
-        meta: &Meta,
-        (slip_id, withdrawal_id): (&SlipId, &[u8; 16]),
-        proof: &v1::WithdrawalProof,
-    ) -> Result<Result<(), Problem>, ReceiveError> {
-        let kept =
-            slip_link::put_proof(tx, slip_id, &meta.peer, withdrawal_id, proof.encode_to_vec()).await?;
-        if !kept {
-            return Ok(Err(Problem::NotFound));
-        }
-        if proof.outcome == i32::from(v1::WithdrawalOutcome::Erased) {
-            for thread_id in self.threads.load_of_slips(tx, &[*slip_id]).await? {
-                self.threads.set(&thread_id, |thread| {
-                    if thread.situation.consent == Consent::Cut {
-                        thread.situation.consent = Consent::Erased;
-                    }
-                });
-            }
-        }
-        let event = audit::Event::new(Code::WithdrawalProved, meta.received_at_ms);
-        self.trail
-            .push(event.id("slip", slip_id.as_bytes()).org("by", &meta.peer));
         Ok(Ok(()))
     }
 

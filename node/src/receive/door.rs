@@ -76,6 +76,8 @@ pub(super) enum Effect {
         withdrawal_id: WithdrawalId,
         slip_id: SlipId,
         proof: v1::WithdrawalProof,
+        /// The holding without the categories that the proof names; none of a proof of a whole withdrawal.
+        narrowed: Option<Box<Holding>>,
     },
 }
 

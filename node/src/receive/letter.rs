@@ -209,6 +209,7 @@ fn content(opened: &Opened) -> Result<Content, Problem> {
             let id = WithdrawalId::try_from(proof.withdrawal_id.as_slice()).map_err(|_| invalid)?;
             must(proof.slip_id == opened.slip.id.as_bytes() && proof.outcome != 0)?;
             must(proof.kept_because.len() <= RECORD_TEXT_BYTES_MAX && proof.done_at_ms >= 0)?;
+            must(proof.categories.len() <= Category::ALL.len())?;
             let proof = v1::WithdrawalProof {
                 kept_because: seen(&proof.kept_because)?,
                 ..proof.clone()

@@ -142,7 +142,7 @@ fn effect(node: &Node, slips: &mut Slips, meta: &Meta, about: &About) -> Result<
             // One that overtakes its referral ends the slip all the same, so that the referral is refused when it comes.
             let new_slip = slips.bring(node, about, SlipSide::Received)?;
             let narrowed = slips.narrowed(node, &slip_id, categories)?;
-            let proof = proof(node, meta, about, *id.as_bytes())?;
+            let proof = proof(node, meta, about, (*id.as_bytes(), categories))?;
             Ok(Effect::Withdrawal(Box::new(Withdrawn {
                 withdrawal_id: *id,
                 slip_id,
@@ -157,6 +157,7 @@ fn effect(node: &Node, slips: &mut Slips, meta: &Meta, about: &About) -> Result<
             withdrawal_id: *id,
             slip_id,
             proof: proof.clone(),
+            narrowed: slips.without(node, &slip_id, proof)?.map(Box::new),
         }),
     }
 }
@@ -232,7 +233,12 @@ fn numbered_event(
 }
 
 /// The proof that goes back: content under the slip is erased here, or what was narrowed away is.
-fn proof(node: &Node, meta: &Meta, about: &About, withdrawal_id: [u8; 16]) -> Result<Outgoing, ReceiveError> {
+fn proof(
+    node: &Node,
+    meta: &Meta,
+    about: &About,
+    (withdrawal_id, categories): ([u8; 16], &[Category]),
+) -> Result<Outgoing, ReceiveError> {
     let opened = &about.opened;
     let proof = v1::WithdrawalProof {
         withdrawal_id: withdrawal_id.to_vec(),
@@ -242,6 +248,7 @@ fn proof(node: &Node, meta: &Meta, about: &About, withdrawal_id: [u8; 16]) -> Re
         done_at_ms: meta.received_at_ms,
         onward_recipients: 0,
         onward_proved: 0,
+        categories: categories.iter().map(|category| category.number()).collect(),
     };
     let body = v1::Body {
         body: Some(Body::WithdrawalProof(proof)),
@@ -368,6 +375,25 @@ impl Slips {
             returned: returned.clone(),
             new_slip,
         })))
+    }
+
+    /// The holding without what a proof says was taken back. Only looked at: the transaction knows whether this node forgot it.
+    fn without(
+        &self,
+        node: &Node,
+        slip_id: &SlipId,
+        proof: &v1::WithdrawalProof,
+    ) -> Result<Option<Holding>, ReceiveError> {
+        let known = self.known.get(slip_id).filter(|known| known.keys.is_some());
+        let (Some(known), false) = (known, proof.categories.is_empty()) else {
+            return Ok(None);
+        };
+        let kept = |section: &Section| match section {
+            Section::Category(category) => !proof.categories.contains(&category.number()),
+            Section::Record => true,
+        };
+        let keep: Vec<Section> = Section::all().filter(kept).collect();
+        Ok(Some(node.content.narrowed(&known.holding, &keep)?))
     }
 
     /// The holding without the keys of these categories, which letters after this one do without as well; none when the

@@ -74,6 +74,15 @@ pub async fn accepts(tx: &mut Tx, restore_id: &[u8; 16], since_ms: i64) -> Resul
     Ok(count > 0)
 }
 
+const COVERS: &str = "SELECT CAST(COUNT(*) AS BIGINT) AS n FROM restore WHERE begun_at_ms >= $1 AND backup_at_ms <= $2 AND begun_at_ms >= $2";
+
+/// Whether something that happened at `at_ms` may be what this node forgot with a backup that came back since a time.
+pub async fn covers(tx: &mut Tx, at_ms: i64, since_ms: i64) -> Result<bool, StoreError> {
+    let row = tx.one(query(COVERS).bind(since_ms).bind(at_ms)).await?;
+    let count: i64 = row.map_or(Ok(0), |row| column(&row, TABLE, "n"))?;
+    Ok(count > 0)
+}
+
 const INSERT: &str =
     "INSERT INTO restore (restore_id, reason, backup_at_ms, begun_at_ms) VALUES ($1, $2, $3, $4)";
 

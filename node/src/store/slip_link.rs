@@ -142,6 +142,37 @@ pub async fn withdrawal_reached(tx: &mut Tx, ids: &[SlipId], at_ms: i64) -> Resu
 const PROOF: &str = "UPDATE slip SET proof = $1 WHERE slip_id = $2 AND withdrawal_id = $3 AND peer = $4 \
      AND side = 'captured'";
 
+/// A withdrawal that this node had asked for after its backup, as its recipient proves it.
+pub struct Forgotten<'a> {
+    /// The slip.
+    pub slip_id: &'a SlipId,
+    /// Its recipient.
+    pub peer: &'a OrgId,
+    /// The withdrawal.
+    pub withdrawal_id: &'a [u8; 16],
+    /// When the recipient did it.
+    pub at_ms: i64,
+    /// Whether it took a part away, or all.
+    pub narrowed: bool,
+    /// What the recipient says.
+    pub proof: Vec<u8>,
+}
+
+const REMEMBER: &str = "UPDATE slip SET withdrawal_id = $1, withdrawal_sent_at_ms = $2, withdrawal_reached_at_ms = $2, proof = $3 \
+     WHERE slip_id = $4 AND peer = $5 AND side = 'captured' AND state = $6 AND proof IS NULL";
+
+/// Writes down a withdrawal that was forgotten, with its proof; says whether the slip is one of this node that it fits.
+pub async fn remember(tx: &mut Tx, one: Forgotten<'_>) -> Result<bool, StoreError> {
+    let state = if one.narrowed { "live" } else { "withdrawn" };
+    let put = query(REMEMBER)
+        .bind(one.withdrawal_id.to_vec())
+        .bind(one.at_ms)
+        .bind(one.proof)
+        .bind(one.slip_id.as_bytes().to_vec());
+    let put = put.bind(one.peer.to_string()).bind(state);
+    Ok(tx.run(put).await? == 1)
+}
+
 /// Writes down what the recipient says it did; says whether it was asked to. A later proof takes an earlier one's place.
 pub async fn put_proof(
     tx: &mut Tx,

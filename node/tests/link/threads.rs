@@ -18,16 +18,16 @@ use crate::peer::{HeldSlip, Peer, loose, random};
 const STATES: &str = "SELECT state FROM referral ORDER BY arrival";
 
 /// A node that has sent one referral, which its recipient has received.
-struct Sent {
-    story: Story,
-    stream: Attached,
-    peer: Peer,
-    slip: v1::SignedSlip,
-    thread_id: ThreadId,
+pub(crate) struct Sent {
+    pub(crate) story: Story,
+    pub(crate) stream: Attached,
+    pub(crate) peer: Peer,
+    pub(crate) slip: v1::SignedSlip,
+    pub(crate) thread_id: ThreadId,
 }
 
 impl Sent {
-    async fn begin() -> Self {
+    pub(crate) async fn begin() -> Self {
         let mut story = Story::begin().await;
         let peer = story.peer("riverside-gp");
         let mut stream = story.gateway.greeted(vec![]).await;
