@@ -1,6 +1,9 @@
 //! Stories of a whole network: real processes, real sockets, real disks. Each starts its own network on free ports.
 
 #[cfg(test)]
+#[path = "network/comeback.rs"]
+mod comeback;
+#[cfg(test)]
 #[path = "network/kill.rs"]
 mod kill;
 #[cfg(test)]
@@ -12,6 +15,9 @@ mod refusals;
 #[cfg(test)]
 #[path = "network/restore.rs"]
 mod restore;
+#[cfg(test)]
+#[path = "network/scene.rs"]
+mod scene;
 #[cfg(test)]
 #[path = "network/story.rs"]
 mod story;
