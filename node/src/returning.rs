@@ -167,7 +167,7 @@ fn refer_again(node: &Node, found: &Found, one: &Returning) -> Result<Option<Tol
     let categories: CategorySet = declared
         .filter_map(|part| Category::try_from(part.category).ok())
         .collect();
-    let permitted = seen.permits(node, EnvelopeKind::Referral, categories.clone(), node.now_ms());
+    let permitted = seen.permits(node, EnvelopeKind::Referral, categories, node.now_ms());
     if let Err(refusal) = permitted {
         tracing::warn!(problem = refusal.code(), "a referral is not sent again");
         return Ok(None);

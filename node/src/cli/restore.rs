@@ -123,7 +123,9 @@ pub(super) async fn finish(joining: &Joining, reason: Option<Reason>) -> anyhow:
     let node = Node::open(joining.config.clone(), joining.clock.clone(), joining.rng.clone()).await?;
     let finished = async {
         match reason {
-            Some(reason) => drop(restore::begin(&node, reason).await?),
+            Some(reason) => {
+                restore::begin(&node, reason).await?;
+            }
             None if !restore::is_pending(&node).await? => return Ok(None),
             None => {}
         }
