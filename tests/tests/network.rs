@@ -16,8 +16,14 @@ mod refusals;
 #[path = "network/restore.rs"]
 mod restore;
 #[cfg(test)]
+#[path = "network/rolled_back.rs"]
+mod rolled_back;
+#[cfg(test)]
 #[path = "network/scene.rs"]
 mod scene;
+#[cfg(test)]
+#[path = "network/stolen.rs"]
+mod stolen;
 #[cfg(test)]
 #[path = "network/story.rs"]
 mod story;

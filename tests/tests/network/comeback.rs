@@ -1,12 +1,13 @@
 //! A node comes back from yesterday's bundle: what happened since is said by the network, and what was withdrawn stays gone.
 
 use crate::scene::{self, DAY_MS, company, count, data, doctor, json, lines, node, node_with, shares};
+use crate::story;
 use kith_demo::cast::{self, GP, PEERS, Person, said};
 use kith_demo::network::Network;
 use kith_demo::story::steps::{Sent, Teller};
 use kith_proto::lifecycle::{Consent, Move, State};
 use kith_proto::v1::{self, Side};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const A: Person = cast::SELAM;
 const B: Person = cast::OKSANA;
@@ -109,21 +110,28 @@ async fn all_go_on(network: &mut Network, four: &Four) -> anyhow::Result<()> {
     Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_node_comes_back_from_yesterdays_bundle() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut network = scene::network(folder.path()).await;
-    let bundle = folder.path().join("yesterday").display().to_string();
+/// The story, with the new node's database in the new folder or at a URL.
+async fn comes_back(folder: &Path, store: Option<&str>) -> PathBuf {
+    let mut network = scene::network(folder).await;
+    let bundle = folder.join("yesterday").display().to_string();
     let four = live(&mut network, &bundle).await.unwrap();
     let (old, shares) = (data(&network, PEERS), shares(&network, PEERS));
     network.stop_node(PEERS).await.unwrap();
     std::fs::remove_dir_all(&old).unwrap();
 
-    let checked = node_with(&network, &["restore", &bundle, "--check", "--json"], &shares);
-    assert_eq!(json(&checked)["organisation"], PEERS.id, "{checked}");
-    let new = folder.path().join("new");
+    let checked = json(&node_with(
+        &network,
+        &["restore", &bundle, "--check", "--json"],
+        &shares,
+    ));
+    assert_eq!(
+        (&checked["organisation"], &checked["referrals"]),
+        (&PEERS.id.into(), &2.into())
+    );
+    let new = folder.join("new");
     let place = new.display().to_string();
-    let load = ["restore", &bundle, "--data", &place, "--reason", "lost", "--json"];
+    let mut load = vec!["restore", &bundle, "--data", &place, "--reason", "lost", "--json"];
+    load.extend(store.iter().flat_map(|url| ["--store", *url]));
     let restored = json(&node_with(&network, &load, &shares));
     assert_eq!(restored["epoch"], 2, "{restored}");
     assert_eq!(restored["withdrawn"], 1, "{restored}");
@@ -133,14 +141,44 @@ async fn a_node_comes_back_from_yesterdays_bundle() {
 
     all_go_on(&mut network, &four).await.unwrap();
     scene::all_well(&network);
-    let told = scene::export_verifies(&network, PEERS, folder.path()).await;
+    let told = scene::export_verifies(&network, PEERS, folder).await;
     assert!(told.lines().count() > 10, "{told}");
+    // And it could come back once more.
+    let again = folder.join("again").display().to_string();
+    node(&network, &["recovery", "bundle", &again, "--data", &place]);
+    let checked = json(&node_with(
+        &network,
+        &["restore", &again, "--check", "--json"],
+        &shares,
+    ));
+    assert_eq!(checked["referrals"], 4, "{checked}");
     network.stop_node(PEERS).await.unwrap();
-    assert_eq!(
-        scene::files_with(&new, &names()),
-        [Path::new("").to_path_buf(); 0]
-    );
+    assert!(scene::files_with(&new, &names()).is_empty());
     network.stop().await.unwrap();
+    new
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_comes_back_from_yesterdays_bundle() {
+    let folder = tempfile::tempdir().unwrap();
+    let new = comes_back(folder.path(), None).await;
+    // The names were looked for where the rows are.
+    assert!(!scene::files_with(&new, &[GP.id]).is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_comes_back_from_yesterdays_bundle_on_postgresql() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = story::new_database().await;
+    comes_back(folder.path(), Some(&store)).await;
+    let dump = story::dump(&store).await;
+    let digits = dump.to_lowercase();
+    assert!(dump.contains(GP.id), "no table was searched");
+    for name in names() {
+        assert!(!dump.contains(name), "{name}");
+        let hex = data_encoding::HEXLOWER.encode(name.as_bytes());
+        assert!(!digits.contains(&hex), "{name}");
+    }
 }
 
 fn names() -> Vec<&'static str> {

@@ -89,8 +89,10 @@ pub(crate) fn status(network: &Network, data: &str) -> Value {
 /// Asks again until something is so.
 pub(crate) async fn until(what: &str, happened: impl AsyncFn() -> bool) {
     let waiting = async {
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        look.tick().await;
         while !happened().await {
-            tokio::time::sleep(LOOK_EVERY).await;
+            look.tick().await;
         }
     };
     let waited = tokio::time::timeout(PATIENCE, waiting).await;
