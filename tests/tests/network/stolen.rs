@@ -124,8 +124,8 @@ async fn a_stolen_laptop_with_its_bundle_at_the_gateway() {
     let mut tell = Teller::of(&mut network);
     let open = accepted(&mut tell, company(cast::AMAL, said::AMAL)).await;
     bundle_at_gateway(tell.network, folder.path()).await;
+    let late = accepted(&mut tell, company(cast::SELAM, said::TEA)).await;
     let words = four_words(tell.network);
-    let certificate = std::fs::read(Path::new(&old).join("keys/tls.pem")).unwrap();
 
     let token = lost(tell.network, folder.path());
     is_cut_off(tell.network, &old).await;
@@ -139,13 +139,17 @@ async fn a_stolen_laptop_with_its_bundle_at_the_gateway() {
     let thief = moves_in(tell.network, &new, false).await;
     waits(tell.network, &place).await;
     assert_ne!(status(tell.network, &old)["link"]["state"], "up");
+    let early = tell.refer(doctor(cast::LETESH, said::DOCTOR)).await.unwrap_err();
+    assert!(early.to_string().contains("nothing new can be sent"), "{early}");
+    // What is open may go on, and waits until the keys count.
+    tell.moves(PEERS, &open, Move::Start, None).await.unwrap();
 
     a_day_later(tell.network).await;
-    tell.expect(PEERS, &open, State::Accepted, "it stands as it did")
+    tell.expect(PEERS, &late, State::Accepted, "it came again")
         .await
         .unwrap();
+    assert!(tell.open(PEERS, &late).await.unwrap().contains(cast::SELAM.name));
     assert!(tell.open(PEERS, &open).await.unwrap().contains(cast::AMAL.name));
-    tell.moves(PEERS, &open, Move::Start, None).await.unwrap();
     tell.expect(GP, &open, State::InProgress, "it goes on")
         .await
         .unwrap();
@@ -153,19 +157,27 @@ async fn a_stolen_laptop_with_its_bundle_at_the_gateway() {
     assert_ne!(four_words(tell.network), words);
     scene::export_verifies(tell.network, PEERS, folder.path()).await;
     well(tell.network).await;
-    // So late that the old certificate is due.
-    tell.network.set_clock(4 * DAY_MS).unwrap();
-    scene::until("the new one is still in", async || {
-        status(tell.network, &place)["link"]["state"] == "up"
+    drop(thief);
+    cannot_renew(tell.network, folder.path(), Path::new(&old)).await;
+    network.stop().await.unwrap();
+}
+
+/// So late that its certificate is due, the stolen laptop is switched on again: it gets none.
+async fn cannot_renew(network: &mut Network, folder: &Path, old: &Path) {
+    let file = old.join("keys/tls.pem");
+    let certificate = std::fs::read(&file).unwrap();
+    network.set_clock(4 * DAY_MS).unwrap();
+    let new = network.change_node(PEERS, old.to_owned(), None).unwrap();
+    network.start_node(PEERS).await.unwrap();
+    let log = folder.join(format!("{}.log", PEERS.id));
+    scene::until("it asks in vain", async || {
+        let said = std::fs::read_to_string(&log).unwrap();
+        said.contains("the certificate was not renewed") && said.contains("the gateway ended the stream")
     })
     .await;
-    assert_ne!(status(tell.network, &old)["link"]["state"], "up");
-    assert_eq!(
-        std::fs::read(Path::new(&old).join("keys/tls.pem")).unwrap(),
-        certificate
-    );
-    drop(thief);
-    network.stop().await.unwrap();
+    assert_ne!(status(network, &old.display().to_string())["link"]["state"], "up");
+    assert_eq!(std::fs::read(&file).unwrap(), certificate);
+    drop(new);
 }
 
 /// The databases are as signed, and nobody has raised an alarm.
