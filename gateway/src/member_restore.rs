@@ -6,11 +6,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kith_proto::id::OrgId;
+use kith_proto::log::checkpoint::Checkpoint;
+use kith_proto::log::note::NoteError;
 use kith_proto::log::origin::Keeper;
 use kith_proto::order::Position;
 use kith_proto::problem::Problem;
 use kith_proto::v1::{self, restore_response::What};
-use kith_service::log::seen;
+use kith_service::log::seen::{self, Witness};
 use kith_service::rng::RandomFailed;
 use kith_service::status::Failure;
 use kith_service::store::{StoreError, Tx};
@@ -46,6 +48,9 @@ pub enum RestoreError {
     /// So many restores were told today: ask the operator, or wait for tomorrow.
     #[error("too many restores in a day")]
     TooMany,
+    /// The member's newest checkpoint was not cosigned: try again.
+    #[error(transparent)]
+    Note(#[from] NoteError),
     /// The store failed: try again.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -62,6 +67,7 @@ impl RestoreError {
             Self::TooLarge => Problem::TooLarge,
             Self::OtherHistory => Problem::Conflict,
             Self::TooMany => Problem::CapacityFull,
+            Self::Note(error) => error.problem(),
             Self::Store(error) => error.problem(),
             Self::Random(_) => Problem::Unavailable,
         }
@@ -293,8 +299,9 @@ const fn said(what: What) -> v1::RestoreResponse {
     v1::RestoreResponse { what: Some(what) }
 }
 
-/// The newest checkpoint of a member's log that was cosigned, of its newest epoch.
-async fn cosigned(gateway: &Gateway, tx: &mut Tx, member: &OrgId) -> Result<String, StoreError> {
+/// The newest checkpoint of a member's log that was cosigned, of its newest epoch, with a cosignature as of now: what was seen is kept
+/// as it was asked for, without one.
+async fn cosigned(gateway: &Gateway, tx: &mut Tx, member: &OrgId) -> Result<String, RestoreError> {
     let keeper = Keeper::Node(member.clone());
     let prefix = format!("{}/log/", keeper.witness(&gateway.network));
     let origins = log::origins(tx, &prefix).await?;
@@ -305,8 +312,18 @@ async fn cosigned(gateway: &Gateway, tx: &mut Tx, member: &OrgId) -> Result<Stri
         return Ok(String::new());
     };
     let origin = keeper.origin(&gateway.network, newest);
-    let seen = seen::last(tx, origin.as_str()).await?;
-    Ok(seen.map(|seen| seen.note.to_string()).unwrap_or_default())
+    let Some(seen) = seen::last(tx, origin.as_str()).await? else {
+        return Ok(String::new());
+    };
+    let witness = Witness {
+        name: &Keeper::Gateway.witness(&gateway.network),
+        key: &gateway.keys.signing,
+        store: &gateway.store,
+    };
+    let checkpoint: Checkpoint = seen.note.text().parse()?;
+    let mut note = seen.note;
+    note.add(witness.sign(&checkpoint, gateway.clock.now_ms())?)?;
+    Ok(note.to_string())
 }
 
 /// What became of a member's own envelopes. A withheld line was put down under the first half of its hash; one that was sealed again

@@ -125,7 +125,10 @@ impl Done {
                 if told.code == Code::MemberJoined {
                     member.kind = text("kind");
                     member.invite = text("invite");
-                    member.tls_key_hash = text("tls_key_hash");
+                }
+                // New keys after a loss are those of the connection as well.
+                if let Some(hash) = told.get("tls_key_hash") {
+                    hash.clone_into(&mut member.tls_key_hash);
                 }
                 member.bindings.push(text("binding"));
             }

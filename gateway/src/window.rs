@@ -34,12 +34,13 @@ pub struct Swept {
 #[expect(clippy::disallowed_methods, reason = "the worker that sweeps")]
 pub(crate) async fn sweep(gateway: Arc<Gateway>, shutdown: Shutdown) {
     loop {
+        // Also at the start: a gateway that was off keeps nobody waiting.
+        if let Err(error) = membership::resume_due(&gateway).await {
+            tracing::warn!(%error, "members with new keys were not taken in again; the next sweep tries again");
+        }
         tokio::select! {
             () = shutdown.wait() => return,
             () = tokio::time::sleep(Duration::from_millis(SWEEP_EVERY_MS)) => {}
-        }
-        if let Err(error) = membership::resume_due(&gateway).await {
-            tracing::warn!(%error, "members with new keys were not taken in again; the next sweep tries again");
         }
         match sweep_once(&gateway).await {
             Ok(swept) if swept == Swept::default() => {}

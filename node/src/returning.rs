@@ -104,8 +104,13 @@ async fn give_each(
             .await?;
         let mut told = Vec::new();
         if let Some(found) = found.filter(|found| !found.is_told) {
-            told.extend(refer_again(node, &found, one)?);
-            told.extend(tell(node, &found, (one, *envelope_id))?);
+            let again = refer_again(node, &found, one)?;
+            // Where the referral is gone with everything else and may not go again, its thread is nobody's there.
+            let is_known = !one.is_from_nothing() || found.seen.thread.side == Side::Inbox || again.is_some();
+            told.extend(again);
+            if is_known {
+                told.extend(tell(node, &found, (one, *envelope_id))?);
+            }
         }
         given += u64::from(!told.is_empty());
         write(node, (one, thread_id), &told, now_ms).await?;

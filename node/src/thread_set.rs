@@ -11,6 +11,7 @@ use kith_service::store::{StoreError, Tx};
 use crate::audit::{Code, Event};
 use crate::store;
 use crate::store::counter::Counter;
+use crate::store::returning::Place;
 use crate::threads::{Applied, Before, EventRow, Step, Thread};
 
 /// Threads by id, each as it was stored and as it is now.
@@ -108,6 +109,17 @@ impl ThreadSet {
         self.trail
             .push(if moves { line } else { line.word("as", "returned") });
         self.events.insert((event.thread_id, event.event_id), event);
+    }
+
+    /// Where the events of a thread stand that are not in the store yet.
+    pub(crate) fn places(&self, id: &ThreadId) -> impl Iterator<Item = Place> {
+        let of_it = self.events.values().filter(|event| event.thread_id == *id);
+        of_it.map(|event| Place {
+            event_id: *event.event_id.as_bytes(),
+            epoch: event.epoch,
+            number: event.number,
+            provisional: event.provisional,
+        })
     }
 
     /// Changes what no step does: delivery, problem, the end of consent.

@@ -1,6 +1,9 @@
 //! Stories of a whole network: real processes, real sockets, real disks. Each starts its own network on free ports.
 
 #[cfg(test)]
+#[path = "network/comeback.rs"]
+mod comeback;
+#[cfg(test)]
 #[path = "network/kill.rs"]
 mod kill;
 #[cfg(test)]
@@ -12,6 +15,15 @@ mod refusals;
 #[cfg(test)]
 #[path = "network/restore.rs"]
 mod restore;
+#[cfg(test)]
+#[path = "network/rolled_back.rs"]
+mod rolled_back;
+#[cfg(test)]
+#[path = "network/scene.rs"]
+mod scene;
+#[cfg(test)]
+#[path = "network/stolen.rs"]
+mod stolen;
 #[cfg(test)]
 #[path = "network/story.rs"]
 mod story;

@@ -1,12 +1,13 @@
 //! The demo network: makes the trust root, names a witness, enrols five organisations, starts and stops their processes.
 //! Does everything as its user would: through `kith-gateway` and `kith-node` commands.
 
+mod comeback;
+
 use crate::cast::{NETWORK, ORGS, Org};
 use crate::client::Client;
 use crate::process::{Server, Stage};
 use anyhow::Context as _;
 use kith_gateway::keys::GatewayKeys;
-use kith_node::grants::DEMO_REVIEWER;
 use kith_proto::log::origin::Keeper;
 use kith_proto::v1;
 use kith_proto::words::{Category, Purpose};
@@ -19,8 +20,6 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The roles a token is made for.
-const ROLES: [&str; 4] = ["referrer", "coordinator", "auditor", "admin"];
 /// The role the story acts in: a volunteer or a GP is usually a coordinator.
 const ACTING: &str = "coordinator";
 /// What the witness of a third operator is called.
@@ -248,7 +247,7 @@ impl Network {
         let data_dir = self.folder.join("nodes").join(org.id);
         let data = data_dir.to_string_lossy().into_owned();
         let fresh = !data_dir.exists();
-        let mut tokens = BTreeMap::new();
+        let tokens;
         if fresh {
             let registrar = self.folder.join("trust/registrar");
             let registrar = registrar.to_string_lossy();
@@ -270,13 +269,7 @@ impl Network {
                 .run("node", &["join", token, "--data", &data, "--json"])?;
             // Its recovery sheet, which a demo keeps where a network never would.
             std::fs::write(data_dir.join("demo-recovery.json"), joined)?;
-            for role in ROLES {
-                let made = ["token", "new", "--role", role, "--label", "demo", "--data", &data];
-                let printed = self.stage.run("node", &made)?;
-                let token = printed.lines().next().context("no token was printed")?.trim();
-                tokens.insert(role.to_owned(), token.to_owned());
-            }
-            self.review_statement(&data)?;
+            tokens = self.prepare(&data)?;
             std::fs::write(data_dir.join("demo-tokens.json"), serde_json::to_vec(&tokens)?)?;
         } else {
             tokens = serde_json::from_slice(&std::fs::read(data_dir.join("demo-tokens.json"))?)?;
@@ -293,27 +286,6 @@ impl Network {
         if fresh {
             self.publish_service(org).await?;
         }
-        Ok(())
-    }
-
-    /// Stands for the English consent text as people of a real organisation must: reads it, and repeats its hash.
-    fn review_statement(&self, data: &str) -> anyhow::Result<()> {
-        let shown = self
-            .stage
-            .run("node", &["statement", "show", "--json", "--data", data])?;
-        let shown: serde_json::Value = serde_json::from_str(&shown)?;
-        let hash = shown["text_hash"].as_str().context("the text has no hash")?;
-        let review = [
-            "statement",
-            "review",
-            "--hash",
-            hash,
-            "--by",
-            DEMO_REVIEWER,
-            "--data",
-            data,
-        ];
-        self.stage.run("node", &review)?;
         Ok(())
     }
 

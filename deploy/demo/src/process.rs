@@ -45,7 +45,9 @@ impl Stage {
             stderr,
         } = self.command(role, args).output()?;
         if !status.success() {
-            bail!("{role} said: {}", String::from_utf8_lossy(&stderr).trim());
+            // In JSON a refusal is an answer like any other.
+            let said = if stderr.is_empty() { stdout } else { stderr };
+            bail!("{role} said: {}", String::from_utf8_lossy(&said).trim());
         }
         Ok(String::from_utf8(stdout)?)
     }

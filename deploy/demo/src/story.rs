@@ -3,7 +3,7 @@
 
 mod accounts;
 mod requests;
-mod steps;
+pub mod steps;
 
 use crate::cast::{self, GP, MOSQUE, PEERS, SCHOOL, SETTLEMENT, said};
 use crate::network::Network;

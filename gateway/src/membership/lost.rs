@@ -151,6 +151,7 @@ async fn put(
     let published = event(Code::BindingPublished)
         .number("number", i64::try_from(newest.number).unwrap_or(i64::MAX))
         .hash("binding", &newest.hash)
+        .hash("tls_key_hash", &tls_key_hash)
         .word("signed_by", "registrar");
     let certified = event(Code::CertificateIssued).hash("tls_key_hash", &tls_key_hash);
     let events = &[

@@ -84,7 +84,9 @@ impl<'a> Work<'a> {
         if !self.is_of(meta, &returning.thread_id, &returning.slip_id, Some(side)) {
             return Ok(Err(Problem::NotFound));
         }
-        let held = store::returning::places(tx, &returning.thread_id).await?;
+        // The referral itself may have come just now, before this.
+        let mut held = store::returning::places(tx, &returning.thread_id).await?;
+        held.extend(self.threads.places(&returning.thread_id));
         let events = in_order(&returning.returned.events);
         match side {
             Side::Sent => self.follow_writer(thread, &events),

@@ -51,12 +51,18 @@ const THREADS: &str = "SELECT thread_id FROM referral WHERE peer = $1 AND thread
      state NOT IN ('completed', 'not_completed', 'declined', 'forwarded', 'cancelled', 'withdrawn', 'expired', \
      'entered_in_error')) ORDER BY thread_id LIMIT $4";
 
-/// Threads with it that are open or changed since its backup, by id, after the last that was returned.
+/// Threads with it that are open or changed since its backup, by id, after the last that was returned. Of a member with nothing left
+/// those that are open: what is over is of no more use to it.
 pub async fn threads(tx: &mut Tx, one: &Returning, limit: i64) -> Result<Vec<ThreadId>, StoreError> {
+    let since_ms = if one.is_from_nothing() {
+        i64::MAX
+    } else {
+        one.since_ms
+    };
     let asked = query(THREADS)
         .bind(one.peer.to_string())
         .bind(one.after.clone())
-        .bind(one.since_ms)
+        .bind(since_ms)
         .bind(limit);
     let rows = tx.all(asked).await?;
     rows.iter().map(|row| id(row, "referral", "thread_id")).collect()

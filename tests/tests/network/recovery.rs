@@ -97,7 +97,7 @@ async fn a_lost_computer_comes_back_from_the_gateway_and_two_parts_of_its_sheet(
     // In sentences: in JSON a refusal is an answer like any other.
     let load = load.split_last().unwrap().1;
     let again = network.command("node", load).unwrap_err().to_string();
-    assert!(again.contains("not empty"), "{again}");
+    assert!(again.contains("holds a node already"), "{again}");
     let was = std::fs::read(data.join("keys/signing")).unwrap();
     assert_eq!(std::fs::read(Path::new(&new).join("keys/signing")).unwrap(), was);
     network.stop().await.unwrap();

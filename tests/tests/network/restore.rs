@@ -39,8 +39,9 @@ fn alarms(network: &Network, org: Org) -> Vec<String> {
 
 async fn until(what: &str, happened: impl Fn() -> bool) {
     let waiting = async {
+        let mut look = tokio::time::interval(Duration::from_millis(200));
         while !happened() {
-            tokio::time::sleep(Duration::from_millis(200)).await;
+            look.tick().await;
         }
     };
     assert!(

@@ -90,7 +90,7 @@ async fn tell_and_search(folder: &Path) -> PathBuf {
 }
 
 /// A new database on the server that `KITH_TEST_POSTGRES` names.
-async fn new_database() -> String {
+pub(crate) async fn new_database() -> String {
     let server = std::env::var("KITH_TEST_POSTGRES")
         .expect("KITH_TEST_POSTGRES must name a PostgreSQL server: a skipped database is untested");
     let name = u64::from_be_bytes(Rng::system().bytes().unwrap());
@@ -102,7 +102,7 @@ async fn new_database() -> String {
 }
 
 /// Every column of every row of every table, bytes in hexadecimal digits.
-async fn dump(store_url: &str) -> String {
+pub(crate) async fn dump(store_url: &str) -> String {
     let mut connection = sqlx::PgConnection::connect(store_url).await.unwrap();
     sqlx::raw_sql("SET xmlbinary TO hex")
         .execute(&mut connection)

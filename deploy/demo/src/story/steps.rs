@@ -1,4 +1,4 @@
-//! The steps of the story as verbs: refer, move, open, withdraw, expect. Used by `story` alone.
+//! The steps of the story as verbs: refer, move, open, withdraw, expect. Used by `story` and by the network tests.
 //! Each makes real calls on a real node and returns an error when the outcome is not the one told.
 
 use super::requests::{listed, part, plain, record, send, with_health};
@@ -15,40 +15,60 @@ use std::io::Write as _;
 
 /// What one referral asks, of whom, about whom.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Ask {
-    pub(super) from: Org,
-    pub(super) to: Org,
-    pub(super) person: Person,
+pub struct Ask {
+    /// Who refers.
+    pub from: Org,
+    /// Whom is asked.
+    pub to: Org,
+    /// About whom.
+    pub person: Person,
     /// What the person agrees to.
-    pub(super) categories: &'static [Category],
-    pub(super) purpose: Purpose,
-    pub(super) need: &'static str,
+    pub categories: &'static [Category],
+    /// What for.
+    pub purpose: Purpose,
+    /// What is needed, in the person's words.
+    pub need: &'static str,
 }
 
 /// A person and what they agreed to, as recorded.
 #[derive(Clone, Debug)]
-pub(super) struct Agreed {
-    pub(super) person_id: Vec<u8>,
-    pub(super) grant_id: Vec<u8>,
+pub struct Agreed {
+    /// The person.
+    pub person_id: Vec<u8>,
+    /// What they agreed to.
+    pub grant_id: Vec<u8>,
 }
 
 /// A referral that was sent.
 #[derive(Clone, Debug)]
-pub(super) struct Sent {
-    pub(super) thread_id: Vec<u8>,
+pub struct Sent {
+    /// Its thread.
+    pub thread_id: Vec<u8>,
     grant_id: Vec<u8>,
-    pub(super) code: String,
+    /// Its code.
+    pub code: String,
 }
 
 /// Tells the story on a network.
-pub(super) struct Teller<'a> {
-    pub(super) network: &'a mut Network,
+pub struct Teller<'a> {
+    /// The network.
+    pub network: &'a mut Network,
     titles: u32,
     /// Readable threads in the inbox of an organisation from another, when the story began: a kept network has some.
     before: BTreeMap<(&'static str, &'static str), usize>,
 }
 
 impl<'a> Teller<'a> {
+    /// Tells steps of a story of one's own.
+    pub fn of(network: &'a mut Network) -> Self {
+        Self {
+            network,
+            titles: 0,
+            before: BTreeMap::new(),
+        }
+    }
+
+    /// Begins the story, for which some organisations must be there.
     pub(super) async fn begin(network: &'a mut Network) -> anyhow::Result<Self> {
         let mut before = BTreeMap::new();
         for (org, from) in [(PEERS, GP), (MOSQUE, SETTLEMENT)] {
@@ -63,26 +83,26 @@ impl<'a> Teller<'a> {
     }
 
     /// Prints one sentence.
-    pub(super) fn say(&self, sentence: &str) -> anyhow::Result<()> {
+    pub fn say(&self, sentence: &str) -> anyhow::Result<()> {
         writeln!(std::io::stdout().lock(), "   {sentence}")?;
         Ok(())
     }
 
     /// Prints a numbered title.
-    pub(super) fn title(&mut self, title: &str) -> anyhow::Result<()> {
+    pub fn title(&mut self, title: &str) -> anyhow::Result<()> {
         self.titles += 1;
         writeln!(std::io::stdout().lock(), "\n{}. {title}", self.titles)?;
         Ok(())
     }
 
     /// Records the person and their consent, and sends the referral.
-    pub(super) async fn refer(&mut self, ask: Ask) -> anyhow::Result<Sent> {
+    pub async fn refer(&mut self, ask: Ask) -> anyhow::Result<Sent> {
         let agreed = self.agree(ask).await?;
         self.send(ask, &agreed).await
     }
 
     /// Records the person and their consent.
-    pub(super) async fn agree(&mut self, ask: Ask) -> anyhow::Result<Agreed> {
+    pub async fn agree(&mut self, ask: Ask) -> anyhow::Result<Agreed> {
         let mut client = self.network.client(ask.from).await?;
         let agreed = record(&mut client, ask).await?;
         self.say(&format!(
@@ -95,7 +115,7 @@ impl<'a> Teller<'a> {
     }
 
     /// Sends the referral that was agreed to.
-    pub(super) async fn send(&mut self, ask: Ask, agreed: &Agreed) -> anyhow::Result<Sent> {
+    pub async fn send(&mut self, ask: Ask, agreed: &Agreed) -> anyhow::Result<Sent> {
         let mut client = self.network.client(ask.from).await?;
         let need = part(Category::Need, &[("in_their_words", ask.need)]);
         let sent = match send(&mut client, ask, agreed, vec![need]).await? {
@@ -114,7 +134,7 @@ impl<'a> Teller<'a> {
     }
 
     /// Tries to send health beside what the person agreed to, and returns the refusal.
-    pub(super) async fn refer_with_health(
+    pub async fn refer_with_health(
         &mut self,
         ask: Ask,
         agreed: &Agreed,
@@ -128,7 +148,7 @@ impl<'a> Teller<'a> {
     }
 
     /// Does the same from a tampered node in the sender's place, and returns what the gateway signed.
-    pub(super) async fn send_tampered(
+    pub async fn send_tampered(
         &mut self,
         ask: Ask,
         agreed: &Agreed,
@@ -146,7 +166,7 @@ impl<'a> Teller<'a> {
     }
 
     /// Makes a lifecycle move at an organisation.
-    pub(super) async fn moves(
+    pub async fn moves(
         &mut self,
         org: Org,
         sent: &Sent,
@@ -157,7 +177,7 @@ impl<'a> Teller<'a> {
     }
 
     /// Makes a lifecycle move with words.
-    pub(super) async fn moves_saying(
+    pub async fn moves_saying(
         &mut self,
         org: Org,
         sent: &Sent,
@@ -190,13 +210,7 @@ impl<'a> Teller<'a> {
     }
 
     /// Writes words on a referral and waits until the other side reads them.
-    pub(super) async fn writes(
-        &mut self,
-        org: Org,
-        reader: Org,
-        sent: &Sent,
-        words: &str,
-    ) -> anyhow::Result<()> {
+    pub async fn writes(&mut self, org: Org, reader: Org, sent: &Sent, words: &str) -> anyhow::Result<()> {
         let mut client = self.network.client(org).await?;
         let request = v1::SendMessageRequest {
             request_id: client.request_id()?,
@@ -220,7 +234,7 @@ impl<'a> Teller<'a> {
     }
 
     /// Waits until an organisation's copy is in this state.
-    pub(super) async fn expect(
+    pub async fn expect(
         &mut self,
         org: Org,
         sent: &Sent,
@@ -238,7 +252,7 @@ impl<'a> Teller<'a> {
     }
 
     /// Waits until an organisation sees its referral carried this far.
-    pub(super) async fn expect_delivery(
+    pub async fn expect_delivery(
         &mut self,
         org: Org,
         sent: &Sent,
@@ -258,7 +272,7 @@ impl<'a> Teller<'a> {
     }
 
     /// Opens a referral at an organisation and returns all its words, one field a line.
-    pub(super) async fn open(&mut self, org: Org, sent: &Sent) -> anyhow::Result<String> {
+    pub async fn open(&mut self, org: Org, sent: &Sent) -> anyhow::Result<String> {
         let thread = self.thread(org, sent).await?;
         let referral = thread.referral.context("the referral has no content")?;
         let fields = referral.parts.into_iter().flat_map(|part| part.fields);
@@ -266,7 +280,7 @@ impl<'a> Teller<'a> {
     }
 
     /// The last event of a thread.
-    pub(super) async fn last_event(&mut self, org: Org, sent: &Sent) -> anyhow::Result<v1::Event> {
+    pub async fn last_event(&mut self, org: Org, sent: &Sent) -> anyhow::Result<v1::Event> {
         let thread = self.thread(org, sent).await?;
         thread
             .events
@@ -275,7 +289,8 @@ impl<'a> Teller<'a> {
             .context("the thread has no events")
     }
 
-    async fn thread(&mut self, org: Org, sent: &Sent) -> anyhow::Result<v1::Thread> {
+    /// Opens a thread at an organisation.
+    pub async fn thread(&mut self, org: Org, sent: &Sent) -> anyhow::Result<v1::Thread> {
         let mut client = self.network.client(org).await?;
         let request = v1::GetReferralRequest {
             thread_id: Vec::new(),
@@ -292,7 +307,7 @@ impl<'a> Teller<'a> {
     }
 
     /// Takes the consent behind a referral back.
-    pub(super) async fn withdraw(&mut self, org: Org, sent: &Sent) -> anyhow::Result<()> {
+    pub async fn withdraw(&mut self, org: Org, sent: &Sent) -> anyhow::Result<()> {
         let mut client = self.network.client(org).await?;
         let request = v1::WithdrawGrantRequest {
             request_id: client.request_id()?,
@@ -314,7 +329,7 @@ impl<'a> Teller<'a> {
     }
 
     /// Waits until the recipient's proof of erasure has come back.
-    pub(super) async fn expect_proof(&mut self, org: Org, sent: &Sent) -> anyhow::Result<()> {
+    pub async fn expect_proof(&mut self, org: Org, sent: &Sent) -> anyhow::Result<()> {
         let mut client = self.network.client(org).await?;
         let mut look = tokio::time::interval(std::time::Duration::from_millis(100));
         for _ in 0..200 {
@@ -339,18 +354,13 @@ impl<'a> Teller<'a> {
     }
 
     /// Checks and says that an organisation's inbox still holds exactly so many readable threads from a sender.
-    pub(super) async fn no_inbox_line_about(
-        &mut self,
-        org: Org,
-        from: Org,
-        readable: usize,
-    ) -> anyhow::Result<()> {
+    pub async fn no_inbox_line_about(&mut self, org: Org, from: Org, readable: usize) -> anyhow::Result<()> {
         self.inbox_holds(org, from, readable).await?;
         self.say(&format!("{}'s inbox shows nothing of it.", org.name))
     }
 
     /// Checks that an organisation's inbox holds exactly so many more readable threads from a sender than before the story.
-    pub(super) async fn inbox_holds(&mut self, org: Org, from: Org, readable: usize) -> anyhow::Result<()> {
+    pub async fn inbox_holds(&mut self, org: Org, from: Org, readable: usize) -> anyhow::Result<()> {
         let before = self.before.get(&(org.id, from.id)).copied().unwrap_or_default();
         let found = readable_threads(self.network, org, from).await?;
         ensure!(
