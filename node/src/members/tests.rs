@@ -140,7 +140,7 @@ fn a_gateway_cannot_replace_cut_or_rename_a_chain() {
     chain.bindings.pop();
     assert_eq!(
         error(listing("riverside-gp", &chain)),
-        MemberError::Replaced,
+        MemberError::Behind,
         "an old key brought back"
     );
     assert_eq!(error(listing("hope-street", &chain)), MemberError::Name);
