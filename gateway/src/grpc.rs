@@ -23,7 +23,7 @@ use kith_service::tls::incoming::{self, Peer};
 use std::io;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_stream::Stream;
 use tonic::service::Routes;
 use tonic::transport::server::Connected;
@@ -118,11 +118,11 @@ where
 }
 
 /// The places for anonymous calls at work; who finds none is turned away at once.
-pub(crate) struct Anonymous(Arc<Semaphore>);
+pub(crate) struct Anonymous(Semaphore);
 
 impl Default for Anonymous {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(ANONYMOUS_IN_FLIGHT_MAX)))
+        Self(Semaphore::new(ANONYMOUS_IN_FLIGHT_MAX))
     }
 }
 
@@ -130,11 +130,6 @@ impl Anonymous {
     /// Takes a place until the permit is dropped.
     pub(crate) fn enter(&self) -> Result<SemaphorePermit<'_>, Failure> {
         self.0.try_acquire().map_err(|_| busy())
-    }
-
-    /// As [`enter`](Self::enter), for an answer that goes on after the call has returned.
-    pub(crate) fn enter_owned(&self) -> Result<OwnedSemaphorePermit, Failure> {
-        self.0.clone().try_acquire_owned().map_err(|_| busy())
     }
 }
 
