@@ -119,7 +119,7 @@ pub async fn rekey(
             && read.tls_key_hash == tls_key_hash;
         return is_same.then_some(answer).ok_or(MembershipError::InviteUsed);
     }
-    let chain = extended(&read, registrar, signed, binding);
+    let chain = extended(&read, Some(registrar), signed, binding);
     let proven = trust::verify_chain(&chain, root, network, now_ms).map_err(|error| match error {
         // The chain has gone on since the invite was made: by the thief, or by the member that had not lost its keys.
         TrustError::Forged | TrustError::Broken => MembershipError::Fork,
@@ -131,17 +131,23 @@ pub async fn rekey(
     Ok(answer)
 }
 
-fn extended(
+/// The chain with one more binding, the invite whose seed signed that, and the registrar of the invite unless it stands there.
+pub(super) fn extended(
     read: &MemberRow,
-    registrar: v1::Signed,
+    registrar: Option<v1::Signed>,
     invite: v1::Signed,
     binding: v1::Signed,
 ) -> v1::BindingChain {
     let mut chain = read.chain.clone();
-    if chain.registrar.as_ref() != Some(&registrar) && !chain.later_registrars.contains(&registrar) {
+    if let Some(registrar) = registrar
+        && chain.registrar.as_ref() != Some(&registrar)
+        && !chain.later_registrars.contains(&registrar)
+    {
         chain.later_registrars.push(registrar);
     }
-    chain.later_invites.push(invite);
+    if !chain.later_invites.contains(&invite) {
+        chain.later_invites.push(invite);
+    }
     chain.bindings.push(binding);
     chain
 }

@@ -132,6 +132,7 @@ async fn a_binding_of_the_thiefs_that_is_dated_ahead_does_not_outlive_the_report
     let ahead = T0 + HOUR - 60_000;
     let request = v1::PublishBindingRequest {
         binding: Some(next(&network, &stolen, ahead)),
+        ..v1::PublishBindingRequest::default()
     };
     stolen
         .relay(&network)

@@ -152,7 +152,13 @@ impl RelayService for Service {
     ) -> Result<Response<v1::PublishBindingResponse>, Status> {
         let org = self.caller(&request)?;
         let mut chain = self.0.chain(&org);
-        chain.bindings.extend(request.into_inner().binding);
+        let asked = request.into_inner();
+        chain.bindings.extend(asked.binding);
+        chain.later_invites.extend(asked.invite);
+        let registrar = asked
+            .registrar
+            .filter(|one| chain.registrar.as_ref() != Some(one));
+        chain.later_registrars.extend(registrar);
         let now_ms = self.0.clock.now_ms();
         let member = trust::verify_chain(&chain, &self.0.root.public(), &self.0.network, now_ms);
         let member = member.map_err(|error| status(error.problem()))?;
