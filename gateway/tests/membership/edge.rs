@@ -113,6 +113,7 @@ async fn health_and_reflection_tell_what_is_served() {
         "kith.v1.EnrolmentService",
         "kith.v1.LogService",
         "kith.v1.RelayService",
+        "kith.v1.RestoreService",
         "kith.v1.StopService",
     ];
     assert_eq!(names, served);
