@@ -49,7 +49,8 @@ fn verified(gateway: &Gateway, row: &MemberRow) -> Option<KnownMember> {
             member,
             state: row.state,
             changed: row.changed,
-            lost_at_ms: row.lost_at_ms,
+            lost_bindings: row.lost_bindings.map(i64::unsigned_abs),
+            tls_key_hash: row.tls_key_hash,
         }),
         Ok(_) => {
             tracing::error!(organisation = %row.org, "a stored member is not the one its chain proves; it is left out");

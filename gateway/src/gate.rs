@@ -253,7 +253,7 @@ fn check_times(head: &Head, now_ms: i64) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The recipient's key in force, or for a day the one before.
+/// The recipient's key in force, or for a day the one before: unless a re-key took its place, as then others may have it.
 fn check_sealing_key(head: &Head, facts: &Facts<'_>) -> Result<(), Refusal> {
     let stale = Refusal::later(Problem::StaleKey, STALE_KEY_RETRY_MS);
     let member = facts.recipient.ok_or(Refusal::last(Problem::NotAMember))?;
@@ -269,7 +269,9 @@ fn check_sealing_key(head: &Head, facts: &Facts<'_>) -> Result<(), Refusal> {
     let kept_until_ms = current.effective_at_ms.saturating_add(PREVIOUS_KEY_TAKEN_MS);
     match keys.next() {
         Some(previous)
-            if facts.now_ms < kept_until_ms && previous.sealing_key_id() == head.sealing_key_id =>
+            if !current.rekey
+                && facts.now_ms < kept_until_ms
+                && previous.sealing_key_id() == head.sealing_key_id =>
         {
             Ok(())
         }

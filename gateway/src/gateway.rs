@@ -155,7 +155,7 @@ pub struct Gateway {
     pub relay: Relay,
     /// What each member has left behind for nothing.
     pub budgets: Budgets,
-    /// The recovery bundles that are coming.
+    /// The recovery bundles that are coming and leaving.
     pub bundles: Bundles,
 }
 

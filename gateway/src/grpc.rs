@@ -23,7 +23,7 @@ use kith_service::tls::incoming::{self, Peer};
 use std::io;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_stream::Stream;
 use tonic::service::Routes;
 use tonic::transport::server::Connected;
@@ -118,11 +118,11 @@ where
 }
 
 /// The places for anonymous calls at work; who finds none is turned away at once.
-pub(crate) struct Anonymous(Arc<Semaphore>);
+pub(crate) struct Anonymous(Semaphore);
 
 impl Default for Anonymous {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(ANONYMOUS_IN_FLIGHT_MAX)))
+        Self(Semaphore::new(ANONYMOUS_IN_FLIGHT_MAX))
     }
 }
 
@@ -131,30 +131,29 @@ impl Anonymous {
     pub(crate) fn enter(&self) -> Result<SemaphorePermit<'_>, Failure> {
         self.0.try_acquire().map_err(|_| busy())
     }
-
-    /// As [`enter`](Self::enter), for an answer that goes on after the call has returned.
-    pub(crate) fn enter_owned(&self) -> Result<OwnedSemaphorePermit, Failure> {
-        self.0.clone().try_acquire_owned().map_err(|_| busy())
-    }
 }
 
 fn busy() -> Failure {
     Failure::new(Problem::Unavailable).with_retry_after(BUSY_RETRY_AFTER_MS)
 }
 
-/// Says which member calls: by the certificate of its connection, which must be this network's and not have run out, of an
-/// organisation that is a member. Never by a field of a message.
-fn caller<T>(gateway: &Gateway, request: &tonic::Request<T>) -> Result<Identity, Failure> {
+/// Says whom the certificate of a connection names, which must be this network's and not have run out: also one that counts no more.
+fn named<'r, T>(gateway: &Gateway, request: &'r tonic::Request<T>) -> Result<&'r Identity, Failure> {
     let peer = request.extensions().get::<Peer>();
-    let identity = peer
-        .and_then(|peer| peer.identity.as_ref())
+    peer.and_then(|peer| peer.identity.as_ref())
         .filter(|identity| identity.network == gateway.network)
         .filter(|identity| gateway.clock.now_ms() < identity.not_after_ms)
         .ok_or_else(|| {
             Failure::new(Problem::Unauthenticated).with_sentence(
                 "This call needs a valid certificate of this network. The node renews it by itself.",
             )
-        })?;
+        })
+}
+
+/// Says which member calls: by the certificate of its connection, of an organisation that is a member and whose keys are not lost. Never
+/// by a field of a message.
+fn caller<T>(gateway: &Gateway, request: &tonic::Request<T>) -> Result<Identity, Failure> {
+    let identity = named(gateway, request)?;
     match gateway.member(&identity.org) {
         Some(known) if membership::certificate_counts(&known, identity) => Ok(identity.clone()),
         Some(_) => Err(Failure::new(Problem::Unauthenticated).with_sentence(

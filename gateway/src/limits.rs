@@ -143,6 +143,16 @@ pub const BUNDLE_MESSAGE_BYTES_MAX: usize = BUNDLE_CHUNK_BYTES_MAX + 1024;
 pub const BUNDLE_CHUNK_BYTES_MAX: usize = 768 << 10;
 /// Most uploads at once, one of each member: each writes through the one writer of the store.
 pub const BUNDLES_IN_FLIGHT_MAX: usize = 16;
+/// Most bundles that are given at once, one of each organisation: places of their own, as each may take an hour.
+pub const BUNDLE_FETCHES_MAX: usize = 16;
+/// Most uploads of a member in an hour, and as many fetches: a node gives one a day, and again each ten minutes when that failed.
+pub const BUNDLES_PER_HOUR_MAX: u32 = 12;
+/// Most bundles that are kept of a member, each fetched by another secret.
+pub const BUNDLES_KEPT_MAX: usize = 3;
+/// How long at least a bundle is kept after one of another secret took its place, in ms: a day to find out that a thief left that.
+pub const BUNDLE_REPLACED_MS: i64 = 24 * 60 * 60 * 1000;
+/// How old it must be as well before it goes, in ms: two days, by which erasure must reach it.
+pub const BUNDLE_KEPT_MS: i64 = 2 * 24 * 60 * 60 * 1000;
 /// How long one message may take, in ms: a chunk over a line of 20 KiB a second, with a margin.
 pub const BUNDLE_MESSAGE_MS_MAX: u64 = 60_000;
 /// How long a whole bundle may take, in ms: 256 MiB over a line of 75 KiB a second.

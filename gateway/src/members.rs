@@ -52,8 +52,10 @@ pub struct KnownMember {
     pub state: Standing,
     /// The change counter of its last change.
     pub changed: i64,
-    /// When its keys were last reported lost.
-    pub lost_at_ms: Option<i64>,
+    /// How many bindings its chain had when its keys were last reported lost.
+    pub lost_bindings: Option<u64>,
+    /// SHA-256 of the TLS key it enrolled with; after a re-key, that of the certificate given last.
+    pub tls_key_hash: [u8; 32],
 }
 
 /// All members, by id.

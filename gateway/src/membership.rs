@@ -11,6 +11,7 @@ use kith_service::store::StoreError;
 use kith_service::tls::issue::IssueError;
 
 mod enrol;
+mod given_back;
 mod list;
 mod lost;
 mod publish;
@@ -19,6 +20,7 @@ mod returned;
 mod standing;
 
 pub use enrol::enrol;
+pub use given_back::give_back_rekey;
 pub use list::list;
 pub use lost::{certificate_counts, rekey, renewing_key, report_lost, resume_due};
 pub use publish::publish_binding;

@@ -14,6 +14,7 @@ mod sqlite {
     mod member_logs;
     mod policy;
     mod reading;
+    mod rekeyed;
     mod restore;
     mod witnessing;
 }
@@ -25,6 +26,7 @@ mod postgres {
     mod member_logs;
     mod policy;
     mod reading;
+    mod rekeyed;
     mod restore;
     mod witnessing;
 }

@@ -114,10 +114,16 @@ impl Keys {
         if folder.read(NEXT_SIGNING)?.is_none() {
             folder.write(NEXT_SIGNING, HEXLOWER.encode(&rng.bytes::<32>()?).as_bytes())?;
         }
-        let text = folder
-            .read(NEXT_SIGNING)?
-            .ok_or(KeysError::Missing(NEXT_SIGNING))?;
-        SigningKey::from_seed(seed(&text, NEXT_SIGNING)?).map_err(|_| KeysError::Library)
+        Self::held_next_signing(folder)?.ok_or(KeysError::Missing(NEXT_SIGNING))
+    }
+
+    /// The signing key of a re-key that is under way.
+    pub(crate) fn held_next_signing(folder: &DataFolder) -> Result<Option<SigningKey>, KeysError> {
+        let Some(text) = folder.read(NEXT_SIGNING)? else {
+            return Ok(None);
+        };
+        let key = SigningKey::from_seed(seed(&text, NEXT_SIGNING)?);
+        key.map(Some).map_err(|_| KeysError::Library)
     }
 
     /// Makes the next signing key the one of this folder.

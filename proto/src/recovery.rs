@@ -19,8 +19,8 @@ mod share_tests;
 mod sheet;
 
 pub use bundle::{
-    BUNDLE_BYTES_MAX, BUNDLE_RANDOMNESS_LEN, BundleError, BundleHead, BundleReader, BundleWriter, Written,
-    bundle_head, check_bundle,
+    BUNDLE_BYTES_MAX, BUNDLE_BYTES_MIN, BUNDLE_RANDOMNESS_LEN, BundleError, BundleHead, BundleReader,
+    BundleWriter, Written, bundle_head, check_bundle,
 };
 pub use share::{SHARE_COUNT, SHARE_GROUPS, Share, ShareError};
 pub use sheet::{AuthKey, RecoveryKeys, RecoverySecret, Sheet, SheetError, SheetId, fetch_hash};

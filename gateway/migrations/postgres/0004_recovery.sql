@@ -1,13 +1,16 @@
 -- Members that come back after a loss, and the gateway's own coming back. Times are milliseconds UTC.
 
--- The newest whole recovery bundle of each member; the gateway cannot open it. Chunks of one that is still coming stand under its hash.
+-- The newest whole recovery bundle of each member, and for some time those that it took the place of while another secret fetches them;
+-- the gateway cannot open them. Chunks of one that is still coming stand under its hash. `replaced_at_ms`: null for the newest.
 CREATE TABLE bundle (
-  organisation TEXT NOT NULL PRIMARY KEY,
+  organisation TEXT NOT NULL,
   made_at_ms BIGINT NOT NULL,
   bytes BIGINT NOT NULL,
   hash BYTEA NOT NULL,
   fetch_hash BYTEA NOT NULL,
-  kept_at_ms BIGINT NOT NULL
+  kept_at_ms BIGINT NOT NULL,
+  replaced_at_ms BIGINT,
+  PRIMARY KEY (organisation, hash)
 );
 CREATE TABLE bundle_chunk (
   organisation TEXT NOT NULL,

@@ -68,7 +68,12 @@ fn tell(restored: Restored) -> anyhow::Result<()> {
         "- Members that joined, keys that were published, services and stopped slips: the nodes give them back by themselves once they \
          are attached.",
     )?;
-    say("- Suspensions, and ends of suspensions: make them again with the commands suspend and resume.")?;
+    say(format_args!(
+        "- Keys that were reported lost, suspensions, and ends of suspensions: before you start the gateway, say every one again that you \
+         said since {} ms, with the commands lost, suspend and resume. Until then the stolen keys count. Hand over no new token where an \
+         organisation has come back with new keys already: its node gives them back by itself.",
+        restored.backup_at_ms
+    ))?;
     say(
         "- Stops that somebody made with a stop secret while both nodes were off: ask those people to stop again, if you know them.",
     )?;

@@ -351,6 +351,14 @@ fn the_previous_sealing_key_is_taken_for_a_day_after_the_change() {
     };
     let stale = Refusal::later(Problem::StaleKey, STALE_KEY_RETRY_MS);
     assert_eq!(judge(&verified.head, &facts), Err(stale));
+    // After a loss somebody else may have it, so that it is taken no moment longer.
+    let mut rekeyed = member("harbour-aid", 2);
+    rekeyed.bindings[1].rekey = true;
+    let facts = Facts {
+        recipient: Some(&rekeyed),
+        ..case.facts
+    };
+    assert_eq!(judge(&verified.head, &facts), Err(stale));
 }
 
 #[test]

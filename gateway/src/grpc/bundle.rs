@@ -13,7 +13,7 @@ use kith_proto::v1::{self, FetchBundleResponse, KeepBundleRequest};
 use kith_service::status::{Failure, status};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -64,13 +64,13 @@ impl BundleService for Bundle {
         &self,
         request: Request<v1::FetchBundleRequest>,
     ) -> Result<Response<Self::FetchBundleStream>, Status> {
-        // Held until the last byte has left.
-        let place = self.anonymous.enter_owned().map_err(status)?;
+        // For the search alone; what leaves has a place of its own kind until the last byte has left.
+        let _place = self.anonymous.enter().map_err(status)?;
         let request = request.into_inner();
         let found = bundles::fetch(&self.gateway, &request.organisation, &request.fetch_secret).await;
         let giving = found.map_err(|error| refused("fetch_bundle", &error))?;
         let (frames, waiting) = mpsc::channel(1);
-        tokio::spawn(give(self.gateway.clone(), giving, frames, place));
+        tokio::spawn(give(self.gateway.clone(), giving, frames));
         Ok(Response::new(ReceiverStream::new(waiting)))
     }
 }
@@ -80,7 +80,6 @@ async fn give(
     gateway: Arc<Gateway>,
     mut giving: Giving,
     frames: mpsc::Sender<Result<FetchBundleResponse, Status>>,
-    place: OwnedSemaphorePermit,
 ) {
     let work = async {
         let mut what = Some(Given::Head(giving.head()));
@@ -106,7 +105,6 @@ async fn give(
     };
     // Nobody waits for longer than the whole may take.
     timeout(Duration::from_millis(BUNDLE_MS_MAX), work).await.ok();
-    drop(place);
 }
 
 /// The next message, within its deadline.

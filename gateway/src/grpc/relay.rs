@@ -1,6 +1,6 @@
 //! `RelayService`: every method needs the certificate of a member of this network.
 
-use super::{caller, missing};
+use super::{caller, missing, named};
 use crate::gateway::Gateway;
 use crate::{directory, membership, relay};
 use kith_proto::v1::{self, relay_service_server::RelayService};
@@ -42,6 +42,9 @@ impl RelayService for Relay {
         &self,
         request: Request<v1::PublishBindingRequest>,
     ) -> Result<Response<v1::PublishBindingResponse>, Status> {
+        if self.gateway.is_restored && request.get_ref().invite.is_some() {
+            return self.give_back(request).await;
+        }
         let peer = caller(&self.gateway, &request).map_err(status)?;
         let binding = request.into_inner().binding;
         let binding = binding.ok_or_else(|| status(missing("binding")))?;
@@ -62,6 +65,20 @@ impl RelayService for Relay {
         published
             .map(Response::new)
             .map_err(|error| refused("publish_service", error))
+    }
+}
+
+impl Relay {
+    /// A re-key that the gateway had lost. The member's certificate may count for nothing until it is taken: what is given proves itself.
+    async fn give_back(
+        &self,
+        request: Request<v1::PublishBindingRequest>,
+    ) -> Result<Response<v1::PublishBindingResponse>, Status> {
+        let peer = named(&self.gateway, &request).map_err(status)?.clone();
+        let given = membership::give_back_rekey(&self.gateway, &peer.org, request.into_inner()).await;
+        given
+            .map(Response::new)
+            .map_err(|error| refused("give_back_rekey", error))
     }
 }
 

@@ -73,7 +73,7 @@ pub async fn enrol(
         tls_key_hash,
         joined_at_ms: now_ms,
         changed: 0,
-        lost_at_ms: None,
+        lost_bindings: None,
     };
     let events = Events::new(gateway, &row, now_ms)?;
     let (row, events) = (&row, &events);

@@ -13,13 +13,10 @@ use crate::store::{audit, lost};
 use crate::{changes, issuing};
 use kith_proto::id::OrgId;
 use kith_proto::sign::PublicKey;
-use kith_proto::trust::{self, Binding, CLOCK_SKEW_MS, Rekeyed, TrustError, binding_hash};
+use kith_proto::trust::{self, Binding, Rekeyed, TrustError, binding_hash};
 use kith_proto::v1;
 use kith_service::store::StoreError;
 use kith_service::tls::identity::Identity;
-
-/// Certificates tell whole seconds.
-const SECOND_MS: i64 = 1000;
 
 /// Reports a member's keys as lost and suspends it; says where its chain goes on. May be repeated, also after a re-key.
 pub async fn report_lost(gateway: &Gateway, org: &OrgId) -> Result<v1::Invite, MembershipError> {
@@ -32,7 +29,8 @@ pub async fn report_lost(gateway: &Gateway, org: &OrgId) -> Result<v1::Invite, M
             let changed = counter::take(&mut tx, Counter::Change, 1).await?;
             let row = member::by_org(&mut tx, org).await?;
             let row = row.ok_or(MembershipError::NotAMember)?;
-            lost::report(&mut tx, org, now_ms).await?;
+            let bindings = i64::try_from(row.chain.bindings.len()).unwrap_or(i64::MAX);
+            lost::report(&mut tx, org, now_ms, bindings).await?;
             if member::set_state(&mut tx, org, Standing::Suspended, changed).await? {
                 audit::insert(&mut tx, suspended).await?;
             } else {
@@ -55,20 +53,30 @@ pub async fn report_lost(gateway: &Gateway, org: &OrgId) -> Result<v1::Invite, M
     })
 }
 
-/// Whether a certificate was issued for keys that are not reported lost.
+/// Whether a certificate is one of keys that are not reported lost: after a loss only one for the TLS key that came with the re-key, as
+/// one that was issued around the report may be the thief's.
 pub fn certificate_counts(known: &KnownMember, identity: &Identity) -> bool {
-    let issued_ms = identity.not_before_ms.saturating_add(CLOCK_SKEW_MS + SECOND_MS);
-    known.lost_at_ms.is_none_or(|lost_ms| lost_ms <= issued_ms)
+    known.lost_bindings.is_none() || rekeyed(known).is_some() && identity.tls_key_hash == known.tls_key_hash
+}
+
+/// The member's last re-key, unless it was itself reported lost. Told by its number in the chain and never by a time in it, which whoever
+/// had the keys may have written.
+fn rekeyed(known: &KnownMember) -> Option<&Binding> {
+    let newest = known.member.bindings.iter().rfind(|binding| binding.rekey)?;
+    let lost = known.lost_bindings.unwrap_or_default();
+    (newest.number > lost).then_some(newest)
 }
 
 /// The signing key that may ask for a certificate now: that in force, but from a re-key on only the new one, and none between the loss
 /// and the re-key.
 pub fn renewing_key(known: &KnownMember, now_ms: i64) -> Option<PublicKey> {
-    let newest = known.member.bindings.last()?;
-    let by: &Binding = match known.lost_at_ms {
-        Some(lost_ms) if newest.made_at_ms < lost_ms => return None,
-        _ if newest.rekey => newest,
-        _ => known.member.key_at(now_ms)?,
+    let in_force = known.member.key_at(now_ms);
+    let by = match rekeyed(known) {
+        Some(rekeyed) => in_force
+            .filter(|binding| binding.number >= rekeyed.number)
+            .unwrap_or(rekeyed),
+        None if known.lost_bindings.is_some() => return None,
+        None => in_force?,
     };
     Some(by.signing_key)
 }
@@ -111,7 +119,7 @@ pub async fn rekey(
             && read.tls_key_hash == tls_key_hash;
         return is_same.then_some(answer).ok_or(MembershipError::InviteUsed);
     }
-    let chain = extended(&read, registrar, signed, binding);
+    let chain = extended(&read, Some(registrar), signed, binding);
     let proven = trust::verify_chain(&chain, root, network, now_ms).map_err(|error| match error {
         // The chain has gone on since the invite was made: by the thief, or by the member that had not lost its keys.
         TrustError::Forged | TrustError::Broken => MembershipError::Fork,
@@ -123,17 +131,23 @@ pub async fn rekey(
     Ok(answer)
 }
 
-fn extended(
+/// The chain with one more binding, the invite whose seed signed that, and the registrar of the invite unless it stands there.
+pub(super) fn extended(
     read: &MemberRow,
-    registrar: v1::Signed,
+    registrar: Option<v1::Signed>,
     invite: v1::Signed,
     binding: v1::Signed,
 ) -> v1::BindingChain {
     let mut chain = read.chain.clone();
-    if chain.registrar.as_ref() != Some(&registrar) && !chain.later_registrars.contains(&registrar) {
+    if let Some(registrar) = registrar
+        && chain.registrar.as_ref() != Some(&registrar)
+        && !chain.later_registrars.contains(&registrar)
+    {
         chain.later_registrars.push(registrar);
     }
-    chain.later_invites.push(invite);
+    if !chain.later_invites.contains(&invite) {
+        chain.later_invites.push(invite);
+    }
     chain.bindings.push(binding);
     chain
 }
@@ -165,7 +179,7 @@ async fn put(
             let kept = member::set_chain(&mut tx, read, chain, changed).await?;
             if kept {
                 member::set_tls_key(&mut tx, org, &tls_key_hash).await?;
-                if lost::lost_at(&mut tx, org).await?.is_some() {
+                if read.lost_bindings.is_some() {
                     lost::resume_at(&mut tx, org, Some(newest.effective_at_ms)).await?;
                 }
                 audit::insert(&mut tx, events).await?;

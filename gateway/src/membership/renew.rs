@@ -5,11 +5,13 @@ use super::MembershipError;
 use crate::audit::{Code, Event, Salted};
 use crate::budget::Purpose;
 use crate::gateway::Gateway;
-use crate::issuing;
 use crate::limits::RENEWAL_SKEW_MS;
-use crate::store::audit;
+use crate::store::counter::{self, Counter};
+use crate::store::{audit, member};
+use crate::{changes, issuing};
 use kith_proto::id::OrgId;
 use kith_proto::{receipt, v1};
+use kith_service::store::StoreError;
 
 /// Answers a new certificate to the member whose signing key in force now signed the request.
 pub async fn renew(
@@ -39,13 +41,29 @@ pub async fn renew(
         .org("organisation", &org)
         .hash("tls_key_hash", &tls_key_hash);
     let events = &[Salted::new(&gateway.rng, event)?];
-    gateway
+    let known = &known;
+    let is_given = gateway
         .store
-        .tx(
-            "renew",
-            |mut tx| async move { audit::insert(&mut tx, events).await },
-        )
+        .tx("renew", |mut tx| async move {
+            let row = member::by_org(&mut tx, &known.member.org).await?;
+            let lost = row.and_then(|row| row.lost_bindings);
+            // Reported between the signature and here: the key that signed may be a lost one.
+            if lost.map(i64::unsigned_abs) != known.lost_bindings {
+                return Ok(false);
+            }
+            if lost.is_some() {
+                let changed = counter::take(&mut tx, Counter::Change, 1).await?;
+                member::set_tls_key(&mut tx, &known.member.org, &tls_key_hash).await?;
+                member::touch(&mut tx, &known.member.org, changed).await?;
+            }
+            audit::insert(&mut tx, events).await?;
+            Ok::<_, StoreError>(true)
+        })
         .await?;
+    if !is_given {
+        return Err(MembershipError::Renewal);
+    }
+    changes::refresh(gateway).await?;
     gateway.budgets.spend(&org, 1, now_ms);
     Ok(v1::RenewResponse {
         certificate_chain_pem: certificate,

@@ -56,12 +56,18 @@ fn names(
     Some(epoch)
 }
 
-/// Whether a binding was made before this gateway came back: its chain may be a lost member's, whose invite nobody may use again.
+/// Whether a member's first binding was made before this gateway came back: its chain may be a lost member's, whose invite nobody may use
+/// again.
 pub(super) async fn is_of_before(gateway: &Gateway, member: &Member) -> Result<bool, MembershipError> {
+    let made_at_ms = member.bindings.first().map_or(i64::MIN, |first| first.made_at_ms);
+    was_before(gateway, made_at_ms).await
+}
+
+/// Whether a time is before this gateway came back from a backup; `false` where it never did.
+pub(super) async fn was_before(gateway: &Gateway, at_ms: i64) -> Result<bool, MembershipError> {
     let restored = gateway.store.look("restored", |mut tx| async move {
         epoch_word::restored_at_ms(&mut tx).await
     });
     let restored: Option<i64> = restored.await.map_err(|error: StoreError| error)?;
-    let made_at_ms = member.bindings.first().map_or(i64::MIN, |first| first.made_at_ms);
-    Ok(restored.is_some_and(|restored| made_at_ms < restored))
+    Ok(restored.is_some_and(|restored| at_ms < restored))
 }

@@ -1,19 +1,22 @@
 //! Members whose keys were reported lost. Called by the membership use-cases and the sweep.
-//! A row outlives the re-key: certificates from before the loss must not count again.
+//! A row outlives the re-key: what the lost keys sign or were given must not count again. It is read with the member's own row.
 
 use kith_proto::id::OrgId;
-use kith_service::store::{StoreError, Tx, column, query};
+use kith_service::store::{StoreError, Tx, query};
 
 use super::pair::org;
 
 const TABLE: &str = "lost_keys";
 
-const REPORT: &str = "INSERT INTO lost_keys (organisation, lost_at_ms, resume_at_ms) VALUES ($1, $2, NULL) \
-    ON CONFLICT (organisation) DO UPDATE SET lost_at_ms = excluded.lost_at_ms, resume_at_ms = NULL";
+const REPORT: &str = "INSERT INTO lost_keys (organisation, lost_at_ms, bindings, resume_at_ms) VALUES ($1, $2, $3, NULL) \
+    ON CONFLICT (organisation) DO UPDATE SET lost_at_ms = excluded.lost_at_ms, bindings = excluded.bindings, resume_at_ms = NULL";
 
-/// Writes down that a member's keys are lost from now on, and that nothing ends its suspension by itself.
-pub async fn report(tx: &mut Tx, member: &OrgId, now_ms: i64) -> Result<(), StoreError> {
-    let report = query(REPORT).bind(member.as_str().to_owned()).bind(now_ms);
+/// Writes down that the keys of a member's first `bindings` bindings are lost, and that nothing ends its suspension by itself.
+pub async fn report(tx: &mut Tx, member: &OrgId, at_ms: i64, bindings: i64) -> Result<(), StoreError> {
+    let report = query(REPORT)
+        .bind(member.as_str().to_owned())
+        .bind(at_ms)
+        .bind(bindings);
     tx.run(report).await.map(drop)
 }
 
@@ -32,12 +35,4 @@ const DUE: &str =
 pub async fn due(tx: &mut Tx, now_ms: i64) -> Result<Vec<OrgId>, StoreError> {
     let rows = tx.all(query(DUE).bind(now_ms)).await?;
     rows.iter().map(|row| org(row, TABLE, "organisation")).collect()
-}
-
-const LOST_AT: &str = "SELECT lost_at_ms FROM lost_keys WHERE organisation = $1";
-
-/// When a member's keys were last reported lost.
-pub async fn lost_at(tx: &mut Tx, member: &OrgId) -> Result<Option<i64>, StoreError> {
-    let row = tx.one(query(LOST_AT).bind(member.as_str().to_owned())).await?;
-    row.map(|row| column(&row, TABLE, "lost_at_ms")).transpose()
 }

@@ -25,14 +25,14 @@ pub struct MemberRow {
     pub chain: v1::BindingChain,
     /// The invite it joined with.
     pub invite_id: InviteId,
-    /// SHA-256 of the TLS key it enrolled with.
+    /// SHA-256 of the TLS key it enrolled with; after a re-key, that of the certificate given last.
     pub tls_key_hash: [u8; 32],
     /// When it joined.
     pub joined_at_ms: i64,
     /// The change counter of its last change.
     pub changed: i64,
-    /// When its keys were last reported lost; read only, written by [`super::lost`].
-    pub lost_at_ms: Option<i64>,
+    /// How many bindings its chain had when its keys were last reported lost; read only, written by [`super::lost`].
+    pub lost_bindings: Option<i64>,
 }
 
 impl TryFrom<Row> for MemberRow {
@@ -54,7 +54,7 @@ impl TryFrom<Row> for MemberRow {
             tls_key_hash: bytes(&row, TABLE, "tls_key_hash")?,
             joined_at_ms: column(&row, TABLE, "joined_at_ms")?,
             changed: column(&row, TABLE, "changed")?,
-            lost_at_ms: column(&row, TABLE, "lost_at_ms")?,
+            lost_bindings: column(&row, TABLE, "lost_bindings")?,
         })
     }
 }
@@ -80,7 +80,7 @@ pub async fn insert(tx: &mut Tx, row: &MemberRow) -> Result<(), StoreError> {
 }
 
 const BY_ORG: &str = "SELECT member.organisation AS organisation, kind, name, state, chain, invite_id, tls_key_hash, joined_at_ms, changed, \
-    lost_at_ms FROM member LEFT JOIN lost_keys ON lost_keys.organisation = member.organisation WHERE member.organisation = $1";
+    lost_keys.bindings AS lost_bindings FROM member LEFT JOIN lost_keys ON lost_keys.organisation = member.organisation WHERE member.organisation = $1";
 
 /// Returns one member.
 pub async fn by_org(tx: &mut Tx, org: &OrgId) -> Result<Option<MemberRow>, StoreError> {
@@ -89,7 +89,7 @@ pub async fn by_org(tx: &mut Tx, org: &OrgId) -> Result<Option<MemberRow>, Store
 }
 
 const BY_INVITE: &str = "SELECT member.organisation AS organisation, kind, name, state, chain, invite_id, tls_key_hash, joined_at_ms, changed, \
-    lost_at_ms FROM member LEFT JOIN lost_keys ON lost_keys.organisation = member.organisation WHERE invite_id = $1";
+    lost_keys.bindings AS lost_bindings FROM member LEFT JOIN lost_keys ON lost_keys.organisation = member.organisation WHERE invite_id = $1";
 
 /// Returns the member that joined with this invite.
 pub async fn by_invite(tx: &mut Tx, invite_id: InviteId) -> Result<Option<MemberRow>, StoreError> {
@@ -100,7 +100,7 @@ pub async fn by_invite(tx: &mut Tx, invite_id: InviteId) -> Result<Option<Member
 }
 
 const CHANGED: &str = "SELECT member.organisation AS organisation, kind, name, state, chain, invite_id, tls_key_hash, joined_at_ms, changed, \
-    lost_at_ms FROM member LEFT JOIN lost_keys ON lost_keys.organisation = member.organisation WHERE changed > $1 ORDER BY changed LIMIT $2";
+    lost_keys.bindings AS lost_bindings FROM member LEFT JOIN lost_keys ON lost_keys.organisation = member.organisation WHERE changed > $1 ORDER BY changed LIMIT $2";
 
 /// Returns at most `limit` members that changed after the cursor, in the order of their last change.
 pub async fn changed_after(tx: &mut Tx, cursor: i64, limit: usize) -> Result<Vec<MemberRow>, StoreError> {
@@ -136,7 +136,7 @@ pub async fn set_chain(
 
 const SET_TLS_KEY: &str = "UPDATE member SET tls_key_hash = $1 WHERE organisation = $2";
 
-/// Names the TLS key of a member's re-key, so that only its owner may repeat it.
+/// Names the TLS key of a member's re-key or of a renewal after it, so that only its owner may repeat it and only it counts.
 pub async fn set_tls_key(tx: &mut Tx, org: &OrgId, tls_key_hash: &[u8; 32]) -> Result<(), StoreError> {
     let set = query(SET_TLS_KEY)
         .bind(tls_key_hash.to_vec())

@@ -14,6 +14,7 @@ type Relay = RelayServiceClient<Channel>;
 async fn publish_binding(relay: &mut Relay, binding: v1::Signed) -> Result<u64, Problem> {
     let request = v1::PublishBindingRequest {
         binding: Some(binding),
+        ..v1::PublishBindingRequest::default()
     };
     let answer = relay.publish_binding(request).await;
     answer

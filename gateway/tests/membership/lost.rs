@@ -3,7 +3,7 @@
 use super::DATABASE;
 use crate::fixture::{DAY, HOUR, Network, Node, T0, list};
 use kith_gateway::invite::{self, Invited};
-use kith_gateway::membership;
+use kith_gateway::{issuing, membership};
 use kith_proto::permits::MemberState;
 use kith_proto::problem::Problem;
 use kith_proto::sign::SigningKey;
@@ -116,6 +116,87 @@ async fn a_thief_gets_nothing_and_the_member_comes_back_after_a_day() {
     ] {
         assert_eq!(codes.iter().filter(|c| *c == code).count(), 1, "{code}");
     }
+    network.stop().await;
+}
+
+/// The thief's next binding, of a chain with one, dated as it likes.
+fn next(network: &Network, node: &Node, made_at_ms: i64) -> v1::Signed {
+    let known = network.gateway.member(&node.org).unwrap();
+    trust::next_binding(&node.signing, &known.member, &node.keys(), made_at_ms).unwrap()
+}
+
+#[tokio::test]
+async fn a_binding_of_the_thiefs_that_is_dated_ahead_does_not_outlive_the_report() {
+    let network = Network::start(DATABASE).await;
+    let stolen = network.join("womens-circle").await;
+    let ahead = T0 + HOUR - 60_000;
+    let request = v1::PublishBindingRequest {
+        binding: Some(next(&network, &stolen, ahead)),
+        ..v1::PublishBindingRequest::default()
+    };
+    stolen
+        .relay(&network)
+        .await
+        .publish_binding(request)
+        .await
+        .unwrap();
+    let token = lose(&network, &stolen).await;
+    let renewed = network.enrolment().await.renew(stolen.renew_request(T0)).await;
+    assert_eq!(
+        failure_of(&renewed.unwrap_err()).problem,
+        Problem::Unauthenticated
+    );
+    // What was issued for the old TLS key in the very second of the report, or after it by mistake, counts for nothing.
+    network.time.advance(2 * HOUR);
+    let now_ms = network.clock.now_ms();
+    let mut late = stolen;
+    late.chain_pem = issuing::member_certificate(
+        &network.gateway.keys,
+        &late.org,
+        &issue::certificate_request(&late.tls_key_pem).unwrap(),
+        now_ms + DAY / 2,
+    )
+    .unwrap();
+    assert!(list(&mut late.relay(&network).await).await.is_err());
+
+    let mut fresh = Node::new("womens-circle");
+    fresh.chain_pem = rekey(&network, rekey_request(&fresh, &token, now_ms))
+        .await
+        .unwrap();
+    assert!(list(&mut late.relay(&network).await).await.is_err());
+    list(&mut fresh.relay(&network).await).await.unwrap();
+    // A renewal for another TLS key of the member's own is what counts from then on.
+    fresh.tls_key_pem = issue::generate_key_pem().unwrap();
+    let renewed = network.enrolment().await.renew(fresh.renew_request(now_ms)).await;
+    fresh.chain_pem = renewed.unwrap().into_inner().certificate_chain_pem;
+    list(&mut fresh.relay(&network).await).await.unwrap();
+    network.stop().await;
+}
+
+#[tokio::test]
+async fn a_new_computer_with_a_slow_clock_renews() {
+    let network = Network::start(DATABASE).await;
+    let stolen = network.join("womens-circle").await;
+    network.time.advance(HOUR);
+    let token = lose(&network, &stolen).await;
+    let mut fresh = Node::new("womens-circle");
+    // An hour behind: by its own word from before the report.
+    let request = rekey_request(&fresh, &token, T0 + HOUR);
+    let (_, invite) = token.verify(T0 + HOUR).unwrap();
+    let seed = SigningKey::from_seed(token.seed).unwrap();
+    let slow = trust::rekey_binding(&seed, &invite, &fresh.keys(), T0 + HOUR - 60_000).unwrap();
+    let request = v1::EnrolRequest {
+        binding: Some(slow),
+        ..request
+    };
+    fresh.chain_pem = rekey(&network, request).await.unwrap();
+    let renewed = network
+        .enrolment()
+        .await
+        .renew(fresh.renew_request(T0 + HOUR))
+        .await;
+    assert!(renewed.is_ok());
+    list(&mut fresh.relay(&network).await).await.unwrap();
     network.stop().await;
 }
 

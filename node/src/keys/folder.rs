@@ -154,6 +154,11 @@ impl DataFolder {
         [STORE, BUNDLES].contains(&name)
     }
 
+    /// Whether a file of `keys/` stands for new keys that are under way, which end or go on in this folder alone.
+    pub fn is_under_way(name: &str) -> bool {
+        name.starts_with("next-")
+    }
+
     /// The URL of the database in the folder.
     pub fn database_url(&self) -> String {
         format!("sqlite://{}", self.root.join("node.db").display())

@@ -100,6 +100,16 @@ pub(super) async fn attach(node: &Node, dial: &Dial) -> Ended {
                 ended
             }
         },
+        Err(ended @ Ended::Status(Problem::Unauthenticated)) => {
+            match returning::known_again(node, dial).await {
+                Ok(true) => Ended::Again,
+                Ok(false) => ended,
+                Err(refused) => {
+                    tracing::warn!(reason = %refused, "the gateway does not take this node's certificate, nor its new keys");
+                    ended
+                }
+            }
+        }
         Err(ended) => ended,
     }
 }

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use kith_proto::sign::sha256;
 use kith_proto::v1::enrolment_service_client::EnrolmentServiceClient;
 use kith_proto::v1::{self, relay_service_client::RelayServiceClient};
 use kith_service::store::StoreError;
@@ -73,6 +74,48 @@ pub(super) async fn enrol_again(node: &Node, dial: &Dial) -> Result<bool, Ended>
     Ok(true)
 }
 
+/// Gives back the new keys of a loss that the gateway does not know of any more, and then asks for a certificate with them. Called when it
+/// says that this node's certificate counts no more. `false` where this node has none, so that nothing can be said.
+pub(super) async fn known_again(node: &Node, dial: &Dial) -> Result<bool, Ended> {
+    let chain = own(node).await?.and_then(|own| own.chain).unwrap_or_default();
+    let bindings = chain.bindings.iter();
+    let rekeys: Vec<_> = bindings
+        .map(|binding| publishing(&chain, binding.clone()))
+        .filter(|request| request.invite.is_some())
+        .collect();
+    if rekeys.is_empty() {
+        return Ok(false);
+    }
+    let mut client = RelayServiceClient::new(connect::as_member(node, dial).await?);
+    for request in rekeys {
+        client.publish_binding(timed(request)).await?;
+    }
+    renewal::renew(node, dial).await?;
+    Ok(true)
+}
+
+/// What a binding is published with again: a re-key with the invite whose seed signed it, and the registrar of that.
+fn publishing(chain: &v1::BindingChain, binding: v1::Signed) -> v1::PublishBindingRequest {
+    let made_at_ms = v1::Binding::decode(binding.statement.as_slice()).map_or(0, |said| said.made_at_ms);
+    let signed_it = |signed: &&v1::Signed| {
+        v1::Invite::decode(signed.statement.as_slice())
+            .is_ok_and(|invite| binding.signer == sha256(&[&invite.seed_public_key]))
+    };
+    let invite = chain.later_invites.iter().find(signed_it);
+    let issued_it = |signed: &&v1::Signed| {
+        v1::Registrar::decode(signed.statement.as_slice()).is_ok_and(|registrar| {
+            invite.is_some_and(|invite| invite.signer == sha256(&[&registrar.public_key]))
+                && (registrar.not_before_ms..registrar.not_after_ms).contains(&made_at_ms)
+        })
+    };
+    let registrars = chain.registrar.iter().chain(&chain.later_registrars);
+    v1::PublishBindingRequest {
+        invite: invite.cloned(),
+        registrar: registrars.into_iter().find(issued_it).cloned(),
+        binding: Some(binding),
+    }
+}
+
 /// Publishes again what the listing of this organisation lacks. A binding that is not taken ends the stream, and the next one tries
 /// again; a service that is not is said, and is the operator's to publish.
 pub(super) async fn give_back(
@@ -89,11 +132,9 @@ pub(super) async fn give_back(
     };
     let (held, theirs) = (bindings(&own), bindings(listed));
     if held.starts_with(&theirs) {
+        let chain = own.chain.clone().unwrap_or_default();
         for binding in held.into_iter().skip(theirs.len()) {
-            let binding = Some(binding);
-            client
-                .publish_binding(timed(v1::PublishBindingRequest { binding }))
-                .await?;
+            client.publish_binding(timed(publishing(&chain, binding))).await?;
             tracing::info!("a binding that the gateway had lost was published again");
         }
     }

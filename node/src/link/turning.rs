@@ -74,6 +74,7 @@ async fn publish(
     let binding = trust::next_binding(&node.keys.signing, member, &keys, now_ms)?;
     let mut request = Request::new(v1::PublishBindingRequest {
         binding: Some(binding),
+        ..v1::PublishBindingRequest::default()
     });
     request.set_timeout(ANSWER_MAX);
     client.publish_binding(request).await?;

@@ -1,6 +1,7 @@
 //! Bundles by themselves: one a day and one for each new key or sheet; the newest two in the folder, none older than two days, as old
 //! bundles hold old epoch keys and erasure must reach them. Called by the timers, and by the link before a new key is published.
-//! Never deletes a file that is not a bundle of this node, nor the newest one.
+//! Never deletes a file that is not a bundle of this node, nor the newest one of the place in use; never makes one of a database whose
+//! log has ended, which must not take the place of one from before.
 
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt as _;
@@ -100,6 +101,9 @@ async fn under_lock(
     let Some(sheet) = kept_sheet(&node.folder)? else {
         return Ok(false);
     };
+    if is_ended(node).await? {
+        return Ok(false);
+    }
     let row = newest(&node.store).await?;
     if !is_due(node, &sheet, row.as_ref(), now_ms) {
         return Ok(false);
@@ -118,6 +122,19 @@ async fn under_lock(
     *tried = None;
     node.bundle_made.notify_one();
     Ok(true)
+}
+
+/// Whether this database is older than what the network knows of it, and has not come back yet.
+async fn is_ended(node: &Node) -> Result<bool, StoreError> {
+    if *node.own_log_ended.borrow() {
+        return Ok(true);
+    }
+    let read = |mut tx: Tx| async move { store::restore::pending(&mut tx).await };
+    let pending = node
+        .store
+        .read::<_, StoreError, _, _>("restore pending", read)
+        .await?;
+    Ok(pending.is_some())
 }
 
 /// Whether a bundle lies somewhere that holds this sealing key: at the gateway, or in the folder that was named for bundles.
@@ -189,9 +206,39 @@ fn is_due(node: &Node, sheet: &Sheet, row: Option<&BundleRow>, now_ms: i64) -> b
         || is_gone
 }
 
-/// Deletes this node's bundles beyond the newest two and those that are too old, but never the newest; and what a crash left unfinished.
-/// Other files, and bundles of others, are left alone.
-pub fn tidy(source: &Source<'_>, place: &Path) -> Result<u64, RecoveryError> {
+/// Deletes this node's bundles beyond the newest two and those that are too old, but never the newest of the place in use; and what a
+/// crash left unfinished. Other files, and bundles of others, are left alone. The other of the two places is looked at as well: a stick
+/// that was away for a day, or the data folder since then.
+pub fn tidy(source: &Source<'_>, in_use: &Path) -> Result<u64, RecoveryError> {
+    let mut deleted = tidy_place(source, in_use, true)?;
+    let own = source.folder.path().join(OWN);
+    let is_in_use = |place: &Path| match (place.canonicalize(), in_use.canonicalize()) {
+        (Ok(one), Ok(other)) => one == other,
+        _ => false,
+    };
+    for other in [Some(own), source.folder.kept_bundles()?].into_iter().flatten() {
+        if other.is_dir() && !is_in_use(&other) {
+            deleted += tidy_place(source, &other, false)?;
+        }
+    }
+    Ok(deleted)
+}
+
+fn tidy_place(source: &Source<'_>, place: &Path, is_in_use: bool) -> Result<u64, RecoveryError> {
+    let mut deleted = 0;
+    for (place, (made_at_ms, path)) in ours(source, place)?.iter().rev().enumerate() {
+        let is_old = source.now_ms.saturating_sub(*made_at_ms) >= KEPT_MS;
+        let is_kept = is_in_use && place == 0;
+        if place >= KEPT_COUNT || is_old && !is_kept {
+            fs::remove_file(path)?;
+            deleted += 1;
+        }
+    }
+    Ok(deleted)
+}
+
+/// This node's bundles in a folder, the oldest first; what a crash left unfinished there goes.
+fn ours(source: &Source<'_>, place: &Path) -> Result<Vec<(i64, PathBuf)>, RecoveryError> {
     let mut bundles = Vec::new();
     let begins = format!("{}-", source.me.organisation);
     for entry in fs::read_dir(place)? {
@@ -222,15 +269,7 @@ pub fn tidy(source: &Source<'_>, place: &Path) -> Result<u64, RecoveryError> {
         }
     }
     bundles.sort_unstable();
-    let mut deleted = 0;
-    for (place, (made_at_ms, path)) in bundles.iter().rev().enumerate() {
-        let is_old = source.now_ms.saturating_sub(*made_at_ms) > KEPT_MS;
-        if place >= KEPT_COUNT || place > 0 && is_old {
-            fs::remove_file(path)?;
-            deleted += 1;
-        }
-    }
-    Ok(deleted)
+    Ok(bundles)
 }
 
 /// Whether a path is on the disk that the data folder is on; one that cannot be looked at is taken for being there.

@@ -17,7 +17,7 @@ use kith_service::store::{Table, Tx, Value};
 
 use super::body::{Counts, Record, TableHead};
 use super::{RecoveryError, Source, kept_sheet};
-use crate::keys::{Keys, KeysError};
+use crate::keys::{DataFolder, Keys, KeysError};
 
 /// Rows of a page: at first, and while they are small.
 const ROWS_MAX: usize = 512;
@@ -163,7 +163,8 @@ impl Dump {
     }
 
     fn put_keys(&mut self, keys: &[(String, Vec<u8>)], is_after: bool) -> Result<(), RecoveryError> {
-        for (name, bytes) in keys {
+        // A backup that held keys under way would bring back those of a re-key that is over or was refused.
+        for (name, bytes) in keys.iter().filter(|(name, _)| !DataFolder::is_under_way(name)) {
             self.counts.files += 1;
             let (name, bytes) = (name.clone(), bytes.clone());
             self.put(&Record::Key {

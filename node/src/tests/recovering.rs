@@ -18,6 +18,7 @@ use crate::persons;
 use crate::recovery::load::{self, Loading};
 use crate::recovery::{MadeSheet, RecoveryError, Source, keep, make, make_sheet};
 use crate::restore::Reason;
+use crate::store::{self, restore::Restore};
 use crate::tests::fixture::{NOW_MS, Place, Story, somebody};
 use crate::tests::looked::fill;
 use crate::trail;
@@ -356,6 +357,66 @@ async fn the_newest_two_stay_and_old_ones_go() {
     make_sheet(&source(&lost.story)).await.unwrap();
     hand.advance(1);
     assert!(keep::when_due(node, node.now_ms()).await.unwrap());
+}
+
+#[tokio::test]
+async fn bundles_of_the_place_that_is_not_in_use_end_with_their_two_days_too() {
+    let lost = Lost::begin().await;
+    let (node, hand) = (&lost.story.node, &lost.story.hand);
+    let count = |place: &Path| fs::read_dir(place).unwrap().count();
+    // One in the data folder, before a place was named; then one on the stick, which is away for days.
+    assert!(keep::when_due(node, node.now_ms()).await.unwrap());
+    let own = node.folder.path().join("bundles");
+    let (stick, away) = (
+        lost.bundles.path().join("stick"),
+        lost.bundles.path().join("away"),
+    );
+    fs::create_dir(&stick).unwrap();
+    node.folder.keep_bundles(&stick).unwrap();
+    hand.advance(keep::EVERY_MS);
+    assert!(keep::when_due(node, node.now_ms()).await.unwrap());
+    assert_eq!((count(&own), count(&stick)), (1, 1));
+    hand.advance(keep::EVERY_MS);
+    assert!(keep::when_due(node, node.now_ms()).await.unwrap());
+    assert_eq!((count(&own), count(&stick)), (0, 2), "two days old");
+    fs::rename(&stick, &away).unwrap();
+    hand.advance(4 * keep::EVERY_MS);
+    assert!(keep::when_due(node, node.now_ms()).await.unwrap());
+    fs::rename(&away, &stick).unwrap();
+    hand.advance(keep::EVERY_MS);
+    assert!(keep::when_due(node, node.now_ms()).await.unwrap());
+    assert_eq!((count(&own), count(&stick)), (1, 1));
+}
+
+#[tokio::test]
+async fn nothing_is_due_while_the_log_has_ended_or_a_restore_is_pending() {
+    let lost = Lost::begin().await;
+    let node = &lost.story.node;
+    node.own_log_ended.send_replace(true);
+    assert!(!keep::when_due(node, node.now_ms()).await.unwrap());
+    node.own_log_ended.send_replace(false);
+    let pending = &Restore::from_nothing([7; 16], node.now_ms());
+    let begin = |mut tx: Tx| async move { store::restore::insert(&mut tx, pending).await };
+    node.store
+        .tx::<_, StoreError, _, _>("pending", begin)
+        .await
+        .unwrap();
+    assert!(!keep::when_due(node, node.now_ms()).await.unwrap());
+    let done = |mut tx: Tx| async move { store::restore::done(&mut tx, &[7; 16], NOW_MS).await };
+    node.store.tx::<_, StoreError, _, _>("done", done).await.unwrap();
+    assert!(keep::when_due(node, node.now_ms()).await.unwrap());
+}
+
+#[tokio::test]
+async fn keys_under_way_are_in_no_bundle() {
+    let lost = Lost::begin().await;
+    let keys = lost.story.node.folder.path().join("keys");
+    fs::write(keys.join("next-signing"), "5".repeat(64)).unwrap();
+    let file = lost.bundle().await;
+    let place = provider().await;
+    load_into(&place, &file, &lost.keys()).await.unwrap();
+    assert!(place.data().path().join("keys/signing").is_file());
+    assert!(!place.data().path().join("keys/next-signing").exists());
 }
 
 #[tokio::test]

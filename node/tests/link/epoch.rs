@@ -1,6 +1,9 @@
 //! The gateway comes back from a backup: its log begins anew, by the root's word alone, and this node gives back what was lost of it.
 //! Never an earlier epoch again, and never a word of anybody else.
 
+use std::time::Duration;
+
+use kith_node::rekey::rekey;
 use kith_proto::envelope::SEALING_KEY_LIFE_MS;
 use kith_proto::log::epoch_word::EpochWord;
 use kith_proto::sign::SigningKey;
@@ -10,7 +13,7 @@ use kith_proto::v1;
 use kith_proto::v1::attach_response::Frame as Down;
 
 use crate::gateway::{Attached, DAY_MS, T0};
-use crate::host::Story;
+use crate::host::{Host, Story};
 
 const ALARMS: &str = "SELECT kind FROM alarm ORDER BY kind";
 const FOLLOWED: &str = "SELECT COUNT(*) FROM audit_event WHERE code = 'epoch_followed'";
@@ -92,6 +95,46 @@ async fn a_later_epoch_is_followed_by_the_roots_word_and_ends_what_the_old_one_r
     let (story, _stream) = story.again().await;
     story.host.link_is("stopped").await;
     assert_eq!(story.host.words(ALARMS).await, ["gateway_behind"]);
+}
+
+#[tokio::test]
+async fn a_rekey_that_the_gateway_lost_is_given_back_with_its_invite() {
+    let mut story = Story::begin().await;
+    let stream = story.gateway.greeted(vec![]).await;
+    story.number_is(PROVEN, 2).await;
+    drop(stream);
+    let before = story.gateway.inner.chain("hope-street");
+    let token = story.gateway.rekey_token("hope-street").encode().unwrap();
+    let Story { gateway, host, time } = story;
+    let (joining, folder) = host.stop().await;
+    rekey(&token, &joining).await.unwrap();
+    let host = Host::open(joining, folder).await;
+    let mut story = Story { gateway, host, time };
+    story.gateway.greeted(vec![]).await;
+    story.host.link_is("keys_wait").await;
+    story.time.advance(DAY_MS);
+    let mut story = story.restart().await;
+    let stream = story.gateway.greeted(vec![]).await;
+    story.host.link_is("up").await;
+    drop(stream);
+    let whole = story.gateway.inner.chain("hope-street");
+    assert_eq!((whole.bindings.len(), whole.later_invites.len()), (2, 1));
+
+    let members = || story.gateway.inner.members.lock().unwrap();
+    members().get_mut("hope-street").unwrap().chain = Some(before);
+    story.begin_epoch(2);
+    let word = story.root_word(2);
+    story.turn(|logs| logs.word = Some(word));
+    let (story, _stream) = story.again().await;
+    let given_back = async {
+        while story.gateway.inner.chain("hope-street") != whole {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), given_back)
+        .await
+        .expect("the gateway has it again");
+    assert_eq!(story.host.words(ALARMS).await, [""; 0]);
 }
 
 #[tokio::test]

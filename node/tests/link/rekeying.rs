@@ -66,6 +66,66 @@ async fn new_keys_replace_lost_ones_and_count_after_a_day() {
     host.link_is("up").await;
 }
 
+/// The key files of a re-key that is under way, and the note of the one that is over.
+const NEXT: [&str; 3] = ["next-binding", "next-signing", "next-tls.key"];
+
+#[tokio::test]
+async fn a_token_whose_keys_are_here_is_done_whatever_a_crash_left() {
+    let mut story = Story::begin().await;
+    story.gateway.greeted(vec![]).await;
+    let token = story.gateway.rekey_token("hope-street").encode().unwrap();
+    let (joining, _folder) = story.host.stop().await;
+    let keys = joining.config.folder.path().join("keys");
+    *story.gateway.inner.lose_answers.lock().unwrap() = 1;
+    rekey(&token, &joining).await.unwrap_err();
+    let binding = std::fs::read(keys.join("next-binding")).unwrap();
+    rekey(&token, &joining).await.unwrap();
+    let published = Keys::load(&joining.config.folder).unwrap().signing.public();
+    let asked = || story.gateway.inner.issued.lock().unwrap().len();
+    let before = asked();
+
+    // Run again, because something after it failed; then with what an interrupted removal may leave, also without the note.
+    rekey(&token, &joining).await.unwrap();
+    std::fs::write(keys.join("next-binding"), &binding).unwrap();
+    rekey(&token, &joining).await.unwrap();
+    std::fs::write(keys.join("next-binding"), &binding).unwrap();
+    std::fs::remove_file(keys.join("rekeyed-binding")).unwrap();
+    rekey(&token, &joining).await.unwrap();
+    assert_eq!(asked(), before, "nobody was asked again");
+    assert_eq!(
+        Keys::load(&joining.config.folder).unwrap().signing.public(),
+        published
+    );
+    for left in NEXT {
+        assert!(!keys.join(left).exists(), "{left}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_under_way_goes_with_another_token_and_with_a_refusal() {
+    let mut story = Story::begin().await;
+    story.gateway.greeted(vec![]).await;
+    let first = story.gateway.rekey_token("hope-street").encode().unwrap();
+    let late = story.gateway.rekey_token("hope-street").encode().unwrap();
+    let (joining, _folder) = story.host.stop().await;
+    let keys = joining.config.folder.path().join("keys");
+    *story.gateway.inner.lose_answers.lock().unwrap() = 1;
+    rekey(&first, &joining).await.unwrap_err();
+    let begun = std::fs::read(keys.join("next-signing")).unwrap();
+
+    // The chain went on with the first one's binding, so that the other's cannot follow: it is refused for good.
+    let refused = rekey(&late, &joining).await.unwrap_err();
+    assert!(matches!(refused, JoinError::Refused(_)), "{refused}");
+    for left in NEXT {
+        assert!(!keys.join(left).exists(), "{left}");
+    }
+    // A next key that no binding names was never asked for: it is drawn anew.
+    std::fs::write(keys.join("next-signing"), &begun).unwrap();
+    let second = story.gateway.rekey_token("hope-street").encode().unwrap();
+    rekey(&second, &joining).await.unwrap();
+    assert_ne!(std::fs::read(keys.join("signing")).unwrap(), begun);
+}
+
 #[tokio::test]
 async fn a_token_of_another_member_or_one_to_join_with_changes_nothing() {
     let mut story = Story::begin().await;

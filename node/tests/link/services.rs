@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use kith_proto::problem::Problem;
 use kith_proto::receipt;
-use kith_proto::trust;
+use kith_proto::trust::{self, TrustError};
 use kith_proto::v1::enrolment_service_server::EnrolmentService;
 use kith_proto::v1::relay_service_server::RelayService;
 use kith_proto::v1::{self, AttachRequest, AttachResponse};
@@ -69,7 +69,11 @@ impl EnrolmentService for Service {
         }
         let now_ms = self.0.clock.now_ms();
         let member = trust::verify_chain(&chain, &self.0.root.public(), &self.0.network, now_ms);
-        let member = member.map_err(|error| status(error.problem()))?;
+        let member = member.map_err(|error| match error {
+            // The chain has gone on, as the gateway says it.
+            TrustError::Forged | TrustError::Broken => status(Problem::Conflict),
+            error => status(error.problem()),
+        })?;
         let org = member.org.to_string();
         let certificate = self.0.certificate(&org, &request.certificate_request_der);
         self.0.list(&org, chain);
@@ -148,7 +152,13 @@ impl RelayService for Service {
     ) -> Result<Response<v1::PublishBindingResponse>, Status> {
         let org = self.caller(&request)?;
         let mut chain = self.0.chain(&org);
-        chain.bindings.extend(request.into_inner().binding);
+        let asked = request.into_inner();
+        chain.bindings.extend(asked.binding);
+        chain.later_invites.extend(asked.invite);
+        let registrar = asked
+            .registrar
+            .filter(|one| chain.registrar.as_ref() != Some(one));
+        chain.later_registrars.extend(registrar);
         let now_ms = self.0.clock.now_ms();
         let member = trust::verify_chain(&chain, &self.0.root.public(), &self.0.network, now_ms);
         let member = member.map_err(|error| status(error.problem()))?;

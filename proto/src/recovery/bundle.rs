@@ -31,6 +31,8 @@ use crate::seal::{self, ENC_LEN, RANDOMNESS_LEN, TAG_LEN};
 
 /// Most bytes of a bundle: what a member may leave at the gateway.
 pub const BUNDLE_BYTES_MAX: u64 = 256 << 20;
+/// Fewest bytes of a bundle: two names, a sealed data key, one chunk and the mark of its node.
+pub const BUNDLE_BYTES_MIN: u64 = (HEAD_FIXED + 2 * 2 + ENC_LEN + SEALED_KEY_LEN + TAG_LEN + MAC_LEN) as u64; // widens: a constant.
 /// Bytes of randomness that one bundle takes: what a sealing takes, and the data key.
 pub const BUNDLE_RANDOMNESS_LEN: usize = RANDOMNESS_LEN + 32;
 

@@ -4,6 +4,7 @@
 
 use kith_proto::id::{NetworkName, OrgId};
 use kith_proto::problem::Problem;
+use kith_proto::sign::sha256;
 use rustls_pki_types::CertificateDer;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
@@ -41,8 +42,8 @@ pub struct Identity {
     pub network: NetworkName,
     /// The member.
     pub org: OrgId,
-    /// From when the certificate counts, ms UTC.
-    pub not_before_ms: i64,
+    /// SHA-256 of the public key info that the certificate was issued for.
+    pub tls_key_hash: [u8; 32],
     /// When the certificate ends, ms UTC. TLS looks only when a connection opens; a long stream must look again.
     pub not_after_ms: i64,
 }
@@ -58,12 +59,11 @@ impl Identity {
             return Err(IdentityError::Issuer);
         }
         let (network, org) = parse(only_uri(&parsed)?).ok_or(IdentityError::Shape)?;
-        let not_before_ms = parsed.validity().not_before.timestamp().saturating_mul(1000);
         let not_after_ms = parsed.validity().not_after.timestamp().saturating_mul(1000);
         Ok(Self {
             network,
             org,
-            not_before_ms,
+            tls_key_hash: sha256(&[parsed.public_key().raw]),
             not_after_ms,
         })
     }
