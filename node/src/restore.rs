@@ -254,8 +254,14 @@ async fn take_over(
 ) -> Result<(), RestoreError> {
     let answered = books.answered.iter().filter_map(|one| {
         let row = queued.iter().find(|row| row.envelope_id == one.envelope_id)?;
+        let resealed = row.envelope_hash != one.envelope_hash;
+        let row = OutboxRow {
+            envelope_hash: one.envelope_hash,
+            ..row.clone()
+        };
         Some(Settlement::Answered(Answered {
-            row: row.clone(),
+            row,
+            resealed,
             number: (one.number > 0).then_some(one.number),
             problem: one.problem,
             at_ms: one.taken_at_ms,

@@ -32,6 +32,9 @@ pub(super) async fn write(
         .await?
         .into_iter()
         .collect();
+    for one in answered.iter().filter(|one| one.resealed) {
+        store::outgoing::was_resealed(tx, &one.row).await?;
+    }
     put_positions(tx, &answered).await?;
     // A row that was settled before has had its effects; one that is sent again, all but those of a refusal.
     answered.retain(|one| match settled.get(&one.row.seq) {

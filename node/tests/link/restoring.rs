@@ -352,7 +352,7 @@ async fn what_the_gateway_cannot_know_or_makes_up_is_taken_over_in_no_part() {
         stand(&|standing| standing.asked = vec!["No, body".into()]),
         stand(&|standing| standing.gateway_time_ms = 0),
         answer(&|one| one.envelope_id = vec![1; 16]),
-        answer(&|one| one.envelope_hash = vec![1; 32]),
+        answer(&|one| one.envelope_hash = vec![1; 31]),
         answer(&|one| one.number = 0),
         answer(&|one| one.problem = 9_999),
     ];
@@ -374,6 +374,28 @@ async fn what_the_gateway_cannot_know_or_makes_up_is_taken_over_in_no_part() {
     lost.says(lost.all());
     lost.finish().await.unwrap();
     lost.is_restored().await;
+}
+
+#[tokio::test]
+async fn what_was_sealed_again_after_the_backup_counts_as_it_was_taken() {
+    let lost = Lost::begin().await;
+    let mut answered = lost.answered();
+    answered.envelopes[0].envelope_hash = vec![0xab; 32];
+    let standing = v1::Standing {
+        taken: vec![position(&lost.peer.org, 1, [0xab; 32])],
+        ..lost.standing()
+    };
+    lost.says(vec![What::Standing(standing), What::Answered(answered)]);
+    restore::begin(lost.node(), Reason::Broken).await.unwrap();
+    assert_eq!(lost.finish().await.unwrap().answered, 1);
+    let host = &lost.story.host;
+    assert_eq!(host.words("SELECT state FROM outbox").await, ["taken"]);
+    let unlike = "SELECT CAST(COUNT(*) AS BIGINT) FROM outbox JOIN pair_sent ON pair_sent.peer = outbox.peer \
+         WHERE outbox.envelope_hash <> pair_sent.envelope_hash OR outbox.number <> pair_sent.number";
+    assert_eq!(host.number(unlike).await, 0, "the hash that was taken");
+    let kept = "SELECT CAST(COUNT(*) AS BIGINT) FROM outbox_envelope";
+    assert_eq!(host.number(kept).await, 0, "what never left is gone");
+    lost.is_whole().await;
 }
 
 #[tokio::test]
