@@ -402,7 +402,9 @@ async fn what_was_sealed_again_after_the_backup_counts_as_it_was_taken() {
 async fn a_sealing_key_that_was_lost_is_replaced_and_is_no_alarm() {
     let lost = Lost::begin().await;
     let elsewhere = kith_proto::seal::SealingKey::from_seed(random()).unwrap();
-    lost.story.gateway.publish_for(lost.node(), elsewhere.public());
+    lost.story
+        .gateway
+        .publish_for(lost.node(), elsewhere.public(), T0);
     lost.says(vec![What::Standing(lost.standing())]);
     restore::begin(lost.node(), Reason::Lost).await.unwrap();
     lost.finish().await.unwrap();
@@ -414,19 +416,51 @@ async fn a_sealing_key_that_was_lost_is_replaced_and_is_no_alarm() {
     story.host.link_is("up").await;
     assert_eq!(story.gateway.inner.chain("hope-street").bindings.len(), 3);
     assert_eq!(story.host.words("SELECT kind FROM alarm").await, [""; 0]);
+    // What comes after the fresh one is somebody else's, who has the signing key.
+    let thief = kith_proto::seal::SealingKey::from_seed(random()).unwrap();
+    story
+        .gateway
+        .publish_for(&story.host.node, thief.public(), T0 + 2_000);
+    let mut story = story.relinked().await;
+    let _stream = story.gateway.greeted(vec![]).await;
+    story.host.link_is("stopped").await;
+    assert_eq!(
+        story.host.words("SELECT kind FROM alarm").await,
+        ["foreign_binding"]
+    );
+}
+
+#[tokio::test]
+async fn a_binding_from_long_after_the_restore_is_an_alarm() {
+    let lost = Lost::begin().await;
+    lost.says(vec![What::Standing(lost.standing())]);
+    restore::begin(lost.node(), Reason::Lost).await.unwrap();
+    lost.finish().await.unwrap();
+    let mut story = lost.story;
+    story.time.advance(2 * crate::gateway::DAY_MS);
+    let thief = kith_proto::seal::SealingKey::from_seed(random()).unwrap();
+    let at_ms = T0 + 2 * crate::gateway::DAY_MS;
+    story.gateway.publish_for(&story.host.node, thief.public(), at_ms);
+    story = story.relinked().await;
+    let _stream = story.gateway.greeted(vec![]).await;
+    story.host.link_is("stopped").await;
+    assert_eq!(
+        story.host.words("SELECT kind FROM alarm").await,
+        ["foreign_binding"]
+    );
 }
 
 impl Gateway {
     /// Lists a binding that this node's key signed, with a sealing key that the node does not hold.
-    fn publish_for(&self, node: &Node, sealing_key: &kith_proto::seal::SealingPublicKey) {
+    fn publish_for(&self, node: &Node, sealing_key: &kith_proto::seal::SealingPublicKey, at_ms: i64) {
         let mut chain = self.inner.chain("hope-street");
         let (root, network) = (self.inner.root.public(), &self.inner.network);
-        let member = kith_proto::trust::verify_chain(&chain, &root, network, T0).unwrap();
+        let member = kith_proto::trust::verify_chain(&chain, &root, network, at_ms).unwrap();
         let keys = kith_proto::trust::NewKeys {
             signing_key: node.keys.signing.public(),
             sealing_key: sealing_key.clone(),
         };
-        let next = kith_proto::trust::next_binding(&node.keys.signing, &member, &keys, T0);
+        let next = kith_proto::trust::next_binding(&node.keys.signing, &member, &keys, at_ms);
         chain.bindings.push(next.unwrap());
         self.inner.list("hope-street", chain);
     }
