@@ -1,5 +1,6 @@
 //! A thread that its other party returns, after this node came back from a backup. Called inside the `receive` transaction.
-//! Never takes one that no restore of this node asked for, never one from anybody but the thread's other party; never lets a sender
+//! Never takes anything of one that no restore of this node asked for, or one too long ago: it is receipted, so that nobody looks for a
+//! fault, and has no effect. Never one from anybody but the thread's other party; never lets a sender
 //! lead a thread of this inbox where the table does not.
 //!
 //! | the thread | what comes of it |
@@ -47,7 +48,8 @@ impl<'a> Work<'a> {
     ) -> Result<Result<(), Problem>, ReceiveError> {
         let since_ms = meta.received_at_ms.saturating_sub(RETURNED_MS_MAX);
         if !store::restore::accepts(tx, &returning.returned.restore_id, since_ms).await? {
-            return Ok(Err(Problem::Invalid));
+            // Of an attempt that was itself lost: the other party did nothing wrong, and returns the thread for the attempt that stands.
+            return Ok(Ok(()));
         }
         let taken = match self.threads.get(&returning.thread_id).cloned() {
             Some(thread) => self.known(tx, meta, (returning, &thread)).await?,

@@ -80,7 +80,10 @@ async fn refuse(tx: &mut Tx, threads: &mut ThreadSet, refused: &[&Answered]) -> 
                 );
             }
             EnvelopeKind::Withdrawal | EnvelopeKind::WithdrawalProof => {}
-            _ => threads.set(&one.row.thread_id, |thread| thread.problem = Some(problem)),
+            _ => {
+                let of = (&one.row.peer, &one.row.thread_id, &one.row.envelope_id);
+                notices::has_problem(tx, threads, of, problem).await?;
+            }
         }
     }
     for one in refused
