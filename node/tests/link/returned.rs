@@ -85,7 +85,7 @@ impl Back {
             restore_id: self.restore_id.to_vec(),
             purpose: 1,
             yours: slip.from.as_str() == "hope-street",
-            created_at_ms: T0 - DAY_MS,
+            created_at_ms: T0,
             answer_by_ms: 0,
             came_from: 0,
             events: Vec::new(),
@@ -247,6 +247,47 @@ async fn a_sender_cannot_lead_a_thread_of_the_inbox_where_the_table_does_not() {
 }
 
 #[tokio::test]
+async fn a_sender_cannot_say_what_the_writer_numbered_since_its_restore() {
+    let mut back = Back::begin().await;
+    let (slip, thread_id) = back.inbox().await;
+    for epoch in [7, 8, 1 << 32] {
+        let mut events = accepted();
+        events.iter_mut().for_each(|event| event.epoch = epoch);
+        let given = back.returned(&slip, thread_id, |returned| returned.events = events);
+        assert_eq!(back.deliver(given).await, 0, "ours is kept");
+        assert_eq!(back.story.host.words(STATES).await, ["received"]);
+        assert_eq!(back.story.host.words(PLACES).await, ["7/1"]);
+        assert_eq!(back.story.host.number(EVENTS).await, 1);
+        back.stands().await;
+    }
+}
+
+#[tokio::test]
+async fn a_recipient_cannot_make_up_what_this_node_had_sent() {
+    let mut back = Back::begin().await;
+    let slip = back.own_slip();
+    let given = back.returned(&slip, ThreadId::from_bytes(random()), |returned| {
+        returned.created_at_ms = T0 - DAY_MS;
+        returned.events = accepted();
+    });
+    assert_eq!(
+        back.deliver(given).await,
+        Problem::NotFound.number(),
+        "the backup would hold it"
+    );
+    let mut answers = Vec::new();
+    for _ in 0..9 {
+        let given = back.returned(&slip, ThreadId::from_bytes(random()), |returned| {
+            returned.events = accepted();
+        });
+        answers.push(back.deliver(given).await);
+    }
+    assert_eq!(answers[..8], [0; 8]);
+    assert_eq!(answers[8], Problem::NotFound.number());
+    back.stands().await;
+}
+
+#[tokio::test]
 async fn nobody_returns_a_thread_that_no_restore_of_this_node_asked_for() {
     let mut back = Back::begin().await;
     let (slip, thread_id) = back.inbox().await;
@@ -273,6 +314,14 @@ async fn nobody_returns_a_thread_that_no_restore_of_this_node_asked_for() {
             Problem::Invalid.number(),
             "case {case}"
         );
+    }
+    // An attempt that was lost with its database, and one of long ago: receipted, so that nobody looks for a fault, and without effect.
+    for restore_id in [random(), old] {
+        let given = back.returned(&slip, thread_id, |returned| {
+            returned.restore_id = restore_id.to_vec();
+            returned.events = accepted();
+        });
+        assert_eq!(back.deliver(given).await, 0);
     }
     // Their own referral comes by itself, never by a word about it.
     let unknown = back.returned(&slip, ThreadId::from_bytes(random()), |returned| {
@@ -315,14 +364,6 @@ async fn a_referral_that_was_sent_after_the_backup_is_listed_again_and_can_be_wi
         back.story.host.words(pending).await,
         ["none"],
         "the gateway is told"
-    // An attempt that was lost with its database, and one of long ago: receipted, so that nobody looks for a fault, and without effect.
-    for restore_id in [random(), old] {
-        let given = back.returned(&slip, thread_id, |returned| {
-            returned.restore_id = restore_id.to_vec();
-            returned.events = accepted();
-        });
-        assert_eq!(back.deliver(given).await, 0);
-    }
     );
     let sent = "SELECT kind FROM outbox";
     assert_eq!(back.story.host.words(sent).await, ["withdrawal"]);
@@ -392,20 +433,6 @@ async fn a_member_that_came_back_is_given_every_thread_once() {
     back.stands().await;
 }
 
-impl Back {
-    async fn asks(&self, thread_id: ThreadId, mv: Move) -> v1::MoveReferralResponse {
-        let request_id = RequestId::from_bytes(random());
-        let new = NewMove {
-            asked: Asked::new("move_referral", request_id, &v1::MoveReferralRequest::default()),
-            caller: self.story.host.caller(),
-            thread_id,
-            mv,
-            reason: (mv == Move::Withdraw).then_some(Because::NotSaid),
-            words: String::new(),
-        };
-        moves::move_referral(&self.story.host.node, &new).await.unwrap()
-    }
-}
 #[tokio::test]
 async fn a_refused_return_is_no_problem_of_the_thread_and_the_newest_restore_counts() {
     let mut back = Back::begin().await;
@@ -441,6 +468,7 @@ async fn a_refused_return_is_no_problem_of_the_thread_and_the_newest_restore_cou
     back.stands().await;
 }
 
+impl Back {
     fn reoffer(&self, since_ms: i64) -> v1::Reoffer {
         v1::Reoffer {
             organisation: self.peer.org.to_string(),
@@ -450,3 +478,16 @@ async fn a_refused_return_is_no_problem_of_the_thread_and_the_newest_restore_cou
         }
     }
 
+    async fn asks(&self, thread_id: ThreadId, mv: Move) -> v1::MoveReferralResponse {
+        let request_id = RequestId::from_bytes(random());
+        let new = NewMove {
+            asked: Asked::new("move_referral", request_id, &v1::MoveReferralRequest::default()),
+            caller: self.story.host.caller(),
+            thread_id,
+            mv,
+            reason: (mv == Move::Withdraw).then_some(Because::NotSaid),
+            words: String::new(),
+        };
+        moves::move_referral(&self.story.host.node, &new).await.unwrap()
+    }
+}
