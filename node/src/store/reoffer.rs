@@ -60,7 +60,7 @@ pub enum Rewound {
     Nothing,
     /// Another envelope stands at the position: two histories.
     Unlike,
-    /// What follows the position is not kept any more.
+    /// What follows the position is not kept any more, or a part of it is not.
     TooOld,
 }
 
@@ -81,6 +81,7 @@ async fn line(tx: &mut Tx, peer: &OrgId, number: u64) -> Result<Option<([u8; 32]
 }
 
 const LAST: &str = "SELECT number FROM pair_sent WHERE peer = $1";
+const KEPT: &str = "SELECT CAST(COUNT(*) AS BIGINT) AS n FROM outbox WHERE peer = $1 AND ordered = 1 AND number > $2 AND number <= $3";
 const LINES: &str = "UPDATE outbox SET number = 0 - number WHERE peer = $1 AND ordered = 1 AND number > $2";
 const POSITION: &str = "UPDATE pair_sent SET number = $1, envelope_hash = $2 WHERE peer = $3";
 
@@ -97,7 +98,13 @@ pub async fn rewind(tx: &mut Tx, peer: &OrgId, to: Position) -> Result<Rewound, 
     if to.number() > 0 && here.is_some_and(|(hash, _)| to.hash() != Some(hash)) {
         return Ok(Rewound::Unlike);
     }
-    if line(tx, peer, to.number().saturating_add(1)).await?.is_none() {
+    // All of it or nothing: behind a hole the pair could not go on.
+    let kept = query(KEPT).bind(peer.to_string()).bind(stored(to.number()));
+    let kept: i64 = match tx.one(kept.bind(last)).await? {
+        Some(row) => column(&row, TABLE, "n")?,
+        None => 0,
+    };
+    if kept != last.saturating_sub(stored(to.number())) {
         return Ok(Rewound::TooOld);
     }
     tx.run(query(LINES).bind(peer.to_string()).bind(stored(to.number())))
