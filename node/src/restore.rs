@@ -162,6 +162,8 @@ pub struct Restored {
     pub asked: Vec<OrgId>,
     /// The epoch that the log goes on as.
     pub epoch: u64,
+    /// Sign-ins that count in this copy, also where they were revoked since.
+    pub tokens: usize,
 }
 
 /// Marks this database as a backup that came back; the restore that is pending, where one is. The backup reaches to what the gateway
@@ -207,6 +209,7 @@ pub async fn finish(node: &Node, dial: &Dial) -> Result<Restored, RestoreError> 
         answered: 0,
         asked: Vec::new(),
         epoch: 0,
+        tokens: live_tokens(node).await?,
     };
     let mut after = 0;
     loop {
@@ -238,6 +241,16 @@ pub async fn finish(node: &Node, dial: &Dial) -> Result<Restored, RestoreError> 
     Ok(restored)
 }
 
+/// How many sign-ins this copy takes.
+async fn live_tokens(node: &Node) -> Result<usize, StoreError> {
+    let read = |mut tx: Tx| async move { store::token::list(&mut tx).await };
+    let tokens = node.store.read::<_, StoreError, _, _>("tokens", read).await?;
+    Ok(tokens
+        .iter()
+        .filter(|token| token.revoked_at_ms.is_none())
+        .count())
+}
+
 /// The envelopes that this database shows as not answered, after a place in the outbox.
 async fn queued(node: &Node, after: i64) -> Result<Vec<OutboxRow>, StoreError> {
     let limit = i64::try_from(QUEUED_MAX).unwrap_or(i64::MAX);
@@ -254,8 +267,14 @@ async fn take_over(
 ) -> Result<(), RestoreError> {
     let answered = books.answered.iter().filter_map(|one| {
         let row = queued.iter().find(|row| row.envelope_id == one.envelope_id)?;
+        let resealed = row.envelope_hash != one.envelope_hash;
+        let row = OutboxRow {
+            envelope_hash: one.envelope_hash,
+            ..row.clone()
+        };
         Some(Settlement::Answered(Answered {
-            row: row.clone(),
+            row,
+            resealed,
             number: (one.number > 0).then_some(one.number),
             problem: one.problem,
             at_ms: one.taken_at_ms,

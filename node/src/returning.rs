@@ -47,6 +47,12 @@ struct Found {
     is_told: bool,
 }
 
+/// Whether this envelope returned a thread to a member that came back, under one of these restores.
+pub(crate) fn is_returned(restore_ids: &[[u8; 16]], thread_id: &ThreadId, asked: &EnvelopeId) -> bool {
+    let mut of_each = restore_ids.iter().map(|id| envelope_id(LABEL, id, thread_id));
+    of_each.any(|returned| returned == *asked)
+}
+
 /// Returns what is due, a bounded number of threads; says how many. Before the gateway has greeted nothing is.
 pub async fn give(node: &Node, now_ms: i64) -> Result<u64, MoveError> {
     if node.last_hello_ms.load(Ordering::Relaxed) == 0 {

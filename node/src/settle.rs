@@ -56,6 +56,9 @@ pub struct OutboxRow {
 pub struct Answered {
     /// The row.
     pub row: OutboxRow,
+    /// Whether what was taken is not what the database holds: this is a backup, and the envelope was sealed again after it. The row then
+    /// names the hash that was taken.
+    pub resealed: bool,
     /// The number that it used up; none for kinds outside the order.
     pub number: Option<u64>,
     /// Why it was refused; none when it was taken.

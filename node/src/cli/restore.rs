@@ -151,9 +151,21 @@ pub(super) fn sentences(restored: &Restored) -> String {
     };
     format!(
         "{withdrawn}; {asked}; the log continues as epoch {}. Next: `kith-node serve --data DIR`. What others send again \
-         comes in over the next days, as they connect.",
-        restored.epoch
+         comes in over the next days, as they connect.{}",
+        restored.epoch,
+        tokens(restored.tokens)
     )
+}
+
+/// Sign-ins that were revoked after the backup count again in it: only a person knows which.
+fn tokens(live: usize) -> String {
+    match live {
+        0 => String::new(),
+        live => format!(
+            " {live} sign-ins of the backup count, also those that were revoked since: look at `kith-node token list` and revoke what should \
+             not count."
+        ),
+    }
 }
 
 pub(super) fn as_json(restored: &Restored) -> serde_json::Value {
@@ -163,5 +175,6 @@ pub(super) fn as_json(restored: &Restored) -> serde_json::Value {
         "answered": restored.answered,
         "asked": asked,
         "epoch": restored.epoch,
+        "tokens": restored.tokens,
     })
 }

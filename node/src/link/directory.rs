@@ -5,18 +5,20 @@
 use std::time::Duration;
 
 use kith_proto::problem::Problem;
-use kith_proto::trust::TrustError;
+use kith_proto::trust::{Binding, TrustError};
 use kith_proto::v1::{self, relay_service_client::RelayServiceClient};
 use kith_service::store::StoreError;
 use tonic::Request;
 use tonic::transport::Channel;
 
+use super::attach::CLOCK_OFF_MS;
 use super::{Ended, returning};
 use crate::alarms::{self, Kind};
 use crate::keylog::FIRST_EPOCH;
 use crate::members::{Listed, MEMBERS_MAX, MemberError};
 use crate::node::Node;
 use crate::store;
+use crate::store::restore::Restore;
 
 /// Members asked for at once; a chain with its bindings has some 5 KiB.
 const PAGE: u32 = 100;
@@ -120,7 +122,10 @@ async fn keep(
 /// A binding for this organisation that it did not make ends all sending; without any, the next stream reads all again.
 async fn own_keys(node: &Node) -> Result<(), Ended> {
     let listed = node.members.get(node.organisation());
-    let Some(newest) = listed.as_ref().and_then(|listed| listed.newest_keys()) else {
+    let newest = listed
+        .as_ref()
+        .and_then(|listed| Some((listed, listed.newest_keys()?)));
+    let Some((listed, newest)) = newest else {
         node.members.set_short(true);
         return Err(Ended::Unlisted);
     };
@@ -133,18 +138,29 @@ async fn own_keys(node: &Node) -> Result<(), Ended> {
             false => Ok(()),
         };
     }
-    if newest.signing_key == node.keys.signing.public() && was_lost(node, newest.made_at_ms).await? {
+    if newest.signing_key == node.keys.signing.public() && was_lost(node, listed).await? {
         return Ok(());
     }
     alarms::raise(node, Kind::ForeignBinding, &newest.hash, None).await?;
     Err(Ended::OtherKeys)
 }
 
-/// Whether a binding that this node signed is from after the backup that it came back from: the key is lost, and another is published.
-async fn was_lost(node: &Node, made_at_ms: i64) -> Result<bool, StoreError> {
+/// Whether the newest binding, which this node signed, was made between the backup that it came back from and the restore: its key is
+/// lost, and another is published. Once that one stands in the chain, whatever comes after it is somebody else's.
+async fn was_lost(node: &Node, listed: &Listed) -> Result<bool, StoreError> {
     let read = |mut tx| async move { store::restore::newest(&mut tx).await };
     let newest = node.store.read::<_, StoreError, _, _>("restore", read).await?;
-    Ok(newest.is_some_and(|restore| made_at_ms >= restore.backup_at_ms))
+    let held = |binding: &Binding| node.keys.sealing_key(&binding.sealing_key_id()).is_some();
+    Ok(newest.is_some_and(|restore| is_of_the_loss(&listed.member.bindings, &restore, held)))
+}
+
+/// By clocks that may both be off by [`CLOCK_OFF_MS`].
+fn is_of_the_loss(chain: &[Binding], restore: &Restore, held: impl Fn(&Binding) -> bool) -> bool {
+    let since_ms = restore.backup_at_ms.saturating_sub(CLOCK_OFF_MS);
+    let until_ms = restore.begun_at_ms.saturating_add(CLOCK_OFF_MS);
+    let lost = |binding: &Binding| (since_ms..=until_ms).contains(&binding.made_at_ms) && !held(binding);
+    let published_since = chain.iter().skip_while(|binding| !lost(binding)).any(&held);
+    chain.last().is_some_and(lost) && !published_since
 }
 
 #[cfg(test)]

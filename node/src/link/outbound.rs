@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use kith_proto::id::{EnvelopeId, OrgId, SlipId};
 use kith_proto::order;
+use kith_proto::problem::Problem;
 use kith_proto::v1::attach_request::Frame;
 use kith_proto::v1::{self, Envelope};
 use kith_proto::words::EnvelopeKind;
@@ -18,7 +19,7 @@ use tokio::sync::mpsc;
 use super::attach::Session;
 use super::pairs::{Leaving, Pairs, Settled, Word};
 use super::settling::Said;
-use super::{Ended, reseal, rewinding};
+use super::{Ended, reseal, rewinding, state};
 use crate::keys::KeysError;
 use crate::settle::{OutboxRow, Settlement};
 use crate::store;
@@ -70,11 +71,12 @@ impl<'a> Outbound<'a> {
         let held = rewinding::go_back(session.node, held, greeting).await?;
         let theirs = usize::try_from(greeting.submissions_in_flight_max).unwrap_or(IN_FLIGHT_MAX);
         let mut pairs = Pairs::new(held, theirs.clamp(1, IN_FLIGHT_MAX));
-        let mut listed = BTreeSet::new();
+        let (mut listed, mut is_stopped) = (BTreeSet::new(), false);
         for taken in &greeting.taken {
             let (org, position) = rewinding::position(taken)?;
             listed.insert(org.clone());
             if !pairs.compare(org, position) {
+                is_stopped = true;
                 tracing::error!(
                     "the gateway holds another history of what this node sent; one pair is stopped"
                 );
@@ -82,6 +84,10 @@ impl<'a> Outbound<'a> {
         }
         if pairs.stop_unlisted(&listed) > 0 {
             tracing::error!("the gateway has lost what this node sent; pairs are stopped");
+            is_stopped = true;
+        }
+        if is_stopped {
+            state::put(session.node, state::UP, Some(Problem::Conflict)).await;
         }
         session.node.fresh.clear();
         Ok(Self {

@@ -395,6 +395,7 @@ fn answered(row: OutboxRow, number: Option<u64>, word: Word) -> Option<Answered>
     };
     Some(Answered {
         row,
+        resealed: false,
         number,
         problem,
         at_ms,

@@ -1,5 +1,6 @@
 //! A thread that its other party returns, after this node came back from a backup. Called inside the `receive` transaction.
-//! Never takes one that no restore of this node asked for, never one from anybody but the thread's other party; never lets a sender
+//! Never takes anything of one that no restore of this node asked for, or one too long ago: it is receipted, so that nobody looks for a
+//! fault, and has no effect. Never one from anybody but the thread's other party; never lets a sender
 //! lead a thread of this inbox where the table does not.
 //!
 //! | the thread | what comes of it |
@@ -25,6 +26,11 @@ use crate::store::referral::NewThread;
 use crate::store::returning::Place;
 use crate::threads::{self, DAY_MS, EventRow, Numbered, Side, Step, Thread};
 
+/// Most threads of one slip that are listed again: a person is rarely referred twice under one consent.
+const LISTED_OF_SLIP_MAX: usize = 8;
+/// How far the clock by which a referral was made may be off that of the backup: no node sends by one that is further off.
+const CREATED_SKEW_MS: i64 = 60 * 60 * 1000;
+
 /// The place of an event in the writer's order.
 type Order = (u64, u64);
 
@@ -47,7 +53,8 @@ impl<'a> Work<'a> {
     ) -> Result<Result<(), Problem>, ReceiveError> {
         let since_ms = meta.received_at_ms.saturating_sub(RETURNED_MS_MAX);
         if !store::restore::accepts(tx, &returning.returned.restore_id, since_ms).await? {
-            return Ok(Err(Problem::Invalid));
+            // Of an attempt that was itself lost: the other party did nothing wrong, and returns the thread for the attempt that stands.
+            return Ok(Ok(()));
         }
         let taken = match self.threads.get(&returning.thread_id).cloned() {
             Some(thread) => self.known(tx, meta, (returning, &thread)).await?,
@@ -126,7 +133,9 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// This node is the writer and lost what it numbered after its backup. All of it is followed, or a person must look.
+    /// This node is the writer and lost what it numbered after its backup. All of it is followed, or a person must look. What is said to
+    /// be of the epoch that began with the restore, or of a later one, was never numbered here; and once this node has numbered an
+    /// event of that epoch, nothing that comes is later than it.
     fn go_on_as_writer(&mut self, thread: &Thread, events: &[At<'_>], held: &[Place]) {
         let newest_held = held.iter().map(|place| (place.epoch, place.number)).max();
         let newest_held = newest_held.unwrap_or_default();
@@ -134,7 +143,10 @@ impl<'a> Work<'a> {
             held.iter()
                 .any(|place| place.event_id == *at.event.event_id.as_bytes())
         };
-        let missing: Vec<At<'_>> = events.iter().filter(|at| !is_held(at)).copied().collect();
+        let missing = events
+            .iter()
+            .filter(|at| at.order.0 < thread.epoch && !is_held(at));
+        let missing: Vec<At<'_>> = missing.copied().collect();
         let (later, earlier): (Vec<At<'_>>, Vec<At<'_>>) = missing
             .into_iter()
             .filter(|at| at.order.1 > 0)
@@ -156,7 +168,6 @@ impl<'a> Work<'a> {
             self.threads.set(&thread.thread_id, |thread| {
                 thread.situation = followed;
                 thread.number = last.order.1;
-                thread.epoch = thread.epoch.max(last.order.0);
                 thread.deadline_ms = deadline_ms(last);
                 thread.updated_at_ms = thread.updated_at_ms.max(last.event.happened_at_ms);
             });
@@ -177,6 +188,9 @@ impl<'a> Work<'a> {
         };
         // The other party's referral comes by itself, and before this; a slip that this node did not sign is not its own.
         if !returned.yours || (returning.new_slip.is_none() && !self.slips.contains_key(&slip_id)) {
+            return Ok(Err(Problem::NotFound));
+        }
+        if !self.can_be_lost(tx, meta, returning).await? {
             return Ok(Err(Problem::NotFound));
         }
         if !self.slips.contains_key(&slip_id) {
@@ -201,6 +215,25 @@ impl<'a> Work<'a> {
         }
         self.stop_again(tx, meta, (returning, &thread)).await?;
         Ok(Ok(()))
+    }
+
+    /// Whether this node may have made the thread after its backup, and lost it: what is older it held, or let go. And no more of one slip
+    /// than a person is ever referred under it.
+    async fn can_be_lost(
+        &self,
+        tx: &mut Tx,
+        meta: &Meta,
+        returning: &Returning,
+    ) -> Result<bool, ReceiveError> {
+        let since_ms = meta.received_at_ms.saturating_sub(RETURNED_MS_MAX);
+        let backup_at_ms = store::restore::earliest_backup(tx, since_ms).await?;
+        let listed = store::restore::count_listed(tx, &returning.slip_id).await?;
+        let in_this_batch = self.returned_threads.iter();
+        let in_this_batch = in_this_batch.filter(|new| new.thread.slip_id == returning.slip_id);
+        Ok(
+            returning.returned.created_at_ms >= backup_at_ms.saturating_sub(CREATED_SKEW_MS)
+                && listed.saturating_add(in_this_batch.count()) < LISTED_OF_SLIP_MAX,
+        )
     }
 
     /// A slip that ended while this copy did not know it ends here too: its stop was told, or the thread says so.

@@ -35,6 +35,8 @@ pub(crate) struct Cosigned {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct AnsweredOne {
     pub(crate) envelope_id: EnvelopeId,
+    /// What it took; another than the backup's where the envelope was sealed again after it.
+    pub(crate) envelope_hash: [u8; 32],
     /// 0 outside the order.
     pub(crate) number: u64,
     pub(crate) taken_at_ms: i64,
@@ -193,7 +195,8 @@ fn stops(books: &mut Books, stopped: &v1::StoppedSlips) -> Result<(), Ended> {
     Ok(())
 }
 
-/// An answer about an envelope that was asked about, in the order exactly where the envelope is.
+/// An answer about an envelope that was asked about, in the order exactly where the envelope is. After the backup it may have been sealed
+/// again under its id, to a newer key of its recipient: then another hash was taken.
 fn answer(queued: &BTreeMap<EnvelopeId, &OutboxRow>, one: &v1::AnsweredEnvelope) -> Option<AnsweredOne> {
     let envelope_id = EnvelopeId::try_from(one.envelope_id.as_slice()).ok()?;
     let row = queued.get(&envelope_id)?;
@@ -201,10 +204,11 @@ fn answer(queued: &BTreeMap<EnvelopeId, &OutboxRow>, one: &v1::AnsweredEnvelope)
         0 => None,
         number => Some(Problem::try_from(number).ok()?),
     };
-    let fits =
-        one.envelope_hash == row.envelope_hash && (one.number > 0) == row.ordered && one.taken_at_ms > 0;
+    let envelope_hash: [u8; 32] = one.envelope_hash.as_slice().try_into().ok()?;
+    let fits = (one.number > 0) == row.ordered && one.taken_at_ms > 0;
     fits.then_some(AnsweredOne {
         envelope_id,
+        envelope_hash,
         number: one.number,
         taken_at_ms: one.taken_at_ms,
         problem,

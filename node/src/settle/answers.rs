@@ -32,6 +32,9 @@ pub(super) async fn write(
         .await?
         .into_iter()
         .collect();
+    for one in answered.iter().filter(|one| one.resealed) {
+        store::outgoing::was_resealed(tx, &one.row).await?;
+    }
     put_positions(tx, &answered).await?;
     // A row that was settled before has had its effects; one that is sent again, all but those of a refusal.
     answered.retain(|one| match settled.get(&one.row.seq) {
@@ -77,7 +80,10 @@ async fn refuse(tx: &mut Tx, threads: &mut ThreadSet, refused: &[&Answered]) -> 
                 );
             }
             EnvelopeKind::Withdrawal | EnvelopeKind::WithdrawalProof => {}
-            _ => threads.set(&one.row.thread_id, |thread| thread.problem = Some(problem)),
+            _ => {
+                let of = (&one.row.peer, &one.row.thread_id, &one.row.envelope_id);
+                notices::has_problem(tx, threads, of, problem).await?;
+            }
         }
     }
     for one in refused

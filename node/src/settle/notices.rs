@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use kith_proto::id::{EnvelopeId, EventId, SlipId, ThreadId};
+use kith_proto::id::{EnvelopeId, EventId, OrgId, SlipId, ThreadId};
 use kith_proto::lifecycle::{Delivery, Move, Party, Reason, Refused};
 use kith_proto::problem::Problem;
 use kith_proto::words::EnvelopeKind;
@@ -12,6 +12,7 @@ use kith_service::store::{StoreError, Tx};
 use super::{DroppedNotice, GivenUp, Receipts, Stopped, Work, distinct};
 use crate::audit::{Code, Event};
 use crate::cut;
+use crate::returning;
 use crate::store::outgoing::{Ended, Sent};
 use crate::store::{self, slip_link, withdrawals};
 use crate::thread_set::ThreadSet;
@@ -68,7 +69,25 @@ async fn receive(
         }
         // A withdrawal that was refused has reached nobody: the timers send it again.
         (EnvelopeKind::Withdrawal | EnvelopeKind::WithdrawalProof, Some(_)) | (_, None) => {}
-        (_, Some(problem)) => threads.set(&row.thread_id, |thread| thread.problem = Some(problem)),
+        (_, Some(problem)) => {
+            let of = (&row.peer, &row.thread_id, &row.envelope_id);
+            has_problem(tx, threads, of, problem).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The thread keeps why something of it did not arrive. Not so of one that was returned to a member that came back: nobody said anything
+/// new in it, and that member asks again where it still lacks it.
+pub(super) async fn has_problem(
+    tx: &mut Tx,
+    threads: &mut ThreadSet,
+    (peer, thread_id, envelope_id): (&OrgId, &ThreadId, &EnvelopeId),
+    problem: Problem,
+) -> Result<(), StoreError> {
+    let restores = store::returning::restores_of(tx, peer).await?;
+    if !returning::is_returned(&restores, thread_id, envelope_id) {
+        threads.set(thread_id, |thread| thread.problem = Some(problem));
     }
     Ok(())
 }
@@ -101,8 +120,8 @@ pub(super) async fn dropped(tx: &mut Tx, work: &mut Work, drops: &[DroppedNotice
                 &row.envelope_id,
             );
         } else {
-            work.threads
-                .set(&row.thread_id, |thread| thread.problem = Some(one.problem));
+            let of = (&row.peer, &row.thread_id, &row.envelope_id);
+            has_problem(tx, &mut work.threads, of, one.problem).await?;
         }
     }
     store::outgoing::end(tx, &ended).await
@@ -131,8 +150,8 @@ pub(super) async fn given_up(tx: &mut Tx, work: &mut Work, all: &[&GivenUp]) -> 
                 &row.envelope_id,
             );
         } else {
-            work.threads
-                .set(&row.thread_id, |thread| thread.problem = Some(problem));
+            let of = (&row.peer, &row.thread_id, &row.envelope_id);
+            has_problem(tx, &mut work.threads, of, problem).await?;
         }
     }
     Ok(())

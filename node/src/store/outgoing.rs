@@ -265,6 +265,16 @@ pub async fn reseal(
     Ok(true)
 }
 
+const WAS_RESEALED: &str = "UPDATE outbox SET envelope_hash = $1 WHERE seq = $2";
+
+/// Takes the hash over under which an envelope left after the backup. Its bytes went with what was lost; those that are held never left,
+/// and are forgotten.
+pub async fn was_resealed(tx: &mut Tx, row: &OutboxRow) -> Result<(), StoreError> {
+    let write = query(WAS_RESEALED).bind(row.envelope_hash.to_vec());
+    tx.run(write.bind(row.seq)).await?;
+    forget(tx, &[row.seq]).await
+}
+
 fn outgoing(row: &Row) -> Result<OutboxRow, StoreError> {
     let ordered: i64 = column(row, TABLE, "ordered")?;
     let state: &str = column(row, TABLE, "state")?;

@@ -13,19 +13,31 @@ const TABLE: &str = "outbox";
 const RETURNING: &str = "INSERT INTO returning_to (peer, restore_id, since_ms, asked_at_ms) VALUES ($1, $2, $3, $4) \
      ON CONFLICT (peer, restore_id) DO NOTHING";
 
-/// Notes that a member came back, so that the standing of its threads is returned; says whether that was not noted before.
+const SINCE: &str = "SELECT CAST(MIN(since_ms) AS BIGINT) AS since_ms FROM returning_to WHERE peer = $1 AND done_at_ms IS NULL";
+const CLOSE: &str =
+    "UPDATE returning_to SET done_at_ms = $1 WHERE peer = $2 AND restore_id <> $3 AND done_at_ms IS NULL";
+
+/// Notes that a member came back, so that the standing of its threads is returned; says whether that was not noted before. It takes
+/// the place of an earlier coming back for which something is still to be returned: that one is over, and what it lacked is returned now.
 pub async fn returning(
     tx: &mut Tx,
     peer: &OrgId,
     restore_id: &[u8; 16],
     (since_ms, asked_at_ms): (i64, i64),
 ) -> Result<bool, StoreError> {
+    let open = tx.one(query(SINCE).bind(peer.to_string())).await?;
+    let earlier_ms: Option<i64> = open.map_or(Ok(None), |row| column(&row, "returning_to", "since_ms"))?;
     let insert = query(RETURNING)
         .bind(peer.to_string())
         .bind(restore_id.to_vec())
-        .bind(since_ms)
+        .bind(earlier_ms.map_or(since_ms, |earlier_ms| earlier_ms.min(since_ms)))
         .bind(asked_at_ms);
-    Ok(tx.run(insert).await? == 1)
+    if tx.run(insert).await? == 0 {
+        return Ok(false);
+    }
+    let close = query(CLOSE).bind(asked_at_ms).bind(peer.to_string());
+    tx.run(close.bind(restore_id.to_vec())).await?;
+    Ok(true)
 }
 
 const FOLLOWED: &str = "SELECT since_ms FROM returning_to WHERE peer = $1 AND restore_id = $2";
@@ -48,7 +60,7 @@ pub enum Rewound {
     Nothing,
     /// Another envelope stands at the position: two histories.
     Unlike,
-    /// What follows the position is not kept any more.
+    /// What follows the position is not kept any more, or a part of it is not.
     TooOld,
 }
 
@@ -69,6 +81,7 @@ async fn line(tx: &mut Tx, peer: &OrgId, number: u64) -> Result<Option<([u8; 32]
 }
 
 const LAST: &str = "SELECT number FROM pair_sent WHERE peer = $1";
+const KEPT: &str = "SELECT CAST(COUNT(*) AS BIGINT) AS n FROM outbox WHERE peer = $1 AND ordered = 1 AND number > $2 AND number <= $3";
 const LINES: &str = "UPDATE outbox SET number = 0 - number WHERE peer = $1 AND ordered = 1 AND number > $2";
 const POSITION: &str = "UPDATE pair_sent SET number = $1, envelope_hash = $2 WHERE peer = $3";
 
@@ -85,7 +98,13 @@ pub async fn rewind(tx: &mut Tx, peer: &OrgId, to: Position) -> Result<Rewound, 
     if to.number() > 0 && here.is_some_and(|(hash, _)| to.hash() != Some(hash)) {
         return Ok(Rewound::Unlike);
     }
-    if line(tx, peer, to.number().saturating_add(1)).await?.is_none() {
+    // All of it or nothing: behind a hole the pair could not go on.
+    let kept = query(KEPT).bind(peer.to_string()).bind(stored(to.number()));
+    let kept: i64 = match tx.one(kept.bind(last)).await? {
+        Some(row) => column(&row, TABLE, "n")?,
+        None => 0,
+    };
+    if kept != last.saturating_sub(stored(to.number())) {
         return Ok(Rewound::TooOld);
     }
     tx.run(query(LINES).bind(peer.to_string()).bind(stored(to.number())))

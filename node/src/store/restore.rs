@@ -83,6 +83,25 @@ pub async fn covers(tx: &mut Tx, at_ms: i64, since_ms: i64) -> Result<bool, Stor
     Ok(count > 0)
 }
 
+const EARLIEST: &str =
+    "SELECT CAST(MIN(backup_at_ms) AS BIGINT) AS backup_at_ms FROM restore WHERE begun_at_ms >= $1";
+
+/// How far the earliest backup reaches of those that this node came back from since a time; the end of time for none.
+pub async fn earliest_backup(tx: &mut Tx, since_ms: i64) -> Result<i64, StoreError> {
+    let row = tx.one(query(EARLIEST).bind(since_ms)).await?;
+    let found: Option<i64> = row.map_or(Ok(None), |row| column(&row, TABLE, "backup_at_ms"))?;
+    Ok(found.unwrap_or(i64::MAX))
+}
+
+const LISTED: &str = "SELECT CAST(COUNT(*) AS BIGINT) AS n FROM referral WHERE slip_id = $1 AND side = 'sent' AND person_id IS NULL";
+
+/// How many threads of a slip were listed again, without their person.
+pub async fn count_listed(tx: &mut Tx, slip_id: &SlipId) -> Result<usize, StoreError> {
+    let row = tx.one(query(LISTED).bind(slip_id.as_bytes().to_vec())).await?;
+    let count: i64 = row.map_or(Ok(0), |row| column(&row, "referral", "n"))?;
+    Ok(usize::try_from(count).unwrap_or(usize::MAX))
+}
+
 const INSERT: &str =
     "INSERT INTO restore (restore_id, reason, backup_at_ms, begun_at_ms) VALUES ($1, $2, $3, $4)";
 

@@ -91,6 +91,14 @@ pub async fn done(tx: &mut Tx, one: &Returning, now_ms: i64) -> Result<(), Store
     tx.run(done).await.map(drop)
 }
 
+const RESTORES: &str = "SELECT restore_id FROM returning_to WHERE peer = $1";
+
+/// Every restore of a member that was noted.
+pub async fn restores_of(tx: &mut Tx, peer: &OrgId) -> Result<Vec<[u8; 16]>, StoreError> {
+    let rows = tx.all(query(RESTORES).bind(peer.to_string())).await?;
+    rows.iter().map(|row| bytes(row, TABLE, "restore_id")).collect()
+}
+
 static QUEUED: InList = InList::new("SELECT envelope_id FROM outbox WHERE envelope_id IN", 0, "");
 
 /// Whether an envelope stands in the outbox, whatever became of it.

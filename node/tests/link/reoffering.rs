@@ -272,6 +272,24 @@ async fn a_gateway_with_another_history_gets_nothing_of_that_pair() {
 }
 
 #[tokio::test]
+async fn a_pair_goes_back_over_no_hole_and_one_that_is_stopped_is_told() {
+    let (mut story, peer, stream, sent, _) = sent(3).await;
+    let hole = |mut tx: Tx| async move { tx.run(query("DELETE FROM outbox WHERE number = 2")).await };
+    let node = story.host.node.clone();
+    node.store.tx::<_, StoreError, _, _>("test", hole).await.unwrap();
+    let wish = reoffer(&peer, Some(at(&peer, 0, &sent)));
+    let stream = told(&mut story, stream, wish, at(&peer, 3, &sent)).await;
+    story.host.link_is("up").await;
+    assert_eq!(story.host.number("SELECT number FROM pair_sent").await, 3);
+    assert_eq!(story.host.words("SELECT problem FROM link_state").await, [""]);
+    stream.break_off().await;
+    let _stream = story.gateway.greeted(vec![]).await;
+    let stopped = "SELECT COUNT(*) FROM link_state WHERE state = 'up' AND problem = 'conflict'";
+    reaches(&story, stopped, 1).await;
+    assert_eq!(story.host.number("SELECT number FROM pair_sent").await, 3);
+}
+
+#[tokio::test]
 async fn what_was_sent_with_a_part_that_is_taken_back_is_let_go() {
     let (story, peer, mut stream, sent, grant_id) = sent(3).await;
     let receipts = peer.receipts(&sent[..1], None, &peer.signing);

@@ -231,6 +231,7 @@ async fn a_restored_node_hears_what_its_backup_cannot_know() {
         answered: 1,
         asked: vec![lost.peer.org.clone()],
         epoch: 2,
+        tokens: 0,
     };
     assert_eq!(restored, expected);
     lost.is_restored().await;
@@ -352,7 +353,7 @@ async fn what_the_gateway_cannot_know_or_makes_up_is_taken_over_in_no_part() {
         stand(&|standing| standing.asked = vec!["No, body".into()]),
         stand(&|standing| standing.gateway_time_ms = 0),
         answer(&|one| one.envelope_id = vec![1; 16]),
-        answer(&|one| one.envelope_hash = vec![1; 32]),
+        answer(&|one| one.envelope_hash = vec![1; 31]),
         answer(&|one| one.number = 0),
         answer(&|one| one.problem = 9_999),
     ];
@@ -377,10 +378,34 @@ async fn what_the_gateway_cannot_know_or_makes_up_is_taken_over_in_no_part() {
 }
 
 #[tokio::test]
+async fn what_was_sealed_again_after_the_backup_counts_as_it_was_taken() {
+    let lost = Lost::begin().await;
+    let mut answered = lost.answered();
+    answered.envelopes[0].envelope_hash = vec![0xab; 32];
+    let standing = v1::Standing {
+        taken: vec![position(&lost.peer.org, 1, [0xab; 32])],
+        ..lost.standing()
+    };
+    lost.says(vec![What::Standing(standing), What::Answered(answered)]);
+    restore::begin(lost.node(), Reason::Broken).await.unwrap();
+    assert_eq!(lost.finish().await.unwrap().answered, 1);
+    let host = &lost.story.host;
+    assert_eq!(host.words("SELECT state FROM outbox").await, ["taken"]);
+    let unlike = "SELECT CAST(COUNT(*) AS BIGINT) FROM outbox JOIN pair_sent ON pair_sent.peer = outbox.peer \
+         WHERE outbox.envelope_hash <> pair_sent.envelope_hash OR outbox.number <> pair_sent.number";
+    assert_eq!(host.number(unlike).await, 0, "the hash that was taken");
+    let kept = "SELECT CAST(COUNT(*) AS BIGINT) FROM outbox_envelope";
+    assert_eq!(host.number(kept).await, 0, "what never left is gone");
+    lost.is_whole().await;
+}
+
+#[tokio::test]
 async fn a_sealing_key_that_was_lost_is_replaced_and_is_no_alarm() {
     let lost = Lost::begin().await;
     let elsewhere = kith_proto::seal::SealingKey::from_seed(random()).unwrap();
-    lost.story.gateway.publish_for(lost.node(), elsewhere.public());
+    lost.story
+        .gateway
+        .publish_for(lost.node(), elsewhere.public(), T0);
     lost.says(vec![What::Standing(lost.standing())]);
     restore::begin(lost.node(), Reason::Lost).await.unwrap();
     lost.finish().await.unwrap();
@@ -392,19 +417,51 @@ async fn a_sealing_key_that_was_lost_is_replaced_and_is_no_alarm() {
     story.host.link_is("up").await;
     assert_eq!(story.gateway.inner.chain("hope-street").bindings.len(), 3);
     assert_eq!(story.host.words("SELECT kind FROM alarm").await, [""; 0]);
+    // What comes after the fresh one is somebody else's, who has the signing key.
+    let thief = kith_proto::seal::SealingKey::from_seed(random()).unwrap();
+    story
+        .gateway
+        .publish_for(&story.host.node, thief.public(), T0 + 2_000);
+    let mut story = story.relinked().await;
+    let _stream = story.gateway.greeted(vec![]).await;
+    story.host.link_is("stopped").await;
+    assert_eq!(
+        story.host.words("SELECT kind FROM alarm").await,
+        ["foreign_binding"]
+    );
+}
+
+#[tokio::test]
+async fn a_binding_from_long_after_the_restore_is_an_alarm() {
+    let lost = Lost::begin().await;
+    lost.says(vec![What::Standing(lost.standing())]);
+    restore::begin(lost.node(), Reason::Lost).await.unwrap();
+    lost.finish().await.unwrap();
+    let mut story = lost.story;
+    story.time.advance(2 * crate::gateway::DAY_MS);
+    let thief = kith_proto::seal::SealingKey::from_seed(random()).unwrap();
+    let at_ms = T0 + 2 * crate::gateway::DAY_MS;
+    story.gateway.publish_for(&story.host.node, thief.public(), at_ms);
+    story = story.relinked().await;
+    let _stream = story.gateway.greeted(vec![]).await;
+    story.host.link_is("stopped").await;
+    assert_eq!(
+        story.host.words("SELECT kind FROM alarm").await,
+        ["foreign_binding"]
+    );
 }
 
 impl Gateway {
     /// Lists a binding that this node's key signed, with a sealing key that the node does not hold.
-    fn publish_for(&self, node: &Node, sealing_key: &kith_proto::seal::SealingPublicKey) {
+    fn publish_for(&self, node: &Node, sealing_key: &kith_proto::seal::SealingPublicKey, at_ms: i64) {
         let mut chain = self.inner.chain("hope-street");
         let (root, network) = (self.inner.root.public(), &self.inner.network);
-        let member = kith_proto::trust::verify_chain(&chain, &root, network, T0).unwrap();
+        let member = kith_proto::trust::verify_chain(&chain, &root, network, at_ms).unwrap();
         let keys = kith_proto::trust::NewKeys {
             signing_key: node.keys.signing.public(),
             sealing_key: sealing_key.clone(),
         };
-        let next = kith_proto::trust::next_binding(&node.keys.signing, &member, &keys, T0);
+        let next = kith_proto::trust::next_binding(&node.keys.signing, &member, &keys, at_ms);
         chain.bindings.push(next.unwrap());
         self.inner.list("hope-street", chain);
     }

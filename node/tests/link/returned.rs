@@ -12,6 +12,7 @@ use kith_proto::id::{RequestId, ThreadId};
 use kith_proto::lifecycle::{Move, Reason as Because, State};
 use kith_proto::problem::Problem;
 use kith_proto::slip::{SignedSlip, Slip, stop_hash, stop_secret};
+use kith_proto::v1::attach_response::Frame as Down;
 use kith_proto::v1::{self, body::Body};
 use kith_proto::words::EnvelopeKind;
 use kith_service::store::{StoreError, query};
@@ -84,7 +85,7 @@ impl Back {
             restore_id: self.restore_id.to_vec(),
             purpose: 1,
             yours: slip.from.as_str() == "hope-street",
-            created_at_ms: T0 - DAY_MS,
+            created_at_ms: T0,
             answer_by_ms: 0,
             came_from: 0,
             events: Vec::new(),
@@ -246,6 +247,47 @@ async fn a_sender_cannot_lead_a_thread_of_the_inbox_where_the_table_does_not() {
 }
 
 #[tokio::test]
+async fn a_sender_cannot_say_what_the_writer_numbered_since_its_restore() {
+    let mut back = Back::begin().await;
+    let (slip, thread_id) = back.inbox().await;
+    for epoch in [7, 8, 1 << 32] {
+        let mut events = accepted();
+        events.iter_mut().for_each(|event| event.epoch = epoch);
+        let given = back.returned(&slip, thread_id, |returned| returned.events = events);
+        assert_eq!(back.deliver(given).await, 0, "ours is kept");
+        assert_eq!(back.story.host.words(STATES).await, ["received"]);
+        assert_eq!(back.story.host.words(PLACES).await, ["7/1"]);
+        assert_eq!(back.story.host.number(EVENTS).await, 1);
+        back.stands().await;
+    }
+}
+
+#[tokio::test]
+async fn a_recipient_cannot_make_up_what_this_node_had_sent() {
+    let mut back = Back::begin().await;
+    let slip = back.own_slip();
+    let given = back.returned(&slip, ThreadId::from_bytes(random()), |returned| {
+        returned.created_at_ms = T0 - DAY_MS;
+        returned.events = accepted();
+    });
+    assert_eq!(
+        back.deliver(given).await,
+        Problem::NotFound.number(),
+        "the backup would hold it"
+    );
+    let mut answers = Vec::new();
+    for _ in 0..9 {
+        let given = back.returned(&slip, ThreadId::from_bytes(random()), |returned| {
+            returned.events = accepted();
+        });
+        answers.push(back.deliver(given).await);
+    }
+    assert_eq!(answers[..8], [0; 8]);
+    assert_eq!(answers[8], Problem::NotFound.number());
+    back.stands().await;
+}
+
+#[tokio::test]
 async fn nobody_returns_a_thread_that_no_restore_of_this_node_asked_for() {
     let mut back = Back::begin().await;
     let (slip, thread_id) = back.inbox().await;
@@ -253,30 +295,33 @@ async fn nobody_returns_a_thread_that_no_restore_of_this_node_asked_for() {
     back.came_back(old, T0 - 31 * DAY_MS).await;
     let mut crooked: Vec<v1::Envelope> = Vec::new();
     for turn in [
-        &|returned: &mut v1::Returned| returned.restore_id = vec![1; 16],
         &|returned: &mut v1::Returned| returned.restore_id = vec![1; 15],
         &|returned: &mut v1::Returned| returned.yours = true,
         &|returned: &mut v1::Returned| returned.purpose = 99,
         &|returned: &mut v1::Returned| returned.events = vec![event(Move::Accept, 2, State::Accepted); 201],
         &|returned: &mut v1::Returned| returned.events[0].state = State::Draft.number(),
         &|returned: &mut v1::Returned| returned.events[0].number = u64::MAX,
-    ] as [&dyn Fn(&mut v1::Returned); 7]
+    ] as [&dyn Fn(&mut v1::Returned); 6]
     {
         crooked.push(back.returned(&slip, thread_id, |returned| {
             returned.events = accepted();
             turn(returned);
         }));
     }
-    crooked.push(back.returned(&slip, thread_id, |returned| {
-        returned.restore_id = old.to_vec();
-        returned.events = accepted();
-    }));
     for (case, envelope) in crooked.into_iter().enumerate() {
         assert_eq!(
             back.deliver(envelope).await,
             Problem::Invalid.number(),
             "case {case}"
         );
+    }
+    // An attempt that was lost with its database, and one of long ago: receipted, so that nobody looks for a fault, and without effect.
+    for restore_id in [random(), old] {
+        let given = back.returned(&slip, thread_id, |returned| {
+            returned.restore_id = restore_id.to_vec();
+            returned.events = accepted();
+        });
+        assert_eq!(back.deliver(given).await, 0);
     }
     // Their own referral comes by itself, never by a word about it.
     let unknown = back.returned(&slip, ThreadId::from_bytes(random()), |returned| {
@@ -352,15 +397,15 @@ async fn a_member_that_came_back_is_given_every_thread_once() {
     let other: [u8; 16] = random();
     for _ in 0..2 {
         let write = |mut tx: kith_service::store::Tx| async move {
-            let row =
-                "INSERT INTO returning_to (peer, restore_id, since_ms, asked_at_ms) VALUES ($1, $2, $3, $4)";
+            let row = "INSERT INTO returning_to (peer, restore_id, since_ms, asked_at_ms) VALUES ($1, $2, $3, $4) \
+                 ON CONFLICT (peer, restore_id) DO UPDATE SET done_at_ms = NULL, after_thread = excluded.after_thread";
             let row = query(row).bind("riverside-gp".to_owned()).bind(other.to_vec());
             tx.run(row.bind(T0 - DAY_MS).bind(T0)).await
         };
         let node = back.story.host.node.clone();
         node.store.tx::<_, StoreError, _, _>("test", write).await.unwrap();
         timers::tick(&node, T0 + 10).await.unwrap();
-        let rows = "SELECT CAST(COUNT(*) AS BIGINT) FROM returning_to";
+        let rows = "SELECT CAST(COUNT(*) AS BIGINT) FROM returning_to WHERE done_at_ms IS NULL";
         assert_eq!(back.story.host.number(rows).await, 0);
     }
     let outbox = "SELECT kind FROM outbox";
@@ -388,7 +433,51 @@ async fn a_member_that_came_back_is_given_every_thread_once() {
     back.stands().await;
 }
 
+#[tokio::test]
+async fn a_refused_return_is_no_problem_of_the_thread_and_the_newest_restore_counts() {
+    let mut back = Back::begin().await;
+    back.inbox().await;
+    let first = back.reoffer(T0 - 2 * DAY_MS);
+    let second = back.reoffer(T0 - DAY_MS);
+    for (place, told) in [(1, &first), (2, &second)] {
+        back.stream.notice(place, Down::Reoffer(told.clone())).await;
+        while back.stream.up.message().await.is_ok_and(|frame| frame.is_some()) {}
+        back.stream = back.story.gateway.greeted(vec![]).await;
+    }
+    let open = "SELECT CAST(since_ms AS TEXT) FROM returning_to WHERE done_at_ms IS NULL";
+    let reaches = (T0 - 2 * DAY_MS).to_string();
+    assert_eq!(
+        back.story.host.words(open).await,
+        [reaches],
+        "one, for all that was lost"
+    );
+    timers::tick(&back.story.host.node, T0 + 10).await.unwrap();
+    let sent = back.stream.submission().await.envelopes;
+    back.stream.take(&sent).await;
+    let refused = back
+        .peer
+        .receipts(&sent, Some(Problem::Invalid), &back.peer.signing);
+    back.stream.notice(3, Down::RecipientReceipts(refused)).await;
+    back.story.told_held(&mut back.stream, 3).await;
+    assert_eq!(
+        back.story.host.words("SELECT state FROM outbox").await,
+        ["refused"]
+    );
+    let problems = "SELECT CAST(COUNT(*) AS BIGINT) FROM referral WHERE problem IS NOT NULL";
+    assert_eq!(back.story.host.number(problems).await, 0);
+    back.stands().await;
+}
+
 impl Back {
+    fn reoffer(&self, since_ms: i64) -> v1::Reoffer {
+        v1::Reoffer {
+            organisation: self.peer.org.to_string(),
+            restore_id: random::<16>().to_vec(),
+            held: None,
+            since_ms,
+        }
+    }
+
     async fn asks(&self, thread_id: ThreadId, mv: Move) -> v1::MoveReferralResponse {
         let request_id = RequestId::from_bytes(random());
         let new = NewMove {

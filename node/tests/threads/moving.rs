@@ -76,6 +76,7 @@ async fn a_recipients_event_counts_once_the_gateway_took_its_own_envelope() {
     let answered = |row: &OutboxRow| {
         Settlement::Answered(Answered {
             row: row.clone(),
+            resealed: false,
             number: Some(2),
             problem: None,
             at_ms: pair.circle.node.now_ms(),

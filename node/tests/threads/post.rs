@@ -72,6 +72,7 @@ async fn carry_one(from: &Node, to: &Node, row: OutboxRow, number: Option<u64>) 
     let withheld = row.withheld.then_some(Problem::ConsentWithdrawn);
     let answered = Answered {
         row,
+        resealed: false,
         number,
         problem: withheld,
         at_ms: from.now_ms(),
