@@ -218,13 +218,22 @@ pub(crate) async fn ask(
     };
     let channel = link::anonymous(&gateway, &joining.dial).await.map_err(dialled)?;
     let mut client = EnrolmentServiceClient::new(channel).max_decoding_message_size(ENVELOPE_BYTES_MAX);
-    let mut request = tonic::Request::new(request);
-    request.set_timeout(ANSWER_MAX);
-    let answer = match invite.rekeyed {
-        Some(_) => client.rekey(request).await,
-        None => client.enrol(request).await,
+    if invite.rekeyed.is_none() {
+        let answer = client.enrol(timed(request)).await;
+        return Ok(answer.map_err(|status| refused(&status))?.into_inner());
+    }
+    let request = v1::RekeyRequest {
+        enrolment: Some(request),
     };
-    Ok(answer.map_err(|status| refused(&status))?.into_inner())
+    let answer = client.rekey(timed(request)).await;
+    let answer = answer.map_err(|status| refused(&status))?.into_inner();
+    answer.enrolment.ok_or(JoinError::Answer)
+}
+
+fn timed<T>(message: T) -> tonic::Request<T> {
+    let mut request = tonic::Request::new(message);
+    request.set_timeout(ANSWER_MAX);
+    request
 }
 
 /// Why the gateway refused. A status without details is nobody's word but the connection's: it may have broken after the gateway

@@ -1,6 +1,6 @@
 //! `EnrolmentService`: anonymous at TLS; what proves the caller is in the message and checked by the use-case.
 
-use super::Anonymous;
+use super::{Anonymous, missing};
 use crate::gateway::Gateway;
 use crate::membership;
 use kith_proto::v1::{self, enrolment_service_server::EnrolmentService};
@@ -22,9 +22,14 @@ impl EnrolmentService for Enrolment {
         answer.map(Response::new).map_err(|error| refused("enrol", error))
     }
 
-    async fn rekey(&self, request: Request<v1::EnrolRequest>) -> Result<Response<v1::EnrolResponse>, Status> {
+    async fn rekey(&self, request: Request<v1::RekeyRequest>) -> Result<Response<v1::RekeyResponse>, Status> {
         let _place = self.anonymous.enter().map_err(status)?;
-        let answer = membership::rekey(&self.gateway, request.into_inner()).await;
+        let enrolment = request.into_inner().enrolment;
+        let enrolment = enrolment.ok_or_else(|| status(missing("enrolment")))?;
+        let answer = membership::rekey(&self.gateway, enrolment).await;
+        let answer = answer.map(|enrolment| v1::RekeyResponse {
+            enrolment: Some(enrolment),
+        });
         answer.map(Response::new).map_err(|error| refused("rekey", error))
     }
 

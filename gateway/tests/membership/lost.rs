@@ -42,9 +42,12 @@ fn rekey_request(node: &Node, token: &InviteToken, now_ms: i64) -> v1::EnrolRequ
 }
 
 async fn rekey(network: &Network, request: v1::EnrolRequest) -> Result<Vec<u8>, Problem> {
+    let request = v1::RekeyRequest {
+        enrolment: Some(request),
+    };
     let answer = network.enrolment().await.rekey(request).await;
     let answer = answer.map_err(|status| failure_of(&status).problem)?;
-    Ok(answer.into_inner().certificate_chain_pem)
+    Ok(answer.into_inner().enrolment.unwrap().certificate_chain_pem)
 }
 
 #[tokio::test]

@@ -58,8 +58,8 @@ impl EnrolmentService for Service {
         }))
     }
 
-    async fn rekey(&self, request: Request<v1::EnrolRequest>) -> Result<Response<v1::EnrolResponse>, Status> {
-        let request = request.into_inner();
+    async fn rekey(&self, request: Request<v1::RekeyRequest>) -> Result<Response<v1::RekeyResponse>, Status> {
+        let request = request.into_inner().enrolment.unwrap();
         let binding = request.binding.clone().unwrap();
         let said = v1::Binding::decode(binding.statement.as_slice()).unwrap();
         let mut chain = self.0.chain(&said.organisation);
@@ -79,9 +79,12 @@ impl EnrolmentService for Service {
         self.0.list(&org, chain);
         self.0.issued.lock().unwrap().push(request);
         self.0.loses_an_answer()?;
-        Ok(Response::new(v1::EnrolResponse {
+        let enrolment = v1::EnrolResponse {
             certificate_chain_pem: certificate,
             gateway_time_ms: now_ms,
+        };
+        Ok(Response::new(v1::RekeyResponse {
+            enrolment: Some(enrolment),
         }))
     }
 
