@@ -344,7 +344,7 @@ mod tests {
         );
         texts.sort_unstable();
         texts.dedup();
-        assert_eq!(texts.len(), 18);
+        assert_eq!(texts.len(), 19);
     }
 
     #[test]
