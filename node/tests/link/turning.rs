@@ -164,7 +164,15 @@ async fn no_key_is_destroyed_without_its_line_in_the_trail() {
     story.host.link_is("up").await;
     let node = &story.host.node;
     // Replaced is what the node's own copy of the directory shows so; it is read again after the publishing.
-    while node.members.get(node.organisation()).unwrap().member.bindings.len() < 2 {
+    while node
+        .members
+        .get(node.organisation())
+        .unwrap()
+        .member
+        .bindings
+        .len()
+        < 2
+    {
         tokio::task::yield_now().await;
     }
     let over_ms = T0 + SEALING_KEY_LIFE_MS + PREVIOUS_KEY_KEPT_MS;
