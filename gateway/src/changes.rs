@@ -71,6 +71,7 @@ pub async fn poll(gateway: Arc<Gateway>, shutdown: Shutdown) {
     tokio::pin!(wish);
     loop {
         tokio::select! {
+            biased;
             () = &mut wish => return,
             _ = tick.tick() => {}
         }

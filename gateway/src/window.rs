@@ -39,6 +39,7 @@ pub(crate) async fn sweep(gateway: Arc<Gateway>, shutdown: Shutdown) {
             tracing::warn!(%error, "members with new keys were not taken in again; the next sweep tries again");
         }
         tokio::select! {
+            biased;
             () = shutdown.wait() => return,
             () = tokio::time::sleep(Duration::from_millis(SWEEP_EVERY_MS)) => {}
         }

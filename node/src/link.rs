@@ -182,6 +182,7 @@ pub async fn run(node: Arc<Node>, dial: Dial, shutdown: Shutdown) {
             _ => backoff.after(lived_ms, node.rng.bytes().unwrap_or_default()),
         };
         tokio::select! {
+            biased;
             () = tokio::time::sleep(wait) => {}
             () = shutdown.wait() => {}
         }

@@ -94,6 +94,7 @@ async fn tick(node: Arc<Node>, shutdown: Shutdown) {
     let mut was_in_doubt = false;
     loop {
         tokio::select! {
+            biased;
             _ = ticks.tick() => {}
             () = &mut stop => return,
         }

@@ -271,6 +271,7 @@ async fn follow_log(session: &Session<'_>) -> Result<(), Ended> {
         #[expect(clippy::disallowed_methods, reason = "the worker that follows the log")]
         let look = tokio::time::sleep(LOOK_AT_LOG);
         tokio::select! {
+            biased;
             () = session.checkpoint_offered.notified() => {}
             () = look => {}
         }

@@ -38,6 +38,7 @@ pub(super) async fn run(node: &Node, channel: Channel) -> Result<(), Ended> {
         #[expect(clippy::disallowed_methods, reason = "the worker that gives bundles")]
         let look = tokio::time::sleep(LOOK);
         tokio::select! {
+            biased;
             () = node.bundle_made.notified() => {}
             () = look => {}
         }

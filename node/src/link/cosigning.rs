@@ -61,6 +61,7 @@ impl<'a> OwnLog<'a> {
         loop {
             tokio::time::sleep(COSIGN_EVERY).await;
             tokio::select! {
+                biased;
                 // The log lives as long as the node.
                 grown = self.grown.changed() => grown.map_err(|_| Ended::Stopping)?,
                 () = tokio::time::sleep(LOOK_AGAIN) => {}

@@ -107,13 +107,15 @@ impl<'a> Inbound<'a> {
         loop {
             let members = &self.session.node.members;
             let next = tokio::select! {
-                next = self.next(&mut deliveries) => next?,
+                // In this order, not tokio's random one: a simulation must be able to repeat it.
+                biased;
                 () = members.believed(), if !self.unlogged.is_empty() => {
                     if self.unlogged.iter().any(|org| !members.awaits_log(org)) {
                         return Err(Ended::Again);
                     }
                     continue;
                 }
+                next = self.next(&mut deliveries) => next?,
             };
             let Some(first) = next else {
                 return Ok(());

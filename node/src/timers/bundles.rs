@@ -36,6 +36,7 @@ pub async fn run(node: Arc<Node>, shutdown: Shutdown) {
         }
     };
     tokio::select! {
+        biased;
         () = work => {}
         () = shutdown.wait() => {}
     }

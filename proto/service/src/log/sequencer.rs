@@ -133,6 +133,7 @@ pub async fn run(log: &Log, key: &SigningKey, shutdown: Shutdown) {
     let mut failed = None;
     loop {
         tokio::select! {
+            biased;
             () = &mut wish => break,
             _ = look.tick() => {}
         }
