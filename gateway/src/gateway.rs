@@ -261,6 +261,7 @@ where
     shutdown.spawn(sequence(gateway.clone(), shutdown.clone()));
     shutdown.spawn(witnessing::run(gateway.clone(), shutdown.clone()));
     shutdown.spawn(window::sweep(gateway.clone(), shutdown.clone()));
+    shutdown.spawn(relay::wake_with(gateway.clone(), shutdown.clone()));
     shutdown.spawn(relay::close_with(gateway.clone(), shutdown.clone()));
     let served = grpc::serve(&gateway, incoming, shutdown.wait()).await;
     let finished = shutdown.finish(Duration::from_millis(SHUTDOWN_MS)).await;

@@ -73,6 +73,11 @@ impl Relay {
         self.streams.wake_all(members);
     }
 
+    /// Tells every open stream that there is something for all of them.
+    pub fn wake_open(&self) {
+        self.streams.wake_open();
+    }
+
     /// Ends all streams, so that the server can end.
     pub fn close(&self) {
         self.closing.cancel();
@@ -80,6 +85,27 @@ impl Relay {
 
     async fn closing(&self) {
         self.closing.cancelled().await;
+    }
+}
+
+/// Wakes every open stream when members changed or a checkpoint is on offer, until the wish to stop. One follower for all: those who follow
+/// such a value each by itself are woken in tokio's random order, which no simulation can repeat.
+pub(crate) async fn wake_with(gateway: Arc<Gateway>, shutdown: Shutdown) {
+    let (mut members, mut checkpoints) = (gateway.members.follow(), gateway.witnessing.follow());
+    let wish = shutdown.wait();
+    tokio::pin!(wish);
+    loop {
+        let followed = tokio::select! {
+            biased;
+            () = &mut wish => return,
+            followed = members.changed() => followed,
+            followed = checkpoints.changed() => followed,
+        };
+        // An error says that the gateway is going.
+        if followed.is_err() {
+            return;
+        }
+        gateway.relay.wake_open();
     }
 }
 

@@ -79,9 +79,6 @@ impl<'a> Courier<'a> {
         tokio::select! {
             biased;
             () = self.open.woken() => {}
-            // An error says that the gateway is going; the stream is ended by others then.
-            _ = self.members.changed() => self.members.mark_changed(),
-            _ = self.checkpoints.changed() => self.checkpoints.mark_changed(),
             () = tokio::time::sleep(Duration::from_millis(DELIVERY_POLL_MS)) => {}
         }
     }

@@ -75,6 +75,13 @@ impl Streams {
         }
     }
 
+    /// Tells every open stream, in the order of members, that there is something for all of them.
+    pub fn wake_open(&self) {
+        for stream in self.lock().values() {
+            stream.wake.notify_one();
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<OrgId, Arc<Open>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
