@@ -88,8 +88,12 @@ struct Joined {
     kind: String,
     invite: String,
     tls_key_hash: String,
+    /// As its joining said, or as the epoch before was carried on.
+    first_tls_key_hash: String,
     bindings: Vec<String>,
     suspended: bool,
+    /// Its keys were reported lost once: from then on each certificate says which TLS key counts.
+    lost: bool,
 }
 
 #[derive(Default)]
@@ -121,16 +125,30 @@ impl Done {
                 self.before.extend(before);
             }
             Code::MemberJoined | Code::BindingPublished => {
-                let member = self.members.entry(text("organisation")).or_default();
+                let org = text("organisation");
+                let was_lost = self.before.get(&org).is_some_and(|before| before.lost);
+                let member = self.members.entry(org).or_default();
                 if told.code == Code::MemberJoined {
                     member.kind = text("kind");
                     member.invite = text("invite");
+                    member.first_tls_key_hash = text("tls_key_hash");
+                    member.lost = was_lost;
                 }
                 // New keys after a loss are those of the connection as well.
                 if let Some(hash) = told.get("tls_key_hash") {
                     hash.clone_into(&mut member.tls_key_hash);
                 }
                 member.bindings.push(text("binding"));
+            }
+            Code::MemberLost => self.members.entry(text("organisation")).or_default().lost = true,
+            Code::CertificateIssued => {
+                if let Some(member) = self
+                    .members
+                    .get_mut(&text("organisation"))
+                    .filter(|member| member.lost)
+                {
+                    member.tls_key_hash = text("tls_key_hash");
+                }
             }
             Code::MemberSuspended | Code::MemberResumed => {
                 let member = self.members.entry(text("organisation")).or_default();
@@ -160,7 +178,7 @@ impl Done {
             let now = self.members.get(*org);
             now.is_some_and(|now| {
                 now.bindings.starts_with(&before.bindings)
-                    && (&now.kind, &now.invite, &now.tls_key_hash)
+                    && (&now.kind, &now.invite, &now.first_tls_key_hash)
                         == (&before.kind, &before.invite, &before.tls_key_hash)
             })
         };

@@ -76,6 +76,7 @@ async fn put(
     let published = event(Code::BindingPublished)
         .number("number", i64::try_from(newest.number).unwrap_or(i64::MAX))
         .hash("binding", &newest.hash)
+        .hash("tls_key_hash", &NO_TLS_KEY)
         .word("signed_by", "registrar");
     let salted = |event| Salted::new(&gateway.rng, event);
     let events = &[salted(event(Code::MemberLost))?, salted(published)?];

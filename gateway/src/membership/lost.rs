@@ -117,7 +117,16 @@ pub async fn rekey(
         let hash = binding_hash(&binding);
         let is_same = read.chain.bindings.iter().any(|held| binding_hash(held) == hash)
             && read.tls_key_hash == tls_key_hash;
-        return is_same.then_some(answer).ok_or(MembershipError::InviteUsed);
+        if !is_same {
+            return Err(MembershipError::InviteUsed);
+        }
+        let certified = &[Salted::new(&gateway.rng, certified(org, &tls_key_hash, now_ms))?];
+        let write = |mut tx| async move { audit::insert(&mut tx, certified).await };
+        gateway
+            .store
+            .tx::<_, StoreError, _, _>("rekey again", write)
+            .await?;
+        return Ok(answer);
     }
     let chain = extended(&read, Some(registrar), signed, binding);
     let proven = trust::verify_chain(&chain, root, network, now_ms).map_err(|error| match error {
@@ -152,6 +161,12 @@ pub(super) fn extended(
     chain
 }
 
+fn certified(org: &OrgId, tls_key_hash: &[u8; 32], now_ms: i64) -> Event {
+    Event::new(Code::CertificateIssued, now_ms)
+        .org("organisation", org)
+        .hash("tls_key_hash", tls_key_hash)
+}
+
 async fn put(
     gateway: &Gateway,
     read: &MemberRow,
@@ -167,10 +182,9 @@ async fn put(
         .hash("binding", &newest.hash)
         .hash("tls_key_hash", &tls_key_hash)
         .word("signed_by", "registrar");
-    let certified = event(Code::CertificateIssued).hash("tls_key_hash", &tls_key_hash);
     let events = &[
         Salted::new(&gateway.rng, published)?,
-        Salted::new(&gateway.rng, certified)?,
+        Salted::new(&gateway.rng, certified(org, &tls_key_hash, now_ms))?,
     ];
     let kept = gateway
         .store

@@ -3,7 +3,7 @@
 use super::DATABASE;
 use crate::fixture::{DAY, HOUR, Network, Node, T0, list};
 use kith_gateway::invite::{self, Invited};
-use kith_gateway::{issuing, membership};
+use kith_gateway::{issuing, membership, whole};
 use kith_proto::permits::MemberState;
 use kith_proto::problem::Problem;
 use kith_proto::sign::SigningKey;
@@ -48,6 +48,13 @@ async fn rekey(network: &Network, request: v1::EnrolRequest) -> Result<Vec<u8>, 
     let answer = network.enrolment().await.rekey(request).await;
     let answer = answer.map_err(|status| failure_of(&status).problem)?;
     Ok(answer.into_inner().enrolment.unwrap().certificate_chain_pem)
+}
+
+/// What the gateway's database says otherwise than its log, which has caught up.
+async fn faults(network: &Network) -> Vec<String> {
+    let gateway = &network.gateway;
+    gateway.log.catch_up(&gateway.keys.signing).await.unwrap();
+    whole::look(gateway).await.unwrap().faults
 }
 
 #[tokio::test]
@@ -119,6 +126,11 @@ async fn a_thief_gets_nothing_and_the_member_comes_back_after_a_day() {
     ] {
         assert_eq!(codes.iter().filter(|c| *c == code).count(), 1, "{code}");
     }
+    // With another TLS key too, the database stays what the log says.
+    fresh.tls_key_pem = issue::generate_key_pem().unwrap();
+    let renewal = fresh.renew_request(network.clock.now_ms());
+    network.enrolment().await.renew(renewal).await.unwrap();
+    assert_eq!(faults(&network).await, [""; 0]);
     network.stop().await;
 }
 
