@@ -5,6 +5,7 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use kith_proto::id::{NetworkName, OrgId};
 use kith_proto::log::note::{KeyKind, VerifierKey};
+use kith_proto::recovery::RestoreReason;
 use kith_proto::text::is_of_a_name;
 use kith_proto::trust::NAME_BYTES_MAX;
 use kith_proto::words::OrganisationKind;
@@ -217,6 +218,14 @@ fn kind(text: &str) -> Result<OrganisationKind, String> {
     let typed = text.to_lowercase().replace(['-', ' '], "_");
     typed.parse().map_err(|_| {
         let known: Vec<&str> = OrganisationKind::ALL.iter().map(|kind| kind.as_str()).collect();
+        format!("choose one of: {}", known.join(", "))
+    })
+}
+
+/// Reads why a gateway is restored, or says which reasons there are.
+fn restore_reason(text: &str) -> Result<RestoreReason, String> {
+    text.parse().map_err(|_| {
+        let known: Vec<&str> = RestoreReason::ALL.iter().map(|reason| reason.as_str()).collect();
         format!("choose one of: {}", known.join(", "))
     })
 }

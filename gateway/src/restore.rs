@@ -16,6 +16,7 @@ use kith_proto::id::OrgId;
 use kith_proto::log::epoch_word::EpochWord;
 use kith_proto::log::tree::TreeHead;
 use kith_proto::problem::Problem;
+use kith_proto::recovery::RestoreReason;
 use kith_proto::trust::{TrustError, binding_hash};
 use kith_proto::v1;
 use kith_service::log::epoch::{self, Epoch};
@@ -23,56 +24,6 @@ use kith_service::log::{LogError, append};
 use kith_service::rng::RandomFailed;
 use kith_service::store::{StoreError, Tx};
 use member::MemberRow;
-use std::str::FromStr;
-
-/// Why the gateway was restored; stands in leaf 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
-    /// The machine or its disk broke.
-    Broken,
-    /// The machine or its database was lost.
-    Lost,
-    /// The database was damaged or altered.
-    Damaged,
-    /// The gateway moved to another machine, and newer rows stayed behind.
-    Moved,
-}
-
-impl Reason {
-    /// Every reason.
-    pub const ALL: [Self; 4] = [Self::Broken, Self::Lost, Self::Damaged, Self::Moved];
-
-    /// Its word.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Broken => "broken",
-            Self::Lost => "lost",
-            Self::Damaged => "damaged",
-            Self::Moved => "moved",
-        }
-    }
-}
-
-/// A word that is no reason.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("choose one of: broken, lost, damaged, moved")]
-pub struct UnknownReason;
-
-impl UnknownReason {
-    /// The problem code.
-    pub const fn problem(self) -> Problem {
-        Problem::Invalid
-    }
-}
-
-impl FromStr for Reason {
-    type Err = UnknownReason;
-
-    fn from_str(text: &str) -> Result<Self, UnknownReason> {
-        let named = Self::ALL.into_iter().find(|reason| reason.as_str() == text);
-        named.ok_or(UnknownReason)
-    }
-}
 
 /// Why a gateway was not restored, by what the operator can do. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -144,7 +95,7 @@ pub struct Restored {
 pub async fn restore(
     gateway: &Gateway,
     word: &v1::Signed,
-    reason: Reason,
+    reason: RestoreReason,
 ) -> Result<Option<Restored>, RestoreError> {
     let now_ms = gateway.clock.now_ms();
     let (root, key) = (&gateway.keys.root, &gateway.keys.signing);
@@ -236,7 +187,7 @@ fn key_log(
     gateway: &Gateway,
     members: &[MemberRow],
     restored: Restored,
-    (reason, now_ms): (Reason, i64),
+    (reason, now_ms): (RestoreReason, i64),
 ) -> Result<Vec<Salted>, RestoreError> {
     let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
     let mut events = vec![

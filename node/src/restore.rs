@@ -17,6 +17,7 @@ mod epoch;
 
 use kith_proto::id::{OrgId, SlipId};
 use kith_proto::problem::Problem;
+use kith_proto::recovery::RestoreReason;
 use kith_proto::v1;
 use kith_service::log::LogError;
 use kith_service::rng::RandomFailed;
@@ -41,61 +42,6 @@ pub const RETURNED_MS_MAX: i64 = 30 * crate::threads::DAY_MS;
 /// What everybody is told until the restore is done.
 pub const SENTENCE: &str = "This node's database is older than the network has seen it. Stop it and run `kith-node restore`; until then \
      nothing is shown, taken or sent.";
-
-/// Why a person restored a node; the same words on the command line, in the store and in the trail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
-    /// The computer or its disk is gone.
-    Lost,
-    /// It no longer starts.
-    Broken,
-    /// What it holds was damaged or altered.
-    Damaged,
-    /// The node moved to another computer.
-    Moved,
-}
-
-impl Reason {
-    /// Every reason.
-    pub const ALL: &'static [Self] = &[Self::Lost, Self::Broken, Self::Damaged, Self::Moved];
-
-    /// The word.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Lost => "lost",
-            Self::Broken => "broken",
-            Self::Damaged => "damaged",
-            Self::Moved => "moved",
-        }
-    }
-}
-
-impl std::fmt::Display for Reason {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// A word that is no reason for a restore.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no reason for a restore has this name")]
-pub struct UnknownReason;
-
-impl UnknownReason {
-    /// The problem code.
-    pub const fn problem(self) -> Problem {
-        Problem::Invalid
-    }
-}
-
-impl std::str::FromStr for Reason {
-    type Err = UnknownReason;
-
-    fn from_str(text: &str) -> Result<Self, UnknownReason> {
-        let found = Self::ALL.iter().find(|reason| reason.as_str() == text);
-        found.copied().ok_or(UnknownReason)
-    }
-}
 
 /// Why a restore did not come to its end, by what its operator can do; it goes on where it stopped when it is run again.
 #[derive(Debug, thiserror::Error)]
@@ -168,21 +114,15 @@ pub struct Restored {
 
 /// Marks this database as a backup that came back; the restore that is pending, where one is. The backup reaches to what the gateway
 /// had cosigned of the log: what was written after that may be from after the loss.
-pub async fn begin(node: &Node, reason: Reason) -> Result<Restore, RestoreError> {
+pub async fn begin(node: &Node, reason: RestoreReason) -> Result<Restore, RestoreError> {
     let restore_id = node.rng.bytes()?;
     let now_ms = node.now_ms();
     let write = |mut tx: Tx| async move {
         if let Some(pending) = store::restore::pending(&mut tx).await? {
             return Ok(pending);
         }
-        let new = Restore {
-            restore_id,
-            reason,
-            backup_at_ms: epoch::reaches_to_ms(&mut tx).await?,
-            begun_at_ms: now_ms,
-            epoch: None,
-            done_at_ms: None,
-        };
+        let backup_at_ms = epoch::reaches_to_ms(&mut tx).await?;
+        let new = Restore::begun(restore_id, reason, (backup_at_ms, now_ms));
         store::restore::insert(&mut tx, &new).await?;
         Ok::<_, StoreError>(new)
     };

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `sheet` | the secret, and what is derived from it |
 //! | `share` | the secret as three shares, of which two are needed, as people type them |
+//! | `reason` | why a server was restored |
 //! | `bundle` | the bytes of a bundle, written and read in chunks |
 //!
 //! A node keeps a [`Sheet`] only: it can make bundles and open none, not even its own. So whoever takes the computer cannot open
@@ -13,6 +14,7 @@
 mod bundle;
 #[cfg(test)]
 mod bundle_tests;
+mod reason;
 mod share;
 #[cfg(test)]
 mod share_tests;
@@ -22,5 +24,6 @@ pub use bundle::{
     BUNDLE_BYTES_MAX, BUNDLE_BYTES_MIN, BUNDLE_RANDOMNESS_LEN, BundleError, BundleHead, BundleReader,
     BundleWriter, Written, bundle_head, check_bundle,
 };
+pub use reason::RestoreReason;
 pub use share::{SHARE_COUNT, SHARE_GROUPS, Share, ShareError};
 pub use sheet::{AuthKey, RecoveryKeys, RecoverySecret, Sheet, SheetError, SheetId, fetch_hash};

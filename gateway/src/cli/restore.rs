@@ -4,8 +4,10 @@
 use super::{Place, World, say, shown};
 use crate::gateway::Gateway;
 use crate::keys::{self, GatewayKeys, RootKeys};
-use crate::restore::{self, Reason, Restored};
+use crate::restore::{self, Restored};
 use anyhow::Context as _;
+use kith_proto::recovery::RestoreReason;
+use kith_proto::trail::sentence::written;
 use kith_proto::v1;
 use std::path::PathBuf;
 
@@ -21,8 +23,8 @@ pub(super) struct Arguments {
     #[arg(long)]
     root: Option<PathBuf>,
     /// Why: broken, lost, damaged or moved. It stands in the log.
-    #[arg(long)]
-    reason: Reason,
+    #[arg(long, value_parser = super::restore_reason)]
+    reason: RestoreReason,
 }
 
 pub(super) async fn run(arguments: Arguments, world: World) -> anyhow::Result<()> {
@@ -61,8 +63,8 @@ fn tell(restored: Restored) -> anyhow::Result<()> {
         restored.epoch, restored.found.size, restored.found_epoch, restored.members
     ))?;
     say(format_args!(
-        "Its newest event is of {} ms since 1970. What was done after it is not in it:",
-        restored.backup_at_ms
+        "Its newest event is of {}. What was done after it is not in it:",
+        written(restored.backup_at_ms)
     ))?;
     say(
         "- Members that joined, keys that were published, services and stopped slips: the nodes give them back by themselves once they \
@@ -70,9 +72,9 @@ fn tell(restored: Restored) -> anyhow::Result<()> {
     )?;
     say(format_args!(
         "- Keys that were reported lost, suspensions, and ends of suspensions: before you start the gateway, say every one again that you \
-         said since {} ms, with the commands lost, suspend and resume. Until then the stolen keys count. Hand over no new token where an \
+         said since {}, with the commands lost, suspend and resume. Until then the stolen keys count. Hand over no new token where an \
          organisation has come back with new keys already: its node gives them back by itself.",
-        restored.backup_at_ms
+        written(restored.backup_at_ms)
     ))?;
     say(
         "- Stops that somebody made with a stop secret while both nodes were off: ask those people to stop again, if you know them.",

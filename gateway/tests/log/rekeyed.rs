@@ -6,8 +6,10 @@ use kith_gateway::gateway::{Gateway, GatewayConfig};
 use kith_gateway::invite::{self, Invited};
 use kith_gateway::keys::RootKeys;
 use kith_gateway::membership::{self, MembershipError, certificate_counts, give_back_rekey};
-use kith_gateway::restore::{Reason, restore};
+use kith_gateway::restore::restore;
+use kith_gateway::whole;
 use kith_proto::permits::MemberState;
+use kith_proto::recovery::RestoreReason;
 use kith_proto::sign::SigningKey;
 use kith_proto::trust::{self, InviteToken, Rekeyed};
 use kith_proto::v1;
@@ -118,7 +120,10 @@ async fn a_rekey_that_the_backup_does_not_have_is_given_back_and_the_stolen_keys
         let dir = back.network.folder.path().join("network/root");
         let root = RootKeys::load(&dir).unwrap();
         let (_, word) = root.sign_epoch(&dir, 1, back.network.clock.now_ms()).unwrap();
-        restore(&gateway, &word, Reason::Lost).await.unwrap().unwrap();
+        restore(&gateway, &word, RestoreReason::Lost)
+            .await
+            .unwrap()
+            .unwrap();
         gateway.store.close().await;
         let gateway = back.open(&config).await;
         assert!(gateway.is_restored && counts(&gateway, &back.stolen));
@@ -143,6 +148,8 @@ async fn a_rekey_that_the_backup_does_not_have_is_given_back_and_the_stolen_keys
         let renewed = membership::renew(&gateway, back.fresh.renew_request(now_ms)).await;
         back.fresh.chain_pem = renewed.unwrap().certificate_chain_pem;
         assert!(!counts(&gateway, &back.stolen) && counts(&gateway, &back.fresh));
+        gateway.log.catch_up(&gateway.keys.signing).await.unwrap();
+        assert_eq!(whole::look(&gateway).await.unwrap().faults, [""; 0]);
 
         back.network.time.set(T0 + HOUR + DAY);
         assert_eq!(membership::resume_due(&gateway).await.unwrap(), 1);

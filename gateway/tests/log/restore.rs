@@ -6,13 +6,14 @@ use kith_gateway::gateway::{Gateway, GatewayConfig};
 use kith_gateway::keys::RootKeys;
 use kith_gateway::members::Standing;
 use kith_gateway::membership::{MembershipError, enrol, set_standing};
-use kith_gateway::restore::{Reason, RestoreError, restore};
+use kith_gateway::restore::{RestoreError, restore};
 use kith_gateway::{log, whole, witnessing};
 use kith_proto::log::checkpoint::Checkpoint;
 use kith_proto::log::epoch_word::{EpochWord, read_word};
 use kith_proto::log::leaf_proof::LeafProof;
 use kith_proto::log::note::Note;
 use kith_proto::log::tree::Hash;
+use kith_proto::recovery::RestoreReason;
 use kith_proto::sign::SigningKey;
 use kith_proto::trust::TrustError;
 use kith_proto::v1;
@@ -92,7 +93,10 @@ async fn the_next_epoch_begins_with_the_whole_key_log_and_stands_alone() {
     let gateway = stopped.open().await;
     let before = gateway.log.newest().await.unwrap();
     let word = stopped.word(1);
-    let restored = restore(&gateway, &word, Reason::Broken).await.unwrap().unwrap();
+    let restored = restore(&gateway, &word, RestoreReason::Broken)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(
         (restored.epoch, restored.found_epoch, restored.members),
         (2, 1, 2)
@@ -146,7 +150,7 @@ async fn it_is_done_once_by_one_word_and_by_no_other() {
     let gateway = stopped.open().await;
     let stranger = SigningKey::from_seed([9; 32]).unwrap();
     let forged = EpochWord::issue(&stranger, &gateway.network, 2, T0).unwrap();
-    let refused = restore(&gateway, &forged, Reason::Lost).await.unwrap_err();
+    let refused = restore(&gateway, &forged, RestoreReason::Lost).await.unwrap_err();
     assert!(
         matches!(refused, RestoreError::Word(TrustError::Forged)),
         "{refused}"
@@ -154,20 +158,30 @@ async fn it_is_done_once_by_one_word_and_by_no_other() {
     assert_eq!(gateway.log.newest().await.unwrap().number, 1);
 
     let (word, next) = (stopped.word(1), stopped.word(1));
-    assert!(restore(&gateway, &word, Reason::Lost).await.unwrap().is_some());
+    assert!(
+        restore(&gateway, &word, RestoreReason::Lost)
+            .await
+            .unwrap()
+            .is_some()
+    );
     let size = gateway.log.newest().await.unwrap().frontier.size();
-    assert!(restore(&gateway, &word, Reason::Lost).await.unwrap().is_none());
+    assert!(
+        restore(&gateway, &word, RestoreReason::Lost)
+            .await
+            .unwrap()
+            .is_none()
+    );
     assert_eq!(gateway.log.newest().await.unwrap().frontier.size(), size);
     // The root signs no epoch twice, so another restore is another epoch; and the ones before are over.
     assert_eq!(
-        restore(&gateway, &next, Reason::Moved)
+        restore(&gateway, &next, RestoreReason::Moved)
             .await
             .unwrap()
             .unwrap()
             .epoch,
         3
     );
-    let over = restore(&gateway, &word, Reason::Lost).await.unwrap_err();
+    let over = restore(&gateway, &word, RestoreReason::Lost).await.unwrap_err();
     assert!(matches!(over, RestoreError::Over { word: 2, held: 3 }), "{over}");
     assert_eq!(whole::look(&gateway).await.unwrap().faults, [""; 0]);
     gateway.store.close().await;
@@ -176,7 +190,7 @@ async fn it_is_done_once_by_one_word_and_by_no_other() {
     let gateway = stopped.open_empty().await;
     let word = stopped.word(1);
     assert_eq!(
-        restore(&gateway, &word, Reason::Lost)
+        restore(&gateway, &word, RestoreReason::Lost)
             .await
             .unwrap()
             .unwrap()
@@ -231,7 +245,7 @@ async fn a_member_that_the_backup_does_not_have_comes_back_by_what_the_log_had_s
     let refused = enrol(&gateway, with.clone()).await.unwrap_err();
     assert!(matches!(refused, MembershipError::InviteExpired), "{refused}");
     time.set(T0 + 2 * DAY);
-    restore(&gateway, &stopped.word(1), Reason::Lost)
+    restore(&gateway, &stopped.word(1), RestoreReason::Lost)
         .await
         .unwrap()
         .unwrap();
@@ -267,7 +281,7 @@ async fn an_invite_that_a_lost_member_used_is_nobodys_while_it_could_be_used_sti
     let stopped = Stopped::of(network).await;
     let gateway = stopped.open_empty().await;
     time.set(T0 + 1000);
-    restore(&gateway, &stopped.word(1), Reason::Lost)
+    restore(&gateway, &stopped.word(1), RestoreReason::Lost)
         .await
         .unwrap()
         .unwrap();

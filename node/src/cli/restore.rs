@@ -11,8 +11,9 @@ use crate::keys::DataFolder;
 use crate::node::{Config, Node};
 use crate::recovery::load::Loading;
 use crate::rekey;
-use crate::restore::{self, Reason, RestoreError, Restored};
+use crate::restore::{self, RestoreError, Restored};
 use anyhow::{Context as _, bail};
+use kith_proto::recovery::RestoreReason;
 use kith_service::clock::Clock;
 use kith_service::rng::Rng;
 use kith_service::tls::dial::Dial;
@@ -27,7 +28,7 @@ pub(crate) struct RestoreArguments {
     /// One part of the recovery sheet; twice, for two different parts. Left out, they are asked for.
     #[arg(long = "share", value_name = "PART")]
     shares: Vec<String>,
-    /// The token that the network's owner gave you after the old computer was lost: the node gets new keys.
+    /// The token that the network's owner gave you after the old computer was lost: the node gets new keys. `-` asks for it.
     #[arg(long, value_name = "TOKEN")]
     token: Option<String>,
     /// Why: lost, broken, damaged or moved. It is written into the trail.
@@ -44,16 +45,19 @@ pub(crate) struct RestoreArguments {
 /// Checks a bundle, or restores.
 pub(crate) async fn run(
     talk: &Talk,
-    arguments: RestoreArguments,
+    mut arguments: RestoreArguments,
     clock: Clock,
     rng: Rng,
 ) -> anyhow::Result<()> {
+    if arguments.token.as_deref() == Some("-") {
+        arguments.token = Some(bundle::typed("The token: ")?);
+    }
     if let (true, Some(file)) = (arguments.check, &arguments.file) {
         return bundle::check(talk, file, &arguments.shares);
     }
     let reason = arguments.reason.as_deref();
-    let reason: Option<Reason> = reason
-        .map(|text| super::choose(Reason::ALL, text, "reason"))
+    let reason: Option<RestoreReason> = reason
+        .map(|text| super::choose(RestoreReason::ALL, text, "reason"))
         .transpose()?;
     let folder = DataFolder::at(talk.data()?);
     let is_new = !folder.holds_node();
@@ -95,7 +99,7 @@ pub(crate) async fn run(
 async fn load(
     talk: &Talk,
     arguments: &RestoreArguments,
-    reason: Option<Reason>,
+    reason: Option<RestoreReason>,
     (config, clock, rng): (&Config, &Clock, &Rng),
 ) -> anyhow::Result<()> {
     let from = match (&arguments.file, &arguments.token) {
@@ -119,7 +123,10 @@ const SAY_WHY: &str = "Say why, with --reason lost, broken, damaged or moved.";
 
 /// Lets the network say what the backup cannot know: of the restore that is pending, or, with a reason, of one that begins now. None where
 /// neither is.
-pub(super) async fn finish(joining: &Joining, reason: Option<Reason>) -> anyhow::Result<Option<Restored>> {
+pub(super) async fn finish(
+    joining: &Joining,
+    reason: Option<RestoreReason>,
+) -> anyhow::Result<Option<Restored>> {
     let node = Node::open(joining.config.clone(), joining.clock.clone(), joining.rng.clone()).await?;
     let finished = async {
         match reason {

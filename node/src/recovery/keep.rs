@@ -51,13 +51,9 @@ pub struct Standing {
 /// Reads where things stand.
 pub async fn standing(store: &Store, folder: &DataFolder) -> Result<Standing, StoreError> {
     let sheet = kept_sheet(folder).ok().flatten();
-    let row = store
-        .read(
-            "bundle",
-            |mut tx| async move { store::bundle::get(&mut tx).await },
-        )
-        .await?;
-    let newest = row.filter(|row| sheet.as_ref().is_some_and(|sheet| sheet.id.0 == row.sheet));
+    let newest = newest(store)
+        .await?
+        .filter(|row| sheet.as_ref().is_some_and(|sheet| sheet.id.0 == row.sheet));
     let is_on_own_disk_only = newest
         .as_ref()
         .is_some_and(|row| row.gateway_at_ms.is_none() && is_on_own_disk(folder, Path::new(&row.path)));

@@ -18,8 +18,9 @@ use super::body::{Counts, Record, Records, TableHead};
 use crate::content::Epochs;
 use crate::keys::{DataFolder, Keys, KeysError, Membership};
 use crate::node::{Config, MIGRATIONS, PRODUCT};
-use crate::restore::Reason;
 use crate::store;
+use crate::store::restore::Restore;
+use kith_proto::recovery::RestoreReason;
 
 /// Rows that are inserted together.
 const ROWS: usize = 128;
@@ -46,7 +47,7 @@ pub struct Loading<'a> {
     /// The new folder and database.
     pub config: &'a Config,
     /// Why.
-    pub reason: Reason,
+    pub reason: RestoreReason,
     /// Randomness for the restore's id.
     pub rng: &'a Rng,
     /// The time.
@@ -281,7 +282,7 @@ async fn fill_tables(
     loading: &Loading<'_>,
     restore_id: [u8; 16],
 ) -> Result<(), RecoveryError> {
-    if store::bundle::claimed(&mut tx).await?.is_some() {
+    if store::identity::claimed(&mut tx).await?.is_some() {
         return Err(RecoveryError::StoreTaken);
     }
     let tables = tx.tables().await?;
@@ -307,13 +308,13 @@ async fn fill_tables(
     if filled != tables.len() {
         return Err(RecoveryError::Malformed);
     }
-    let me = store::bundle::claimed(&mut tx).await?;
+    let me = store::identity::claimed(&mut tx).await?;
     if me.is_none() {
         return Err(RecoveryError::Malformed);
     }
-    let reason = loading.reason.as_str();
-    store::bundle::begin_restore(&mut tx, &restore_id, reason, loading.now_ms).await?;
-    Ok(())
+    let backup_at_ms = store::restore::newest_event_ms(&mut tx).await?;
+    let begun = Restore::begun(restore_id, loading.reason, (backup_at_ms, loading.now_ms));
+    Ok(store::restore::insert(&mut tx, &begun).await?)
 }
 
 /// The table of this database with the name and columns that a bundle says, its columns in the bundle's order.

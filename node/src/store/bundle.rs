@@ -1,8 +1,7 @@
-//! The newest recovery bundle of this node and where it is kept, and the row that a loaded one begins with. Called by
-//! [`recovery`](crate::recovery) and `status`.
+//! The newest recovery bundle of this node and where it is kept. Called by [`recovery`](crate::recovery) and `status`.
 //! Never says that a bundle is kept anywhere but where it was seen whole.
 
-use kith_service::store::{Row, StoreError, Tx, bytes, column, query};
+use kith_service::store::{StoreError, Tx, bytes, column, query};
 
 const TABLE: &str = "bundle";
 
@@ -71,31 +70,4 @@ const GIVEN: &str = "UPDATE bundle SET gateway_at_ms = $1 WHERE id = 1 AND hash 
 pub async fn given(tx: &mut Tx, hash: &[u8; 32], at_ms: i64) -> Result<bool, StoreError> {
     let given = query(GIVEN).bind(at_ms).bind(hash.to_vec());
     Ok(tx.run(given).await? == 1)
-}
-
-const BEGIN: &str = "INSERT INTO restore (restore_id, reason, backup_at_ms, begun_at_ms) \
-     SELECT $1, $2, COALESCE(MAX(at_ms), 0), $3 FROM audit_event";
-
-/// Writes down that this database is a backup that came back; its newest event says of when.
-pub async fn begin_restore(
-    tx: &mut Tx,
-    restore_id: &[u8; 16],
-    reason: &'static str,
-    now_ms: i64,
-) -> Result<(), StoreError> {
-    let begin = query(BEGIN).bind(restore_id.to_vec()).bind(reason).bind(now_ms);
-    tx.run(begin).await.map(drop)
-}
-
-const CLAIMED: &str = "SELECT network, organisation FROM identity";
-
-/// The network and organisation of a database; `None` while nobody has claimed it.
-pub async fn claimed(tx: &mut Tx) -> Result<Option<(String, String)>, StoreError> {
-    let read = |row: Row| {
-        Ok((
-            column(&row, "identity", "network")?,
-            column(&row, "identity", "organisation")?,
-        ))
-    };
-    tx.one(query(CLAIMED)).await?.map(read).transpose()
 }

@@ -17,6 +17,17 @@ pub const fn owner(address: &str) -> Owner<'_> {
     }
 }
 
+/// Whose store this is; `None` while nobody has claimed it.
+pub async fn claimed(tx: &mut Tx) -> Result<Option<(String, String)>, StoreError> {
+    let Some(row) = tx.one(query(FIND)).await? else {
+        return Ok(None);
+    };
+    Ok(Some((
+        column(&row, "identity", "network")?,
+        column(&row, "identity", "organisation")?,
+    )))
+}
+
 /// Claims a new store, or checks that it is this organisation's; [`StoreError::Foreign`] when it is another's.
 pub async fn claim(
     tx: &mut Tx,
@@ -24,17 +35,13 @@ pub async fn claim(
     organisation: &OrgId,
     now_ms: i64,
 ) -> Result<(), StoreError> {
-    let Some(row) = tx.one(query(FIND)).await? else {
+    let Some((found_network, found)) = claimed(tx).await? else {
         let claim = query(CLAIM)
             .bind(network.to_string())
             .bind(organisation.to_string())
             .bind(now_ms);
         return tx.run(claim).await.map(drop);
     };
-    let (found_network, found): (&str, &str) = (
-        column(&row, "identity", "network")?,
-        column(&row, "identity", "organisation")?,
-    );
     if found_network == network.as_str() && found == organisation.as_str() {
         Ok(())
     } else {

@@ -6,7 +6,7 @@ use kith_proto::id::SlipId;
 use kith_service::store::{Row, StoreError, Tx, bytes, column, query};
 
 use super::{stored, word};
-use crate::restore::Reason;
+use kith_proto::recovery::RestoreReason;
 
 const TABLE: &str = "restore";
 
@@ -16,7 +16,7 @@ pub struct Restore {
     /// Drawn once; the network knows the restore by it.
     pub restore_id: [u8; 16],
     /// Why a person restored this node.
-    pub reason: Reason,
+    pub reason: RestoreReason,
     /// The gateway's time up to which the backup reaches.
     pub backup_at_ms: i64,
     /// When it began.
@@ -30,11 +30,20 @@ pub struct Restore {
 impl Restore {
     /// A restore without any backup: of a member that has lost everything.
     pub const fn from_nothing(restore_id: [u8; 16], now_ms: i64) -> Self {
+        Self::begun(restore_id, RestoreReason::Lost, (0, now_ms))
+    }
+
+    /// One that begins now, of a backup that reaches so far.
+    pub const fn begun(
+        restore_id: [u8; 16],
+        reason: RestoreReason,
+        (backup_at_ms, begun_at_ms): (i64, i64),
+    ) -> Self {
         Self {
             restore_id,
-            reason: Reason::Lost,
-            backup_at_ms: 0,
-            begun_at_ms: now_ms,
+            reason,
+            backup_at_ms,
+            begun_at_ms,
             epoch: None,
             done_at_ms: None,
         }
@@ -113,6 +122,14 @@ pub async fn insert(tx: &mut Tx, new: &Restore) -> Result<(), StoreError> {
         .bind(new.backup_at_ms)
         .bind(new.begun_at_ms);
     tx.run(insert).await.map(drop)
+}
+
+const NEWEST_EVENT: &str = "SELECT CAST(COALESCE(MAX(at_ms), 0) AS BIGINT) AS at_ms FROM audit_event";
+
+/// The newest event of this database: as far as a bundle reaches that was loaded into it. 0 without any.
+pub async fn newest_event_ms(tx: &mut Tx) -> Result<i64, StoreError> {
+    let row = tx.one(query(NEWEST_EVENT)).await?;
+    row.map_or(Ok(0), |row| column(&row, "audit_event", "at_ms"))
 }
 
 const BEGAN: &str = "UPDATE restore SET epoch = $1 WHERE restore_id = $2 AND epoch IS NULL";

@@ -17,11 +17,11 @@ use crate::node::{Config, Node};
 use crate::persons;
 use crate::recovery::load::{self, Loading};
 use crate::recovery::{MadeSheet, RecoveryError, Source, keep, make, make_sheet};
-use crate::restore::Reason;
 use crate::store::{self, restore::Restore};
 use crate::tests::fixture::{NOW_MS, Place, Story, somebody};
 use crate::tests::looked::fill;
 use crate::trail;
+use kith_proto::recovery::RestoreReason;
 
 /// A node with people, referrals and a sheet.
 struct Lost {
@@ -75,7 +75,7 @@ fn config(place: &Place) -> Config {
 async fn load_into(place: &Place, file: &Path, keys: &RecoveryKeys) -> Result<load::Contents, RecoveryError> {
     let loading = Loading {
         config: &config(place),
-        reason: Reason::Lost,
+        reason: RestoreReason::Lost,
         rng: &Rng::system(),
         now_ms: NOW_MS,
     };

@@ -4,7 +4,7 @@
 use std::pin::Pin;
 
 use kith_node::node::Node;
-use kith_node::restore::{self, Reason, RestoreError, Restored};
+use kith_node::restore::{self, RestoreError, Restored};
 use kith_node::threads_view::{self, Opening, Visible, Which};
 use kith_node::{timers, trail};
 use kith_proto::envelope::envelope_hash;
@@ -12,6 +12,7 @@ use kith_proto::log::checkpoint::Checkpoint;
 use kith_proto::log::origin::Keeper;
 use kith_proto::log::tree::{Hash, TreeHead};
 use kith_proto::problem::Problem;
+use kith_proto::recovery::RestoreReason;
 use kith_proto::sign::SigningKey;
 use kith_proto::v1::restore_response::What;
 use kith_proto::v1::restore_service_server::RestoreService;
@@ -219,8 +220,8 @@ async fn a_restored_node_hears_what_its_backup_cannot_know() {
     let lost = Lost::begin().await;
     assert_eq!(lost.story.host.number(QUEUED).await, 1);
     lost.says(lost.all());
-    let begun = restore::begin(lost.node(), Reason::Broken).await.unwrap();
-    let again = restore::begin(lost.node(), Reason::Lost).await.unwrap();
+    let begun = restore::begin(lost.node(), RestoreReason::Broken).await.unwrap();
+    let again = restore::begin(lost.node(), RestoreReason::Lost).await.unwrap();
     assert_eq!(begun, again, "one restore at a time");
     assert!(*lost.node().own_log_ended.borrow(), "nothing is served");
     let held = timers::tick(lost.node(), T0).await.unwrap();
@@ -261,7 +262,7 @@ async fn a_restored_node_hears_what_its_backup_cannot_know() {
 async fn an_interrupted_restore_is_taken_up_where_it_was_and_has_each_effect_once() {
     let lost = Lost::begin().await;
     lost.says(lost.all());
-    let begun = restore::begin(lost.node(), Reason::Moved).await.unwrap();
+    let begun = restore::begin(lost.node(), RestoreReason::Moved).await.unwrap();
     for frames in 0..=3 {
         lost.story.gateway.inner.restore.lock().unwrap().breaks_after = Some(frames);
         let failed = lost.finish().await.unwrap_err();
@@ -305,7 +306,7 @@ async fn an_epoch_that_the_network_has_seen_is_not_begun_again() {
         ..lost.standing()
     };
     lost.says(vec![What::Standing(standing)]);
-    restore::begin(lost.node(), Reason::Damaged).await.unwrap();
+    restore::begin(lost.node(), RestoreReason::Damaged).await.unwrap();
     assert_eq!(lost.finish().await.unwrap().epoch, 5);
     assert_eq!(lost.story.host.words(EPOCHS).await, ["1", "5"]);
     lost.is_whole().await;
@@ -314,7 +315,7 @@ async fn an_epoch_that_the_network_has_seen_is_not_begun_again() {
 #[tokio::test]
 async fn what_the_gateway_cannot_know_or_makes_up_is_taken_over_in_no_part() {
     let lost = Lost::begin().await;
-    restore::begin(lost.node(), Reason::Lost).await.unwrap();
+    restore::begin(lost.node(), RestoreReason::Lost).await.unwrap();
     let (own, other) = (
         &lost.node().keys.signing,
         SigningKey::from_seed(random()).unwrap(),
@@ -387,7 +388,7 @@ async fn what_was_sealed_again_after_the_backup_counts_as_it_was_taken() {
         ..lost.standing()
     };
     lost.says(vec![What::Standing(standing), What::Answered(answered)]);
-    restore::begin(lost.node(), Reason::Broken).await.unwrap();
+    restore::begin(lost.node(), RestoreReason::Broken).await.unwrap();
     assert_eq!(lost.finish().await.unwrap().answered, 1);
     let host = &lost.story.host;
     assert_eq!(host.words("SELECT state FROM outbox").await, ["taken"]);
@@ -407,7 +408,7 @@ async fn a_sealing_key_that_was_lost_is_replaced_and_is_no_alarm() {
         .gateway
         .publish_for(lost.node(), elsewhere.public(), T0);
     lost.says(vec![What::Standing(lost.standing())]);
-    restore::begin(lost.node(), Reason::Lost).await.unwrap();
+    restore::begin(lost.node(), RestoreReason::Lost).await.unwrap();
     lost.finish().await.unwrap();
     let chain = lost.story.gateway.inner.chain("hope-street");
     assert_eq!(chain.bindings.len(), 3, "a fresh one, once");
@@ -435,7 +436,7 @@ async fn a_sealing_key_that_was_lost_is_replaced_and_is_no_alarm() {
 async fn a_binding_from_long_after_the_restore_is_an_alarm() {
     let lost = Lost::begin().await;
     lost.says(vec![What::Standing(lost.standing())]);
-    restore::begin(lost.node(), Reason::Lost).await.unwrap();
+    restore::begin(lost.node(), RestoreReason::Lost).await.unwrap();
     lost.finish().await.unwrap();
     let mut story = lost.story;
     story.time.advance(2 * crate::gateway::DAY_MS);

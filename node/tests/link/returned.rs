@@ -3,7 +3,6 @@
 
 use kith_node::moves::{self, NewMove};
 use kith_node::requests::Asked;
-use kith_node::restore::Reason;
 use kith_node::store::restore::{self as rows, Restore};
 use kith_node::threads_view::{self, Opening, Visible, Which};
 use kith_node::{timers, trail};
@@ -11,6 +10,7 @@ use kith_proto::envelope;
 use kith_proto::id::{RequestId, ThreadId};
 use kith_proto::lifecycle::{Move, Reason as Because, State};
 use kith_proto::problem::Problem;
+use kith_proto::recovery::RestoreReason;
 use kith_proto::slip::{SignedSlip, Slip, stop_hash, stop_secret};
 use kith_proto::v1::attach_response::Frame as Down;
 use kith_proto::v1::{self, body::Body};
@@ -58,7 +58,7 @@ impl Back {
     async fn came_back(&self, restore_id: [u8; 16], begun_at_ms: i64) {
         let row = &Restore {
             restore_id,
-            reason: Reason::Lost,
+            reason: RestoreReason::Lost,
             backup_at_ms: begun_at_ms,
             begun_at_ms,
             epoch: None,

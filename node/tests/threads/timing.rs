@@ -3,7 +3,6 @@
 
 use std::sync::atomic::Ordering;
 
-use kith_node::restore::Reason;
 use kith_node::store;
 use kith_node::store::link_state::LinkState;
 use kith_node::store::restore::Restore;
@@ -11,6 +10,7 @@ use kith_node::threads_view::{self, Opening, Visible, Which};
 use kith_node::timers::{ALONE_MS_MAX, NOTICE_MS, Ticked, tick};
 use kith_proto::lifecycle::{Consent, Delivery, Move, State};
 use kith_proto::problem::Problem;
+use kith_proto::recovery::RestoreReason;
 use kith_proto::words::EnvelopeKind;
 use kith_service::store::{StoreError, Tx};
 
@@ -100,7 +100,7 @@ async fn a_deadline_that_a_backup_brings_back_waits_a_week_for_what_others_retur
     pair.hand.advance(30 * DAY_MS);
     let row = &Restore {
         restore_id: [7; 16],
-        reason: Reason::Lost,
+        reason: RestoreReason::Lost,
         backup_at_ms: START_MS,
         begun_at_ms: pair.now_ms(),
         epoch: None,
@@ -135,7 +135,7 @@ async fn nothing_ends_by_what_a_backup_says_of_the_last_greeting() {
     pair.gp.node.last_hello_ms.store(0, Ordering::Relaxed);
     let row = &Restore {
         restore_id: [7; 16],
-        reason: Reason::Moved,
+        reason: RestoreReason::Moved,
         backup_at_ms: START_MS,
         begun_at_ms: START_MS + 1,
         epoch: None,

@@ -98,7 +98,7 @@ fn keys(shares: &[String]) -> anyhow::Result<RecoveryKeys> {
 }
 
 /// Reads one line, so that what is typed stands in no history of commands.
-fn typed(prompt: &str) -> anyhow::Result<String> {
+pub(super) fn typed(prompt: &str) -> anyhow::Result<String> {
     let mut err = std::io::stderr().lock();
     write!(err, "{prompt}")?;
     err.flush()?;
