@@ -9,7 +9,7 @@ use kith_proto::words::EnvelopeKind;
 use kith_service::store::{InList, Insert, Row, StoreError, Tx, WithRows, bytes, column, query};
 use prost::Message as _;
 
-use super::pair::{Pair, org, stored};
+use super::pair::{Pair, of_row, org, stored};
 
 const TABLE: &str = "mailbox";
 
@@ -299,10 +299,7 @@ fn read_held(row: &Row) -> Result<Held, StoreError> {
     let buried: i64 = column(row, TABLE, "buried")?;
     Ok(Held {
         position: column(row, TABLE, "position")?,
-        pair: Pair {
-            sender: org(row, TABLE, "sender")?,
-            recipient: org(row, TABLE, "recipient")?,
-        },
+        pair: of_row(row, TABLE)?,
         number: number
             .map(u64::try_from)
             .transpose()

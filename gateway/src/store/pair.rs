@@ -48,11 +48,16 @@ pub async fn lock(tx: &mut Tx, pairs: &BTreeSet<Pair>) -> Result<BTreeMap<Pair, 
     rows.iter().map(read).collect()
 }
 
+/// The pair that a row is of.
+pub(super) fn of_row(row: &Row, table: &'static str) -> Result<Pair, StoreError> {
+    Ok(Pair {
+        sender: org(row, table, "sender")?,
+        recipient: org(row, table, "recipient")?,
+    })
+}
+
 fn read(row: &Row) -> Result<(Pair, PairRow), StoreError> {
-    let pair = Pair {
-        sender: org(row, "pair", "sender")?,
-        recipient: org(row, "pair", "recipient")?,
-    };
+    let pair = of_row(row, "pair")?;
     let row = PairRow {
         position: position(row)?,
         mailbox_bytes: column(row, "pair", "mailbox_bytes")?,

@@ -9,7 +9,7 @@ use kith_proto::order::Position;
 use kith_service::store::{InList, Insert, Row, StoreError, Tx, WithRows, bytes, column, query};
 
 use super::mailbox;
-use super::pair::{Pair, number, org, stored};
+use super::pair::{Pair, number, of_row, stored};
 
 const TABLE: &str = "reoffer";
 
@@ -48,10 +48,7 @@ pub async fn of(
 }
 
 fn read(row: &Row) -> Result<(Pair, ReofferRow), StoreError> {
-    let pair = Pair {
-        sender: org(row, TABLE, "sender")?,
-        recipient: org(row, TABLE, "recipient")?,
-    };
+    let pair = of_row(row, TABLE)?;
     let through: i64 = column(row, TABLE, "through")?;
     let row = ReofferRow {
         restore_id: bytes(row, TABLE, "restore_id")?,

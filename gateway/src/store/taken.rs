@@ -9,7 +9,7 @@ use kith_proto::v1;
 use kith_service::store::{InList, Insert, Row, StoreError, Tx, bytes, column, query};
 use prost::Message as _;
 
-use super::pair::{Pair, org, stored};
+use super::pair::{Pair, of_row, stored};
 
 /// One outcome.
 #[derive(Clone, Debug, PartialEq)]
@@ -102,10 +102,7 @@ fn read(row: &Row) -> Result<TakenRow, StoreError> {
     Ok(TakenRow {
         envelope_id: bytes(row, TABLE, "envelope_id")?,
         envelope_hash: bytes(row, TABLE, "envelope_hash")?,
-        pair: Pair {
-            sender: org(row, TABLE, "sender")?,
-            recipient: org(row, TABLE, "recipient")?,
-        },
+        pair: of_row(row, TABLE)?,
         number: number.map(u64::try_from).transpose().map_err(|_| bad("number"))?,
         taken_at_ms: column(row, TABLE, "taken_at_ms")?,
         problem: problem
@@ -180,11 +177,10 @@ pub async fn forms(tx: &mut Tx, senders: &[&OrgId], day: i64) -> Result<BTreeMap
         .await?;
     rows.iter()
         .map(|row| {
-            let pair = Pair {
-                sender: org(row, "question_day", "sender")?,
-                recipient: org(row, "question_day", "recipient")?,
-            };
-            Ok((pair, column(row, "question_day", "count")?))
+            Ok((
+                of_row(row, "question_day")?,
+                column(row, "question_day", "count")?,
+            ))
         })
         .collect()
 }
