@@ -120,18 +120,16 @@ pub fn first_binding(
     if invite.rekeyed.is_some() {
         return Err(TrustError::Foreign);
     }
-    let statement = v1::Binding {
-        network: invite.network.as_str().to_owned(),
-        organisation: invite.org.as_str().to_owned(),
-        kind: invite.kind.number(),
+    let place = Place {
         number: 1,
-        previous_hash: Vec::new(),
-        signing_key: keys.signing_key.0.to_vec(),
-        sealing_key: keys.sealing_key.as_bytes().to_vec(),
-        made_at_ms: now_ms,
-        effective_at_ms: now_ms,
-        invite_id: invite.invite_id.as_bytes().to_vec(),
+        previous_hash: &[],
+        first_invite_id: invite.invite_id,
     };
+    let statement = place.binding(
+        (&invite.network, &invite.org, invite.kind),
+        keys,
+        (now_ms, now_ms),
+    );
     sign(seed, Context::Binding, &statement)
 }
 
@@ -173,18 +171,44 @@ fn follow(
     if now_ms < last.made_at_ms {
         return Err(TrustError::Clock);
     }
-    Ok(v1::Binding {
-        network: member.network.as_str().to_owned(),
-        organisation: member.org.as_str().to_owned(),
-        kind: member.kind.number(),
+    let place = Place {
         number: last.number.checked_add(1).ok_or(TrustError::TooLarge)?,
-        previous_hash: last.hash.to_vec(),
-        signing_key: keys.signing_key.0.to_vec(),
-        sealing_key: keys.sealing_key.as_bytes().to_vec(),
-        made_at_ms: now_ms,
-        effective_at_ms: effective_at_ms.max(last.effective_at_ms),
-        invite_id: member.invite_id.as_bytes().to_vec(),
-    })
+        previous_hash: &last.hash,
+        first_invite_id: member.invite_id,
+    };
+    let times = (now_ms, effective_at_ms.max(last.effective_at_ms));
+    Ok(place.binding((&member.network, &member.org, member.kind), keys, times))
+}
+
+/// Where a binding stands in its member's chain.
+pub(super) struct Place<'a> {
+    pub(super) number: u64,
+    /// Of the binding before; empty for the first.
+    pub(super) previous_hash: &'a [u8],
+    pub(super) first_invite_id: InviteId,
+}
+
+impl Place<'_> {
+    /// The statement of a member's new keys there, with when it is made and when it takes effect.
+    pub(super) fn binding(
+        &self,
+        (network, org, kind): (&NetworkName, &OrgId, OrganisationKind),
+        keys: &NewKeys,
+        (made_at_ms, effective_at_ms): (i64, i64),
+    ) -> v1::Binding {
+        v1::Binding {
+            network: network.as_str().to_owned(),
+            organisation: org.as_str().to_owned(),
+            kind: kind.number(),
+            number: self.number,
+            previous_hash: self.previous_hash.to_vec(),
+            signing_key: keys.signing_key.0.to_vec(),
+            sealing_key: keys.sealing_key.as_bytes().to_vec(),
+            made_at_ms,
+            effective_at_ms,
+            invite_id: self.first_invite_id.as_bytes().to_vec(),
+        }
+    }
 }
 
 /// Encodes and signs a statement.

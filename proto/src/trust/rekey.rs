@@ -3,7 +3,7 @@
 //! one of a member that joins. Called by `verify_chain`, by the gateway's command for lost keys, and by the node that comes back.
 //! Never take such a binding anywhere but behind the one that its invite names, nor let it count before 24 hours have passed.
 
-use super::issue::{InviteTerms, NewKeys, issue_terms, sign};
+use super::issue::{InviteTerms, NewKeys, Place, issue_terms, sign};
 use super::{
     Binding, Invite, Member, REKEY_DELAY_MS, Registrar, TrustError, must_be_usable, open, read_binding,
     read_invite,
@@ -80,18 +80,13 @@ pub fn rekey_binding(
         return Err(TrustError::Forged);
     }
     let rekeyed = invite.rekeyed.as_ref().ok_or(TrustError::Foreign)?;
-    let statement = v1::Binding {
-        network: invite.network.as_str().to_owned(),
-        organisation: invite.org.as_str().to_owned(),
-        kind: invite.kind.number(),
+    let place = Place {
         number: rekeyed.number.checked_add(1).ok_or(TrustError::TooLarge)?,
-        previous_hash: rekeyed.previous_hash.to_vec(),
-        signing_key: keys.signing_key.0.to_vec(),
-        sealing_key: keys.sealing_key.as_bytes().to_vec(),
-        made_at_ms: now_ms,
-        effective_at_ms: now_ms.saturating_add(REKEY_DELAY_MS),
-        invite_id: rekeyed.first_invite_id.as_bytes().to_vec(),
+        previous_hash: &rekeyed.previous_hash,
+        first_invite_id: rekeyed.first_invite_id,
     };
+    let times = (now_ms, now_ms.saturating_add(REKEY_DELAY_MS));
+    let statement = place.binding((&invite.network, &invite.org, invite.kind), keys, times);
     sign(seed, Context::Binding, &statement)
 }
 
