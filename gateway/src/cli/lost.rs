@@ -99,8 +99,8 @@ fn token(request: &v1::Invite, folder: &Path, world: &World) -> anyhow::Result<(
     let token = invite::rekey_token(&keys, invited, &rekeyed, &world.clock, &world.rng)?;
     say(format_args!(
         "{org} may come back once within 24 hours, with new keys that count 24 hours later. Make sure by telephone that it is {org} who asks, \
-         and hand the token over as you would an invite. On its new computer, with two of the three parts of its recovery sheet:\n\
-         kith-node restore --data FOLDER --token TOKEN --share ... --share ...\n\
+         and hand the token over as you would an invite. On its new computer, with two of the three parts of its recovery sheet, which it asks for, as for the token:\n\
+         kith-node restore --data FOLDER --token - --reason lost\n\
          Without a sheet: kith-node join TOKEN --data FOLDER. Then its referrals come back from the organisations at their other end.\n\
          Made with the registrar of {}.",
         shown(folder)

@@ -105,8 +105,9 @@ pub(super) fn printed(me: &Membership, made: &MadeSheet) -> String {
             "\n- - - - - - - - - - - - - - - - - - - - - - - - - - - - - - cut here\n\n\
              Part {} of 3 of the recovery sheet {} of {}\n\n{}\n\n\
              Who has this part: ______________________  Keep it like a door key, and tell the organisation if it is lost.\n\
-             When the computer is lost: two of the three parts, on a new computer, with\n    \
-             kith-node restore BUNDLE --data NEWFOLDER --reason lost --share \"PART\" --share \"PART\"\n",
+             When the computer is lost: bring two of the three parts to a new computer and type them when\n    \
+             kith-node restore BUNDLE --data NEWFOLDER --reason lost\n\
+             asks for them.\n",
             share.number(),
             made.id,
             me.name,
