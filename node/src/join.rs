@@ -25,8 +25,6 @@ use crate::link::{self, Ended, TLS_CERTIFICATE, TLS_KEY};
 use crate::node::{Config, Node, OpenError};
 use crate::store::{self, counter::Counter, restore::Restore};
 
-/// Longest wait for the gateway's answer.
-const ANSWER_MAX: std::time::Duration = std::time::Duration::from_secs(15);
 /// The file of `keys/` with the first binding, kept until the join is done.
 const FIRST_BINDING: &str = "binding";
 
@@ -219,21 +217,15 @@ pub(crate) async fn ask(
     let channel = link::anonymous(&gateway, &joining.dial).await.map_err(dialled)?;
     let mut client = EnrolmentServiceClient::new(channel).max_decoding_message_size(ENVELOPE_BYTES_MAX);
     if invite.rekeyed.is_none() {
-        let answer = client.enrol(timed(request)).await;
+        let answer = client.enrol(link::timed(request)).await;
         return Ok(answer.map_err(|status| refused(&status))?.into_inner());
     }
     let request = v1::RekeyRequest {
         enrolment: Some(request),
     };
-    let answer = client.rekey(timed(request)).await;
+    let answer = client.rekey(link::timed(request)).await;
     let answer = answer.map_err(|status| refused(&status))?.into_inner();
     answer.enrolment.ok_or(JoinError::Answer)
-}
-
-fn timed<T>(message: T) -> tonic::Request<T> {
-    let mut request = tonic::Request::new(message);
-    request.set_timeout(ANSWER_MAX);
-    request
 }
 
 /// Why the gateway refused. A status without details is nobody's word but the connection's: it may have broken after the gateway

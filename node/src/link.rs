@@ -54,7 +54,7 @@ use crate::node::Node;
 use crate::receive::ReceiveError;
 use crate::settle::SettleError;
 
-pub(crate) use connect::{Gateway, anonymous};
+pub(crate) use connect::{Gateway, anonymous, timed};
 pub use connect::{TLS_CERTIFICATE, TLS_KEY};
 pub(crate) use publish::publish_service;
 pub(crate) use renewal::checked;

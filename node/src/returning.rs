@@ -6,7 +6,7 @@
 use std::sync::atomic::Ordering;
 
 use kith_proto::id::{EnvelopeId, ThreadId};
-use kith_proto::lifecycle::{Consent, Reason, State};
+use kith_proto::lifecycle::{Consent, State};
 use kith_proto::permits::{CategorySet, MemberState};
 use kith_proto::sign::sha256;
 use kith_proto::v1::{self, body::Body};
@@ -25,6 +25,7 @@ use crate::store::counter::Counter;
 use crate::store::returning::{Returning, Standing};
 use crate::store::threads_view::ShownEvent;
 use crate::threads::Side;
+use crate::threads_view::wire_event;
 
 /// Most events of one thread that go back, the newest.
 pub(crate) const EVENTS_MAX: usize = 200;
@@ -221,7 +222,7 @@ fn tell(
         created_at_ms: found.standing.created_at_ms,
         answer_by_ms: found.standing.answer_by_ms,
         came_from: found.standing.came_from.map_or(0, State::number),
-        events: newest.map(|event| wire(event)).collect(),
+        events: newest.map(|event| wire_event(event, String::new())).collect(),
     };
     let event = v1::Event {
         event_id: envelope_id.as_bytes().to_vec(),
@@ -234,22 +235,6 @@ fn tell(
         categories: CategorySet::EMPTY,
     };
     told::seal(node, seen, head, Body::Event(event), None).map(Some)
-}
-
-/// An event without its words.
-fn wire(event: &ShownEvent) -> v1::Event {
-    v1::Event {
-        event_id: event.event_id.as_bytes().to_vec(),
-        epoch: event.epoch.unsigned_abs(),
-        number: event.number.unsigned_abs(),
-        r#move: event.mv.number(),
-        state: event.state.map_or(0, State::number),
-        reason: event.reason.map_or(0, Reason::number),
-        happened_at_ms: event.happened_at_ms,
-        deadline_ms: event.deadline_ms,
-        words: String::new(),
-        returned: None,
-    }
 }
 
 /// One transaction: the envelope is queued, and the thread is behind the place that was reached.

@@ -213,7 +213,7 @@ fn wire_line(line: &Line) -> v1::ReferralLine {
 }
 
 /// An event as the API shows it; a proposal that was not applied has neither number nor state.
-fn wire_event(event: &store::threads_view::ShownEvent, words: String) -> v1::Event {
+pub(crate) fn wire_event(event: &store::threads_view::ShownEvent, words: String) -> v1::Event {
     v1::Event {
         event_id: event.event_id.as_bytes().to_vec(),
         epoch: event.epoch.unsigned_abs(),

@@ -18,6 +18,16 @@ pub const TLS_CERTIFICATE: &str = "tls.pem";
 /// The file of `keys/` with its private key, PEM.
 pub const TLS_KEY: &str = "tls.key";
 
+/// Longest wait for one answer of the gateway; a caller's own deadline is 30 s.
+const ANSWER_MAX: std::time::Duration = std::time::Duration::from_secs(15);
+
+/// A request with the deadline of one answer.
+pub(crate) fn timed<T>(message: T) -> tonic::Request<T> {
+    let mut request = tonic::Request::new(message);
+    request.set_timeout(ANSWER_MAX);
+    request
+}
+
 /// The name that the gateway's certificate is for.
 pub(crate) fn gateway_name(network: &NetworkName) -> String {
     format!("gateway.{network}")

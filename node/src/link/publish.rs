@@ -4,14 +4,9 @@
 use kith_proto::problem::Problem;
 use kith_proto::v1::{self, relay_service_client::RelayServiceClient};
 use kith_service::tls::dial::Dial;
-use std::time::Duration;
-use tonic::Request;
 
 use super::{Ended, connect};
 use crate::node::Node;
-
-/// Longest wait for the gateway's answer; a caller's own deadline is 30 s.
-const ANSWER_MAX: Duration = Duration::from_secs(15);
 
 /// Publishes a signed service as this member.
 pub(crate) async fn publish_service(node: &Node, dial: &Dial, service: v1::Signed) -> Result<(), Problem> {
@@ -22,10 +17,9 @@ pub(crate) async fn publish_service(node: &Node, dial: &Dial, service: v1::Signe
 
 async fn publish(node: &Node, dial: &Dial, service: v1::Signed) -> Result<(), Ended> {
     let channel = connect::as_member(node, dial).await?;
-    let mut request = Request::new(v1::PublishServiceRequest {
+    let request = connect::timed(v1::PublishServiceRequest {
         service: Some(service),
     });
-    request.set_timeout(ANSWER_MAX);
     RelayServiceClient::new(channel).publish_service(request).await?;
     Ok(())
 }

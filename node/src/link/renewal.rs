@@ -5,15 +5,12 @@
 //! The trail's line comes before the file, which is in no transaction of the store: after a crash between the two the certificate is
 //! still due, and is asked for, written down and kept once more.
 
-use std::time::Duration;
-
 use kith_proto::receipt;
 use kith_proto::v1::{self, enrolment_service_client::EnrolmentServiceClient};
 use kith_service::tls::certificates;
 use kith_service::tls::dial::Dial;
 use kith_service::tls::identity::Identity;
 use kith_service::tls::issue::certificate_request;
-use tonic::Request;
 
 use super::Ended;
 use super::connect::{self, Gateway, TLS_CERTIFICATE, TLS_KEY};
@@ -23,9 +20,6 @@ use crate::node::Node;
 
 /// When less than this is left, a new certificate is asked for: half the life of one, which is seven days.
 pub(super) const RENEW_BEFORE_MS: i64 = 7 * 24 * 60 * 60 * 1000 / 2;
-
-/// Longest wait for the gateway's answer.
-const ANSWER_MAX: Duration = Duration::from_secs(15);
 
 /// Before a stream: a certificate that is due is renewed. Where that fails, the one in use opens the stream for as long as it holds,
 /// and the hourly look tries again; without one there is no stream, and the link's own waits try again.
@@ -77,10 +71,8 @@ pub(super) async fn renew(node: &Node, dial: &Dial) -> Result<(), Ended> {
         clock: &node.clock,
     };
     let channel = connect::anonymous(&gateway, dial).await?;
-    let mut request = Request::new(request);
-    request.set_timeout(ANSWER_MAX);
     let answer = EnrolmentServiceClient::new(channel)
-        .renew(request)
+        .renew(connect::timed(request))
         .await?
         .into_inner();
     checked(&answer.certificate_chain_pem, &node.membership)?;

@@ -2,8 +2,6 @@
 //! Called when the gateway does not know this node's certificate any more, and with what it lists of this organisation.
 //! Never makes a key or signs a statement anew: only what the network had before is said again.
 
-use std::time::Duration;
-
 use kith_proto::sign::sha256;
 use kith_proto::v1::enrolment_service_client::EnrolmentServiceClient;
 use kith_proto::v1::{self, relay_service_client::RelayServiceClient};
@@ -11,7 +9,6 @@ use kith_service::store::StoreError;
 use kith_service::tls::dial::Dial;
 use kith_service::tls::issue::certificate_request;
 use prost::Message as _;
-use tonic::Request;
 use tonic::transport::Channel;
 
 use super::connect::{self, Gateway, TLS_CERTIFICATE, TLS_KEY};
@@ -20,9 +17,6 @@ use crate::audit::{self, Code, Event};
 use crate::keys::KeysError;
 use crate::node::Node;
 use crate::store;
-
-/// Longest wait for one answer of the gateway.
-const ANSWER_MAX: Duration = Duration::from_secs(15);
 
 /// What this node last saw listed of its own organisation.
 async fn own(node: &Node) -> Result<Option<v1::Member>, Ended> {
@@ -64,7 +58,7 @@ pub(super) async fn enrol_again(node: &Node, dial: &Dial) -> Result<bool, Ended>
     };
     let channel = connect::anonymous(&gateway, dial).await?;
     let mut client = EnrolmentServiceClient::new(channel);
-    let answer = client.enrol(timed(request)).await?.into_inner();
+    let answer = client.enrol(connect::timed(request)).await?.into_inner();
     renewal::checked(&answer.certificate_chain_pem, &node.membership)?;
     let event = Event::new(Code::KeyRotated, node.now_ms()).word("key", "tls");
     audit::note(&node.store, &node.rng, event).await?;
@@ -88,7 +82,7 @@ pub(super) async fn known_again(node: &Node, dial: &Dial) -> Result<bool, Ended>
     }
     let mut client = RelayServiceClient::new(connect::as_member(node, dial).await?);
     for request in rekeys {
-        client.publish_binding(timed(request)).await?;
+        client.publish_binding(connect::timed(request)).await?;
     }
     renewal::renew(node, dial).await?;
     Ok(true)
@@ -134,14 +128,16 @@ pub(super) async fn give_back(
     if held.starts_with(&theirs) {
         let chain = own.chain.clone().unwrap_or_default();
         for binding in held.into_iter().skip(theirs.len()) {
-            client.publish_binding(timed(publishing(&chain, binding))).await?;
+            client
+                .publish_binding(connect::timed(publishing(&chain, binding)))
+                .await?;
             tracing::info!("a binding that the gateway had lost was published again");
         }
     }
     for service in own.services.iter().filter(|service| lacks(listed, service)) {
         let service = Some(service.clone());
         let published = client
-            .publish_service(timed(v1::PublishServiceRequest { service }))
+            .publish_service(connect::timed(v1::PublishServiceRequest { service }))
             .await;
         if let Err(status) = published {
             let reason = Ended::from(status);
@@ -160,10 +156,4 @@ fn lacks(listed: &v1::Member, service: &v1::Signed) -> bool {
     let as_new =
         |theirs: v1::Service| theirs.service_id == ours.service_id && theirs.made_at_ms >= ours.made_at_ms;
     !listed.services.iter().filter_map(read).any(as_new)
-}
-
-fn timed<T>(message: T) -> Request<T> {
-    let mut request = Request::new(message);
-    request.set_timeout(ANSWER_MAX);
-    request
 }

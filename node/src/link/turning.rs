@@ -8,17 +8,12 @@
 use kith_proto::envelope::SEALING_KEY_LIFE_MS;
 use kith_proto::trust::{self, Member, NewKeys};
 use kith_proto::v1::{self, relay_service_client::RelayServiceClient};
-use std::time::Duration;
-use tonic::Request;
 use tonic::transport::Channel;
 
-use super::{Ended, bundle, directory};
+use super::{Ended, bundle, connect, directory};
 use crate::audit::{self, Code, Event};
 use crate::keys::{HeldSealingKey, KeysError};
 use crate::node::Node;
-
-/// Longest wait for the gateway's answer.
-const ANSWER_MAX: Duration = Duration::from_secs(15);
 
 /// Makes and publishes the next sealing key when the newest is 30 days old, or publishes one that an earlier attempt made.
 ///
@@ -72,11 +67,10 @@ async fn publish(
         sealing_key: next.key.public().clone(),
     };
     let binding = trust::next_binding(&node.keys.signing, member, &keys, now_ms)?;
-    let mut request = Request::new(v1::PublishBindingRequest {
+    let request = connect::timed(v1::PublishBindingRequest {
         binding: Some(binding),
         ..v1::PublishBindingRequest::default()
     });
-    request.set_timeout(ANSWER_MAX);
     client.publish_binding(request).await?;
     Ok(())
 }
