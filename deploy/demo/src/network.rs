@@ -12,6 +12,7 @@ use kith_proto::log::origin::Keeper;
 use kith_proto::v1;
 use kith_proto::words::{Category, Purpose};
 use kith_service::clock::Clock;
+use kith_service::rng::Rng;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -28,8 +29,11 @@ const WITNESS: &str = "witness.example";
 const KNOWN_LIMIT: Duration = Duration::from_secs(60);
 /// How often that is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
-/// The server listens on a loopback port of the system's choice.
+/// The witness, which nobody looks for where it was, listens on a loopback port of the system's choice.
 const ANY_PORT: &str = "127.0.0.1:0";
+/// Where the others listen.
+const PORTS: std::ops::Range<u16> = 10_240..32_768;
+const PORTS_TRIED_MAX: usize = 1000;
 
 /// One organisation's node.
 #[derive(Debug)]
@@ -278,7 +282,7 @@ impl Network {
             org,
             data_dir,
             tokens,
-            address: ANY_PORT.to_owned(),
+            address: free_address()?,
             server: None,
         };
         self.nodes.insert(org.id, node);
@@ -449,7 +453,15 @@ impl Network {
     }
 }
 
-/// A loopback address that is free now.
+/// A loopback address that is free now, for a server that is started and stopped: below the ports that the system gives to connections
+/// and to listeners that leave the choice to it, so that none of those takes the place meanwhile.
 fn free_address() -> anyhow::Result<String> {
-    Ok(TcpListener::bind(ANY_PORT)?.local_addr()?.to_string())
+    for _ in 0..PORTS_TRIED_MAX {
+        let drawn = u16::from_be_bytes(Rng::system().bytes()?);
+        let port = PORTS.start + drawn % (PORTS.end - PORTS.start);
+        if let Ok(listener) = TcpListener::bind(("127.0.0.1", port)) {
+            return Ok(listener.local_addr()?.to_string());
+        }
+    }
+    anyhow::bail!("no port between {} and {} is free", PORTS.start, PORTS.end)
 }

@@ -1,7 +1,7 @@
 //! A node in a new data folder: its tokens and its consent text, and its computer changed for another. Called by `network` and by the tests
 //! of restores.
 
-use super::{ANY_PORT, Network};
+use super::Network;
 use crate::cast::Org;
 use crate::process::Server;
 use anyhow::Context as _;
@@ -36,7 +36,7 @@ impl Network {
     ) -> anyhow::Result<Option<Server>> {
         let node = self.nodes.get_mut(org.id).context("no such organisation")?;
         node.data_dir = data_dir;
-        ANY_PORT.clone_into(&mut node.address);
+        node.address = super::free_address()?;
         if let Some(tokens) = tokens {
             node.tokens = tokens;
         }
