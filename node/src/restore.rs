@@ -223,15 +223,38 @@ async fn take_over(
     let answered: Vec<Settlement> = answered.collect();
     restored.answered += answered.len();
     settle(node, answered).await?;
-    for stops in books.stops.chunks(SETTLED_MAX) {
-        restored.withdrawn += keep_stops(node, stops).await?;
-        settle(node, stops.iter().copied().map(Settlement::Stopped).collect()).await?;
-    }
+    restored.withdrawn += stop_all(node, &books.stops).await?;
     let put = |mut tx: Tx| async move {
         store::pair::put_sent(&mut tx, &books.taken).await?;
         store::pair::put_received(&mut tx, &books.begins).await
     };
     Ok(node.store.tx::<_, StoreError, _, _>("pairs", put).await?)
+}
+
+/// Takes over what a gateway says that had forgotten the restore, in a node that serves: stops, and where pairs begin. Its own mail is the
+/// link's matter.
+pub(crate) async fn told_again(node: &Node, restore: &Restore, books: &Books) -> Result<(), SettleError> {
+    stop_all(node, &books.stops).await?;
+    let now_ms = node.now_ms();
+    let put = |mut tx: Tx| async move {
+        store::pair::put_received(&mut tx, &books.begins).await?;
+        store::restore::insert(&mut tx, restore).await?;
+        store::restore::done(&mut tx, &restore.restore_id, now_ms).await
+    };
+    Ok(node
+        .store
+        .tx::<_, StoreError, _, _>("restore told again", put)
+        .await?)
+}
+
+/// Applies stops; gives how many slips still stood.
+async fn stop_all(node: &Node, stops: &[Stopped]) -> Result<usize, SettleError> {
+    let mut stood = 0;
+    for stops in stops.chunks(SETTLED_MAX) {
+        stood += keep_stops(node, stops).await?;
+        settle(node, stops.iter().copied().map(Settlement::Stopped).collect()).await?;
+    }
+    Ok(stood)
 }
 
 async fn settle(node: &Node, rows: Vec<Settlement>) -> Result<(), SettleError> {

@@ -1,6 +1,9 @@
 //! Stories of a whole network: real processes, real sockets, real disks. Each starts its own network on free ports.
 
 #[cfg(test)]
+#[path = "network/both.rs"]
+mod both;
+#[cfg(test)]
 #[path = "network/comeback.rs"]
 mod comeback;
 #[cfg(test)]

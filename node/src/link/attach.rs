@@ -25,7 +25,9 @@ use super::cosigning::OwnLog;
 use super::inbound::Inbound;
 use super::log::Follower;
 use super::outbound::Outbound;
-use super::{Ended, bundle, connect, directory, reader, renewal, returning, settling, state, turning};
+use super::{
+    Ended, bundle, connect, directory, reader, renewal, restoring, returning, settling, state, turning,
+};
 use crate::node::Node;
 use crate::store;
 
@@ -142,6 +144,9 @@ async fn open_and_run(node: &Node, dial: &Dial) -> Result<(), Ended> {
         log.follow_first(node).await?;
     }
     log.must_believe(node).await?;
+    if restoring::tell_again(node, &channel, &issuer).await? {
+        return Err(Ended::Again);
+    }
     let session = Session {
         node,
         issuer,

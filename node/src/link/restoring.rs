@@ -1,4 +1,5 @@
-//! The gateway as a restored node asks it: over a connection of its own, without a stream. Called by `restore`.
+//! The gateway as a restored node asks it: over a connection of its own, without a stream. Called by `restore`; and when a stream opens, for
+//! a gateway that came back from a backup itself and has forgotten what was asked.
 //! Never writes what was said; never asks for a cosignature of an epoch that has ended.
 
 use std::time::Duration;
@@ -17,7 +18,7 @@ use tonic::transport::Channel;
 use super::cosigning::OwnLog;
 use super::{Ended, attach, connect, directory, renewal, turning};
 use crate::node::Node;
-use crate::restore::{Books, Reader, question};
+use crate::restore::{Books, RETURNED_MS_MAX, Reader, question, told_again};
 use crate::settle::OutboxRow;
 use crate::store::restore::Restore;
 
@@ -39,6 +40,34 @@ pub(crate) async fn reach(node: &Node, dial: &Dial) -> Result<Reached, Ended> {
         channel: connect::as_member(node, dial).await?,
         issuer: connect::issuer(node)?,
     })
+}
+
+/// Tells a gateway again that this node came back, where it may have forgotten that with what it lost; says whether it did. What was
+/// asked for and never arrived would be a gap for ever. A gateway that does not answer is asked when the next stream opens.
+pub(super) async fn tell_again(node: &Node, channel: &Channel, issuer: &Issuer) -> Result<bool, Ended> {
+    let since_ms = node.now_ms().saturating_sub(RETURNED_MS_MAX);
+    let read = |mut tx: Tx| async move { crate::store::restore::forgotten(&mut tx, since_ms).await };
+    let forgotten = node
+        .store
+        .read::<_, StoreError, _, _>("forgotten restore", read)
+        .await?;
+    let Some(restore) = forgotten else {
+        return Ok(false);
+    };
+    let mut reached = Reached {
+        channel: channel.clone(),
+        issuer: issuer.clone(),
+    };
+    match reached.ask(node, &restore, &[]).await {
+        Ok(books) => told_again(node, &restore, &books).await?,
+        Err(ended @ (Ended::Status(_) | Ended::Protocol(_))) => {
+            tracing::warn!(reason = %ended, "the gateway was not told again that this node came back; the next stream tries again");
+            return Ok(false);
+        }
+        Err(ended) => return Err(ended),
+    }
+    tracing::info!("the gateway, which came back from a backup, was told again that this node did");
+    Ok(true)
 }
 
 impl Reached {

@@ -3,10 +3,11 @@
 //! Never marks a restore as done twice, never forgets one.
 
 use kith_proto::id::SlipId;
+use kith_proto::recovery::RestoreReason;
+use kith_proto::sign::sha256;
 use kith_service::store::{Row, StoreError, Tx, bytes, column, query};
 
-use super::{stored, word};
-use kith_proto::recovery::RestoreReason;
+use super::{keylog, stored, word};
 
 const TABLE: &str = "restore";
 
@@ -25,12 +26,29 @@ pub struct Restore {
     pub epoch: Option<u64>,
     /// When the network had said what the backup cannot know.
     pub done_at_ms: Option<i64>,
+    /// The epoch of the gateway's log that this node followed then.
+    pub gateway_epoch: Option<u64>,
 }
 
 impl Restore {
     /// A restore without any backup: of a member that has lost everything.
     pub const fn from_nothing(restore_id: [u8; 16], now_ms: i64) -> Self {
         Self::begun(restore_id, RestoreReason::Lost, (0, now_ms))
+    }
+
+    /// The same coming back, for a gateway that has forgotten it and follows this epoch of its log: under another id, since everybody
+    /// has done already what the first asked for. Told twice, it is the same one.
+    pub fn again(&self, gateway_epoch: u64) -> Self {
+        let hash = sha256(&[
+            b"kith/v1/restore-again",
+            &self.restore_id,
+            &gateway_epoch.to_be_bytes(),
+        ]);
+        let (restore_id, _) = hash.split_first_chunk().unwrap_or((&self.restore_id, &[]));
+        Self {
+            restore_id: *restore_id,
+            ..self.clone()
+        }
     }
 
     /// One that begins now, of a backup that reaches so far.
@@ -46,6 +64,7 @@ impl Restore {
             begun_at_ms,
             epoch: None,
             done_at_ms: None,
+            gateway_epoch: None,
         }
     }
 }
@@ -53,14 +72,17 @@ impl Restore {
 macro_rules! columns {
     ($rest:literal) => {
         concat!(
-            "SELECT restore_id, reason, backup_at_ms, begun_at_ms, epoch, done_at_ms FROM restore ",
+            "SELECT restore_id, reason, backup_at_ms, begun_at_ms, epoch, done_at_ms, gateway_epoch \
+             FROM restore ",
             $rest
         )
     };
 }
 
 const PENDING: &str = columns!("WHERE done_at_ms IS NULL ORDER BY begun_at_ms DESC, restore_id LIMIT 1");
-const NEWEST: &str = columns!("ORDER BY begun_at_ms DESC, restore_id LIMIT 1");
+// One that was told again began when the first did.
+const NEWEST: &str =
+    columns!("ORDER BY begun_at_ms DESC, COALESCE(gateway_epoch, 0) DESC, restore_id LIMIT 1");
 
 /// The restore that is not done; none in a node that serves.
 pub async fn pending(tx: &mut Tx) -> Result<Option<Restore>, StoreError> {
@@ -70,6 +92,17 @@ pub async fn pending(tx: &mut Tx) -> Result<Option<Restore>, StoreError> {
 /// The newest restore, done or not.
 pub async fn newest(tx: &mut Tx) -> Result<Option<Restore>, StoreError> {
     tx.one(query(NEWEST)).await?.map(|row| read(&row)).transpose()
+}
+
+/// The newest restore, begun after a time, if the gateway came back from a backup itself since this was done and may have forgotten it: as
+/// it is to be told again. None in a node that has nothing to tell.
+pub async fn forgotten(tx: &mut Tx, since_ms: i64) -> Result<Option<Restore>, StoreError> {
+    let Some(told) = newest(tx).await?.filter(|told| told.begun_at_ms >= since_ms) else {
+        return Ok(None);
+    };
+    let epoch = keylog::epoch(tx).await?;
+    let is_forgotten = told.gateway_epoch.is_some_and(|then| then < epoch);
+    Ok(is_forgotten.then(|| told.again(epoch)))
 }
 
 const ACCEPTS: &str =
@@ -112,7 +145,7 @@ pub async fn count_listed(tx: &mut Tx, slip_id: &SlipId) -> Result<usize, StoreE
 }
 
 const INSERT: &str =
-    "INSERT INTO restore (restore_id, reason, backup_at_ms, begun_at_ms) VALUES ($1, $2, $3, $4)";
+    "INSERT INTO restore (restore_id, reason, backup_at_ms, begun_at_ms, epoch) VALUES ($1, $2, $3, $4, $5)";
 
 /// Notes that this database is a backup that came back.
 pub async fn insert(tx: &mut Tx, new: &Restore) -> Result<(), StoreError> {
@@ -120,7 +153,8 @@ pub async fn insert(tx: &mut Tx, new: &Restore) -> Result<(), StoreError> {
         .bind(new.restore_id.to_vec())
         .bind(new.reason.as_str())
         .bind(new.backup_at_ms)
-        .bind(new.begun_at_ms);
+        .bind(new.begun_at_ms)
+        .bind(new.epoch.map(stored));
     tx.run(insert).await.map(drop)
 }
 
@@ -140,12 +174,14 @@ pub async fn began(tx: &mut Tx, restore_id: &[u8; 16], epoch: u64) -> Result<(),
     tx.run(began).await.map(drop)
 }
 
-const DONE: &str = "UPDATE restore SET done_at_ms = $1 WHERE restore_id = $2 AND done_at_ms IS NULL";
+const DONE: &str =
+    "UPDATE restore SET done_at_ms = $1, gateway_epoch = $2 WHERE restore_id = $3 AND done_at_ms IS NULL";
 
 /// Notes that a restore is done.
 pub async fn done(tx: &mut Tx, restore_id: &[u8; 16], now_ms: i64) -> Result<(), StoreError> {
-    let done = query(DONE).bind(now_ms).bind(restore_id.to_vec());
-    tx.run(done).await.map(drop)
+    let epoch = keylog::epoch(tx).await?;
+    let done = query(DONE).bind(now_ms).bind(stored(epoch));
+    tx.run(done.bind(restore_id.to_vec())).await.map(drop)
 }
 
 const EVENT_AT: &str = "SELECT at_ms FROM audit_event WHERE seq = $1";
@@ -185,6 +221,7 @@ pub async fn stopped_at(tx: &mut Tx, slip_id: &SlipId) -> Result<Option<i64>, St
 
 fn read(row: &Row) -> Result<Restore, StoreError> {
     let epoch: Option<i64> = column(row, TABLE, "epoch")?;
+    let gateway_epoch: Option<i64> = column(row, TABLE, "gateway_epoch")?;
     Ok(Restore {
         restore_id: bytes(row, TABLE, "restore_id")?,
         reason: word(row, TABLE, "reason")?,
@@ -192,5 +229,6 @@ fn read(row: &Row) -> Result<Restore, StoreError> {
         begun_at_ms: column(row, TABLE, "begun_at_ms")?,
         epoch: epoch.map(i64::unsigned_abs),
         done_at_ms: column(row, TABLE, "done_at_ms")?,
+        gateway_epoch: gateway_epoch.map(i64::unsigned_abs),
     })
 }

@@ -4,16 +4,22 @@
 use std::time::Duration;
 
 use kith_node::rekey::rekey;
+use kith_node::restore::begin;
+use kith_node::store::restore as rows;
 use kith_proto::envelope::SEALING_KEY_LIFE_MS;
 use kith_proto::log::epoch_word::EpochWord;
+use kith_proto::recovery::RestoreReason;
 use kith_proto::sign::SigningKey;
 use kith_proto::trail::Code;
 use kith_proto::trust::CLOCK_SKEW_MS;
 use kith_proto::v1;
 use kith_proto::v1::attach_response::Frame as Down;
+use kith_proto::v1::restore_response::What;
+use kith_service::store::StoreError;
 
 use crate::gateway::{Attached, DAY_MS, T0};
 use crate::host::{Host, Story};
+use crate::restoring::{EPOCHS, Lost, PENDING};
 
 const ALARMS: &str = "SELECT kind FROM alarm ORDER BY kind";
 const FOLLOWED: &str = "SELECT COUNT(*) FROM audit_event WHERE code = 'epoch_followed'";
@@ -205,4 +211,66 @@ async fn a_member_that_the_gateway_lost_enrols_again_and_publishes_its_later_key
     }
     assert_eq!(story.host.words(ALARMS).await, [""; 0]);
     assert_eq!(story.host.number(FOLLOWED).await, 1);
+}
+
+const TOLD: &str = "SELECT COUNT(*) FROM restore WHERE done_at_ms IS NOT NULL";
+
+/// The restores that the gateway was told of, in order.
+fn ids(story: &Story) -> Vec<Vec<u8>> {
+    let script = story.gateway.inner.restore.lock().unwrap();
+    script
+        .asked
+        .iter()
+        .map(|asked| asked.restore_id.clone())
+        .collect()
+}
+
+/// Greets every stream of the node until something is so.
+async fn greeted_until(story: &mut Story, is_so: impl AsyncFn(&Story) -> bool) {
+    let mut open = Vec::new();
+    while !is_so(story).await {
+        let next = story.gateway.greeted(vec![]);
+        open.extend(tokio::time::timeout(Duration::from_millis(100), next).await);
+    }
+}
+
+/// The id under which the gateway is to be told again.
+async fn still_forgotten(story: &Story) -> Option<Vec<u8>> {
+    let read = |mut tx| async move { rows::forgotten(&mut tx, 0).await };
+    let store = &story.host.node.store;
+    let forgotten = store.read::<_, StoreError, _, _>("test", read).await.unwrap();
+    forgotten.map(|restore| restore.restore_id.to_vec())
+}
+
+#[tokio::test]
+async fn a_gateway_that_came_back_itself_is_told_once_more_under_one_id() {
+    let lost = Lost::begin().await;
+    lost.says(vec![What::Standing(lost.standing())]);
+    let begun = begin(lost.node(), RestoreReason::Broken).await.unwrap();
+    lost.finish().await.unwrap();
+    let mut story = lost.story.relinked().await;
+    let _stream = story.gateway.greeted(vec![]).await;
+    story.host.link_is("up").await;
+    assert_eq!(ids(&story), [begun.restore_id], "the gateway has lost nothing");
+
+    // Its log begins anew. The first answer breaks off: the stream opens all the same, and the next one asks again.
+    story.begin_epoch(2);
+    let word = story.root_word(2);
+    story.turn(|logs| logs.word = Some(word));
+    story.gateway.inner.restore.lock().unwrap().breaks_after = Some(0);
+    let (mut story, first) = story.again().await;
+    greeted_until(&mut story, async |story| ids(story).len() >= 2).await;
+    let forgotten = still_forgotten(&story).await.unwrap();
+    story.gateway.inner.restore.lock().unwrap().breaks_after = None;
+    drop(first);
+    greeted_until(&mut story, async |story| story.host.number(TOLD).await == 2).await;
+    assert_eq!(still_forgotten(&story).await, None, "it is told no more");
+    let all = ids(&story);
+    assert_ne!(all[1], all[0], "everybody has followed the first");
+    assert!(
+        all[1..].iter().all(|id| *id == forgotten),
+        "one id until it was heard"
+    );
+    assert_eq!(story.host.number(PENDING).await, 0);
+    assert_eq!(story.host.words(EPOCHS).await, ["1", "2"], "its own log goes on");
 }

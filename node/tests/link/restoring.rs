@@ -31,8 +31,8 @@ use crate::services::Service;
 pub(crate) struct Script {
     frames: Vec<v1::RestoreResponse>,
     /// After so many frames the line breaks.
-    breaks_after: Option<usize>,
-    asked: Vec<v1::RestoreRequest>,
+    pub(crate) breaks_after: Option<usize>,
+    pub(crate) asked: Vec<v1::RestoreRequest>,
 }
 
 #[tonic::async_trait]
@@ -61,8 +61,8 @@ impl RestoreService for Service {
 }
 
 /// A node that sent one referral which waits, and received one; then the computer was lost, and this is its backup.
-struct Lost {
-    story: Story,
+pub(crate) struct Lost {
+    pub(crate) story: Story,
     peer: Peer,
     sent_slip: Vec<u8>,
     came: HeldSlip,
@@ -71,15 +71,15 @@ struct Lost {
 }
 
 const QUEUED: &str = "SELECT CAST(COUNT(*) AS BIGINT) FROM outbox WHERE state = 'queued'";
-const EPOCHS: &str = "SELECT CAST(epoch AS TEXT) FROM log_epoch ORDER BY epoch";
+pub(crate) const EPOCHS: &str = "SELECT CAST(epoch AS TEXT) FROM log_epoch ORDER BY epoch";
 const SLIPS: &str = "SELECT state FROM slip ORDER BY side";
 const KEYS: &str =
     "SELECT CAST(COUNT(*) AS BIGINT) FROM holding WHERE kind = 'slip' AND wrapped_key IS NOT NULL";
-const PENDING: &str = "SELECT CAST(COUNT(*) AS BIGINT) FROM restore WHERE done_at_ms IS NULL";
+pub(crate) const PENDING: &str = "SELECT CAST(COUNT(*) AS BIGINT) FROM restore WHERE done_at_ms IS NULL";
 const CUT: &str = "SELECT CAST(COUNT(*) AS BIGINT) FROM audit_event WHERE code = 'holding_destroyed'";
 
 impl Lost {
-    async fn begin() -> Self {
+    pub(crate) async fn begin() -> Self {
         let mut story = Story::begin().await;
         let peer = story.peer("riverside-gp");
         let mut stream = story.gateway.greeted(vec![]).await;
@@ -105,11 +105,11 @@ impl Lost {
         }
     }
 
-    fn node(&self) -> &Node {
+    pub(crate) fn node(&self) -> &Node {
         &self.story.host.node
     }
 
-    fn says(&self, frames: Vec<What>) {
+    pub(crate) fn says(&self, frames: Vec<What>) {
         let frames = frames
             .into_iter()
             .map(|what| v1::RestoreResponse { what: Some(what) });
@@ -128,7 +128,7 @@ impl Lost {
         checkpoint.note(lines).unwrap().to_string()
     }
 
-    fn standing(&self) -> v1::Standing {
+    pub(crate) fn standing(&self) -> v1::Standing {
         let receipts = &self.story.gateway.inner.receipts;
         v1::Standing {
             begins: Vec::new(),
@@ -174,7 +174,7 @@ impl Lost {
         ]
     }
 
-    async fn finish(&self) -> Result<Restored, RestoreError> {
+    pub(crate) async fn finish(&self) -> Result<Restored, RestoreError> {
         restore::finish(self.node(), &self.story.host.joining.dial).await
     }
 

@@ -56,14 +56,8 @@ impl Back {
     }
 
     async fn came_back(&self, restore_id: [u8; 16], begun_at_ms: i64) {
-        let row = &Restore {
-            restore_id,
-            reason: RestoreReason::Lost,
-            backup_at_ms: begun_at_ms,
-            begun_at_ms,
-            epoch: None,
-            done_at_ms: None,
-        };
+        let times = (begun_at_ms, begun_at_ms);
+        let row = &Restore::begun(restore_id, RestoreReason::Lost, times);
         let write = |mut tx| async move {
             rows::insert(&mut tx, row).await?;
             rows::threads_begin(&mut tx, 7).await?;

@@ -98,14 +98,7 @@ async fn a_deadline_that_a_backup_brings_back_waits_a_week_for_what_others_retur
     let pair = open().await;
     let (thread_id, _) = pair.received(false).await;
     pair.hand.advance(30 * DAY_MS);
-    let row = &Restore {
-        restore_id: [7; 16],
-        reason: RestoreReason::Lost,
-        backup_at_ms: START_MS,
-        begun_at_ms: pair.now_ms(),
-        epoch: None,
-        done_at_ms: None,
-    };
+    let row = &Restore::begun([7; 16], RestoreReason::Lost, (START_MS, pair.now_ms()));
     let came_back = |mut tx: Tx| async move {
         store::restore::insert(&mut tx, row).await?;
         store::restore::done(&mut tx, &row.restore_id, row.begun_at_ms).await
@@ -133,14 +126,7 @@ async fn nothing_ends_by_what_a_backup_says_of_the_last_greeting() {
     pair.received(false).await;
     link(&pair.gp, "up", START_MS).await;
     pair.gp.node.last_hello_ms.store(0, Ordering::Relaxed);
-    let row = &Restore {
-        restore_id: [7; 16],
-        reason: RestoreReason::Moved,
-        backup_at_ms: START_MS,
-        begun_at_ms: START_MS + 1,
-        epoch: None,
-        done_at_ms: None,
-    };
+    let row = &Restore::begun([7; 16], RestoreReason::Moved, (START_MS, START_MS + 1));
     let pending = |mut tx: Tx| async move { store::restore::insert(&mut tx, row).await };
     let gp = &pair.gp.node;
     gp.store

@@ -12,7 +12,7 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Copies the gateway's database with what stands beside it.
-fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for name in ["gateway.db", "gateway.db-wal", "gateway.db-shm"] {
         std::fs::remove_file(to.join(name)).ok();
@@ -85,7 +85,8 @@ async fn arrived(network: &Network, thread_id: &[u8], within: Duration) -> bool 
     tokio::time::timeout(within, arriving).await.is_ok()
 }
 
-async fn roll_back(network: &mut Network, backup: &Path) {
+/// The gateway dies, and starts with another copy of its database.
+pub(crate) async fn roll_back(network: &mut Network, backup: &Path) {
     network.kill_gateway().unwrap();
     copy(backup, &network.gateway_folder());
     network.start_gateway().await.unwrap();
