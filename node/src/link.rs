@@ -56,6 +56,7 @@ use crate::settle::SettleError;
 
 pub(crate) use connect::{Gateway, anonymous, timed};
 pub use connect::{TLS_CERTIFICATE, TLS_KEY};
+pub(crate) use cosigning::cosign_last;
 pub(crate) use publish::publish_service;
 pub(crate) use renewal::checked;
 
@@ -168,6 +169,10 @@ pub async fn run(node: Arc<Node>, dial: Dial, shutdown: Shutdown) {
             () = ended_log(&node) => Ended::OwnLog,
             ended = attach::attach(&node, &dial) => ended,
         };
+        // A gateway that was reached says it yet, on the next stream.
+        if !matches!(ended, Ended::Status(_) | Ended::Protocol(_) | Ended::Again) {
+            node.own_log_compared.send_replace(true);
+        }
         if matches!(ended, Ended::Stopping) {
             state::put(&node, state::DOWN, None).await;
             return;

@@ -90,6 +90,8 @@ pub struct Node {
     /// Whether this node may sign no further checkpoint of its log, because the gateway has cosigned another one than it holds, or
     /// because a restore is pending. While it is so, nothing is served or sent.
     pub own_log_ended: watch::Sender<bool>,
+    /// Whether the gateway has said in this run what it has seen of this node's log, or was not reached.
+    pub own_log_compared: watch::Sender<bool>,
     /// The epoch in which this node numbers events of its inbox: that of its log since it came back from a backup, 0 before.
     pub thread_epoch: u64,
     /// The data folder, for what the link and the server write there.
@@ -198,6 +200,7 @@ impl Node {
             bundle_made: Notify::new(),
             last_hello_ms: AtomicI64::new(0),
             own_log_ended: watch::Sender::new(is_ended),
+            own_log_compared: watch::Sender::new(false),
             thread_epoch,
             membership,
             folder: config.folder,

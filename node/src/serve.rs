@@ -16,6 +16,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 /// How often the timers look, in real time.
 pub const TICK_EVERY: Duration = Duration::from_secs(5);
+/// How long a start waits until the gateway has said what it has seen of this node's log: a folder that was rolled back as a whole looks
+/// whole to itself. A gateway that refuses the connection ends the wait at once.
+pub const COMPARE_MAX: Duration = Duration::from_secs(10);
 /// How long everything may take to end.
 pub const STOP_MAX: Duration = Duration::from_secs(10);
 
@@ -64,14 +67,37 @@ where
         tracing::error!("{}", restore::SENTENCE);
     }
     shutdown.spawn(link::run(node.clone(), dial.clone(), shutdown.clone()));
+    compared(&node, &shutdown).await;
     shutdown.spawn(tick(node.clone(), shutdown.clone()));
     shutdown.spawn(sequence(node.clone(), shutdown.clone()));
     shutdown.spawn(timers::bundles::run(node.clone(), shutdown.clone()));
-    let ended = server::run(node.clone(), incoming, dial, &shutdown).await;
+    let ended = server::run(node.clone(), incoming, dial.clone(), &shutdown).await;
     let stopped = shutdown.finish(STOP_MAX).await;
+    if stopped.is_ok() && !*node.own_log_ended.borrow() {
+        link::cosign_last(&node, &dial).await;
+    }
     node.store.close().await;
     ended?;
     Ok(stopped?)
+}
+
+/// Waits, before anything is signed or shown, until the log was held against what the gateway has seen of it; not for ever, because a
+/// group without a line must be able to read what it holds.
+async fn compared(node: &Node, shutdown: &Shutdown) {
+    let mut compared = node.own_log_compared.subscribe();
+    let waiting = async {
+        tokio::select! {
+            biased;
+            // Cannot fail: the sender lives as long as the node.
+            _ = compared.wait_for(|compared| *compared) => {}
+            () = shutdown.wait() => {}
+        }
+    };
+    if tokio::time::timeout(COMPARE_MAX, waiting).await.is_err() {
+        tracing::warn!(
+            "the gateway does not answer: whether this database is the newest one is not known yet"
+        );
+    }
 }
 
 /// Carries the log on until the wish to stop, or until nothing more of it may be signed.

@@ -1,5 +1,5 @@
-//! Has the gateway cosign this node's own log: at the start of a stream, when it has grown, at most once a second, and once a minute.
-//! Called as one half of a stream. Never keeps a cosignature that does not verify, never asks again for a log that has ended.
+//! Has the gateway cosign this node's own log: at the start of a stream, when it has grown, at most once a second, once a minute, and when
+//! the node stops. Called as one half of a stream, and by `serve` at its end. Never keeps a cosignature that does not verify, never asks again for a log that has ended.
 //!
 //! The gateway remembers what it cosigned last. More than this node has, or another history: the database is an older copy, and only a
 //! restored node's new epoch goes on from there.
@@ -17,11 +17,12 @@ use kith_proto::v1::{self, log_service_client::LogServiceClient};
 use kith_service::log::LogError;
 use kith_service::log::epoch::{self, Epoch};
 use kith_service::store::StoreError;
+use kith_service::tls::dial::Dial;
 use tokio::sync::watch;
 use tonic::transport::Channel;
 
 use super::log::{answer, timed};
-use super::{Ended, LOOK_AGAIN};
+use super::{Ended, LOOK_AGAIN, connect};
 use crate::alarms::{self, Kind};
 use crate::node::Node;
 
@@ -30,6 +31,24 @@ const COSIGN_EVERY: Duration = Duration::from_secs(1);
 /// How often one checkpoint is asked for: with the size remembered here, with the one that the gateway remembers, and once more when
 /// another stream of this node was first.
 const ASKED_MAX: usize = 3;
+
+/// How long the last question of a node that stops may take.
+const LAST_MAX: Duration = Duration::from_secs(2);
+
+/// Has what was written last cosigned, once nothing more is written: so that an older copy of a node that was stopped in good order is
+/// told from the newest. Without the gateway it stays as it is.
+pub(crate) async fn cosign_last(node: &Node, dial: &Dial) {
+    let asking = async {
+        node.log.catch_up(&node.keys.signing).await?;
+        let channel = connect::as_member(node, dial).await?;
+        OwnLog::new(node, &connect::issuer(node)?, channel).cosign().await
+    };
+    match tokio::time::timeout(LAST_MAX, asking).await {
+        Ok(Ok(())) => {}
+        Ok(Err(ended)) => tracing::debug!(reason = %ended, "the end of the log was not cosigned"),
+        Err(_) => tracing::debug!("the end of the log was not cosigned in time"),
+    }
+}
 
 /// This node's log, and who cosigns it.
 pub(super) struct OwnLog<'a> {
@@ -87,6 +106,7 @@ impl<'a> OwnLog<'a> {
     async fn ask(&mut self) -> Result<(), Ended> {
         let epoch = self.node.log.newest().await?;
         let Some(signed) = &epoch.signed else {
+            self.node.own_log_compared.send_replace(true);
             return Ok(());
         };
         let size = epoch.frontier.size();
@@ -115,6 +135,7 @@ impl<'a> OwnLog<'a> {
             match outcome {
                 Some(Outcome::Cosignatures(lines)) => {
                     self.is_known = true;
+                    self.node.own_log_compared.send_replace(true);
                     return self.keep(&epoch, signed, &lines).await;
                 }
                 Some(Outcome::HeldSize(held)) if held > size => {
