@@ -8,9 +8,11 @@
 //! | `src/bin/recording_role.rs`, [`recording`] | the same, with a gateway that writes down what it reads and writes inside TLS |
 //! | [`http2`] | what such a recording carried |
 //! | [`measure`] | CPU time and memory of a process |
-//! | [`load`] | persons, grants and referrals in number |
+//! | [`load`], [`sending`] | persons, grants and referrals in number, and how they arrive |
+//! | `src/bin/trails.rs` | how fast a long trail is read |
 
 pub mod http2;
 pub mod load;
 pub mod measure;
 pub mod recording;
+pub mod sending;

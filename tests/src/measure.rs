@@ -1,6 +1,7 @@
-//! CPU time and peak memory of a process, as Linux tells them. Used by the benchmark.
+//! CPU time and peak memory of a process, as Linux tells them, and what many times come to. Used by the benchmarks.
 
 use anyhow::Context as _;
+use std::time::Duration;
 
 /// Ticks of `/proc/PID/stat` per second; the kernel's fixed user-space value.
 const TICKS_PER_SECOND: u64 = 100;
@@ -23,6 +24,17 @@ pub fn rss_peak_mib(pid: u32) -> anyhow::Result<u64> {
         .context("no peak")?
         .parse()?;
     Ok(kib / 1024)
+}
+
+/// The percentile of sorted times, in milliseconds.
+pub fn percentile(sorted: &[Duration], percent: usize) -> f64 {
+    let at = (sorted.len().saturating_sub(1)) * percent / 100;
+    round(sorted.get(at).copied().unwrap_or_default().as_secs_f64() * 1000.0)
+}
+
+/// To two digits.
+pub fn round(value: f64) -> f64 {
+    (value * 100.0).round() / 100.0
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 use anyhow::Context as _;
 use kith_proto::problem::Problem;
+use kith_proto::v1::audit_service_client::AuditServiceClient;
 use kith_proto::v1::{self, consent_service_client::ConsentServiceClient};
 use kith_proto::v1::{
     directory_service_client::DirectoryServiceClient, person_service_client::PersonServiceClient,
@@ -64,6 +65,8 @@ pub struct Client {
     pub referrals: ReferralServiceClient<Authorised>,
     /// Organisations.
     pub directory: DirectoryServiceClient<Authorised>,
+    /// The trail.
+    pub audit: AuditServiceClient<Authorised>,
     rng: Rng,
 }
 
@@ -80,7 +83,8 @@ impl Client {
             persons: PersonServiceClient::with_interceptor(channel.clone(), bearer.clone()),
             consent: ConsentServiceClient::with_interceptor(channel.clone(), bearer.clone()),
             referrals: ReferralServiceClient::with_interceptor(channel.clone(), bearer.clone()),
-            directory: DirectoryServiceClient::with_interceptor(channel, bearer),
+            directory: DirectoryServiceClient::with_interceptor(channel.clone(), bearer.clone()),
+            audit: AuditServiceClient::with_interceptor(channel, bearer),
             rng: Rng::system(),
         })
     }
