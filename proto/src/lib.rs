@@ -11,6 +11,7 @@
 //! | [`permits`] | which envelope consent allows |
 //! | [`screen`] | which free text is refused |
 //! | [`text`] | which characters no text has |
+//! | [`calendar`] | days, in UTC |
 //! | [`part`] | what fields a part may have |
 //! | [`problem`] | the closed list of problem codes |
 //! | [`four_words`] | four words by which two organisations compare their keys by telephone |
@@ -26,6 +27,7 @@
 //! | [`recovery`] | the recovery sheet's shares and keys, and the bundle that they open |
 //! | [`v1`] | the generated messages |
 
+pub mod calendar;
 pub mod envelope;
 pub mod four_words;
 #[cfg(test)]
