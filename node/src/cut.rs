@@ -1,5 +1,5 @@
 //! The end of everything under one slip at this node, inside a caller's transaction: keys destroyed, mail held back,
-//! threads withdrawn; where it was captured here the gateway is to be told, and its grant ends with its last slip.
+//! openings told to nobody any more, threads withdrawn; where it was captured here the gateway is to be told, and its grant ends with its last slip.
 //! Called wherever consent ends: by `withdrawals`, for a WITHDRAWAL that arrived, for a stopped slip.
 //! Never leaves a key, never withholds what only ends things.
 
@@ -54,6 +54,7 @@ pub(crate) async fn cut(
     let held_back: Vec<i64> = held_back.collect();
     withdrawals::withhold(tx, &held_back, Problem::ConsentWithdrawn.as_str()).await?;
     withdrawals::forget_taken(tx, &cut.slip_id).await?;
+    store::opening::forget(tx, &cut.slip_id).await?;
     for thread_id in threads.load_of_slips(tx, &[cut.slip_id]).await? {
         let Some(thread) = threads.get(&thread_id) else {
             continue;

@@ -23,6 +23,7 @@
 //! | [`withdrawals`] | taking consent back, or narrowing it |
 //! | [`timers`] | what only time brings |
 //! | [`threads_view`] | lists, watch and opening of threads |
+//! | [`access`] | openings for the person to see: noted, reported, taken |
 //! | [`join`] | from an invite to a data folder |
 //! | [`link`] | the stream to the gateway |
 //! | [`receive`] | what other members sent |
@@ -38,6 +39,7 @@
 //! | [`cli`] | what people type |
 //! | [`serve`] | a running node: edge, link and timers together |
 
+pub mod access;
 pub mod alarms;
 pub mod audit;
 pub mod cli;

@@ -13,6 +13,7 @@ mod letter;
 mod prepare;
 mod proof;
 mod proposal;
+mod report;
 mod returned;
 
 use std::collections::BTreeSet;

@@ -16,6 +16,7 @@ pub mod keylog;
 pub mod link_state;
 pub mod member;
 pub mod message;
+pub mod opening;
 pub mod outbox;
 pub mod outgoing;
 pub mod pair;

@@ -1,4 +1,5 @@
-//! What only time brings: threads expire, consent runs out, envelopes grow too old, rows leave their windows, keys turn.
+//! What only time brings: threads expire, days' openings are reported, consent runs out, envelopes grow too old, rows leave their windows,
+//! keys turn.
 //! The server calls [`tick`] every few seconds, tests and simulations once with a time of their own.
 //! Never reads a clock for its judgement, never erases by a time that is not believed, never does twice what one tick did;
 //! a failed step leaves the rest to the next.
@@ -8,6 +9,7 @@ pub mod bundles;
 mod expire;
 mod lapse;
 mod old_keys;
+mod report;
 mod resend;
 mod tidy;
 
@@ -63,6 +65,8 @@ pub struct Ticked {
     pub is_in_doubt: bool,
     /// Threads whose standing goes back to a member that came back from a backup.
     pub threads_returned: u64,
+    /// Reports of a day's openings to the member that captured the consent.
+    pub access_reports: u64,
     /// Threads that expired.
     pub threads_expired: u64,
     /// Grants whose time was over.
@@ -136,6 +140,7 @@ pub async fn tick(node: &Node, now_ms: i64) -> Result<Ticked, TimerError> {
     let mut ticked = Ticked {
         threads_returned: returned,
         threads_expired: expire::threads(node, now_ms).await?,
+        access_reports: report::openings(node, now_ms).await?,
         ..Ticked::default()
     };
     lapse::end(node, now_ms, &mut ticked).await?;

@@ -353,6 +353,7 @@ pub async fn recipients(tx: &mut Tx, grant_id: &GrantId) -> Result<Vec<v1::Grant
         withdrawal_sent_at_ms: one.sent_at_ms.unwrap_or_default(),
         withdrawal_reached_at_ms: one.reached_at_ms.unwrap_or_default(),
         proof: one.proof,
+        openings: Vec::new(),
     };
     Ok(reached.into_iter().map(recipient).collect())
 }

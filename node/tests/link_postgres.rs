@@ -45,6 +45,9 @@ mod rekeying;
 #[path = "link/reoffering.rs"]
 mod reoffering;
 #[cfg(test)]
+#[path = "link/reporting.rs"]
+mod reporting;
+#[cfg(test)]
 #[path = "link/resealing.rs"]
 mod resealing;
 #[cfg(test)]

@@ -10,6 +10,7 @@ use kith_service::store::{StoreError, Tx};
 use prost::Message as _;
 
 use super::GrantError;
+use crate::access;
 use crate::audit;
 use crate::content::{ContentError, Section};
 use crate::node::Node;
@@ -31,7 +32,7 @@ pub struct Page {
     pub limit: u32,
 }
 
-/// Opens one grant with its capture; its opening is in the trail before anything is returned.
+/// Opens one grant with its capture and what its recipients have opened; its opening is in the trail before anything is returned.
 pub async fn get(node: &Node, caller: &Caller, grant_id: &GrantId) -> Result<v1::Grant, GrantError> {
     let now_ms = node.now_ms();
     let open = |mut tx: Tx| async move {
@@ -46,14 +47,19 @@ pub async fn get(node: &Node, caller: &Caller, grant_id: &GrantId) -> Result<v1:
         let event = persons::opening(caller, "grant", record, now_ms);
         persons::note_opening(tx, &mut counter, node, (caller, record), event).await?;
         let held = Held::read(tx, &[*grant_id]).await?;
+        let openings = openings(tx, &held.slips).await?;
         let holding = store::holding::get(tx, person.holding_id).await?;
         let rows = store::content::of_owners(tx, &[*grant_id.as_bytes()]).await?;
         counter.save(tx).await?;
-        Ok::<_, GrantError>((grant, held, holding, rows))
+        Ok::<_, GrantError>((grant, (held, openings), holding, rows))
     };
-    let (grant, held, holding, rows) = node.store.tx("open grant", open).await?;
+    let (grant, (held, openings), holding, rows) = node.store.tx("open grant", open).await?;
     let keys = node.content.unwrap(&holding.ok_or(ContentError::Erased)?)?;
     let mut shown = held.shown(node, &grant, now_ms)?;
+    // One for each slip, in their order, as there is a recipient for each.
+    for (recipient, openings) in shown.recipients.iter_mut().zip(openings) {
+        recipient.openings = openings;
+    }
     if let Some(row) = rows.iter().find(|row| row.kind == ContentKind::GrantCapture) {
         let corrupt = |_| StoreError::Corrupt {
             table: "content",
@@ -93,6 +99,16 @@ pub async fn list(
     let event = audit::listed(caller, "grant", shown.len(), now_ms);
     audit::note(&node.store, &node.rng, event).await?;
     Ok((shown, more))
+}
+
+/// What the recipients of slips have reported of openings.
+async fn openings(tx: &mut Tx, slips: &[SlipRow]) -> Result<Vec<Vec<v1::ReportedOpening>>, StoreError> {
+    let mut all = Vec::with_capacity(slips.len());
+    for slip in slips {
+        let newest = store::opening::newest(tx, &slip.slip_id, access::OPENINGS_SHOWN_MAX).await?;
+        all.push(access::shown(&newest));
+    }
+    Ok(all)
 }
 
 /// The slips of some grants, and what is held under each.
@@ -195,5 +211,6 @@ fn recipient(row: &SlipRow) -> Result<v1::GrantRecipient, StoreError> {
         withdrawal_sent_at_ms: row.withdrawal_sent_at_ms.unwrap_or_default(),
         withdrawal_reached_at_ms: row.withdrawal_reached_at_ms.unwrap_or_default(),
         proof,
+        openings: Vec::new(),
     })
 }

@@ -18,19 +18,20 @@ pub fn opening(caller: &Caller, what: &'static str, record: &[u8; 16], now_ms: i
     audit::by(caller, Code::Opened, now_ms).id(what, record)
 }
 
-/// Notes that a caller opens a record, with the [`opening`] that says so.
+/// Notes that a caller opens a record, with the [`opening`] that says so; says whether it was not noted a moment ago.
 pub async fn note_opening(
     tx: &mut Tx,
     counter: &mut Counter,
     node: &Node,
     (caller, record): (&Caller, &[u8; 16]),
     event: Event,
-) -> Result<(), StoreError> {
+) -> Result<bool, StoreError> {
     let now_ms = event.at_ms();
     let last = store::person::last_opened(tx, &caller.token_id, record).await?;
     if last.is_some_and(|at_ms| (0..OPENING_REPEAT_MS).contains(&now_ms.saturating_sub(at_ms))) {
-        return Ok(());
+        return Ok(false);
     }
     store::person::opened(tx, &caller.token_id, record, now_ms).await?;
-    audit::insert(tx, counter, &node.rng, &[event]).await
+    audit::insert(tx, counter, &node.rng, &[event]).await?;
+    Ok(true)
 }

@@ -136,6 +136,7 @@ impl<'a> Work<'a> {
                 };
                 self.message(meta, slip_id, message, content.as_ref())
             }
+            Effect::AccessReport(reported) => self.access_report(tx, meta, reported).await?,
             Effect::Withdrawal(withdrawn) => self.withdrawal(tx, meta, withdrawn).await?,
             Effect::Proof {
                 withdrawal_id,

@@ -12,6 +12,7 @@ use kith_service::store::{Batch, Store, StoreError, Tx};
 use super::apply::Work;
 use super::letter::{Event, Meta, Returned};
 use super::{Receipt, ReceiveError};
+use crate::access::Report;
 use crate::content::Content as Keys;
 use crate::node::Node;
 use crate::outbox::Outgoing;
@@ -71,6 +72,8 @@ pub(super) enum Effect {
     },
     /// Consent was taken back or narrowed.
     Withdrawal(Box<Withdrawn>),
+    /// Who opened, at a recipient, what was shared from here.
+    AccessReport(Reported),
     /// What a recipient did about a withdrawal.
     Proof {
         withdrawal_id: WithdrawalId,
@@ -79,6 +82,14 @@ pub(super) enum Effect {
         /// The holding without the categories that the proof names; none of a proof of a whole withdrawal.
         narrowed: Option<Box<Holding>>,
     },
+}
+
+/// Openings that the recipient of a thread reports.
+#[derive(Debug)]
+pub(super) struct Reported {
+    pub(super) thread_id: ThreadId,
+    pub(super) slip_id: SlipId,
+    pub(super) report: Report,
 }
 
 /// A thread that is returned, and the slip where it is not held here.
@@ -117,6 +128,7 @@ impl Effect {
             | Self::Message {
                 thread_id, slip_id, ..
             } => (Some(*slip_id), Some(*thread_id)),
+            Self::AccessReport(reported) => (Some(reported.slip_id), Some(reported.thread_id)),
             Self::Returned(returning) => (Some(returning.slip_id), Some(returning.thread_id)),
             Self::Proposal { thread_id, .. } => (None, Some(*thread_id)),
             Self::Withdrawal(withdrawn) => (Some(withdrawn.slip_id), None),

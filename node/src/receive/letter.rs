@@ -9,7 +9,8 @@ use kith_proto::text::{is_of_a_name, is_of_a_text};
 use kith_proto::v1::{self, body::Body};
 use kith_proto::words::{Category, Purpose};
 
-use super::{Arrival, Opened, Receipt, What};
+use super::{Arrival, Opened, Receipt, What, report};
+use crate::access::Report;
 use crate::audit::{self, Code};
 use crate::returning::EVENTS_MAX;
 use crate::threads::is_event;
@@ -82,6 +83,8 @@ pub(super) enum Content {
         id: WithdrawalId,
         proof: v1::WithdrawalProof,
     },
+    /// Who opened, at a recipient, what was shared from here.
+    AccessReport(Report),
 }
 
 /// The checked fields of an event.
@@ -128,7 +131,7 @@ impl Letter {
                 problem,
                 tombstone: true,
             },
-            What::Opened(opened) => match content(&opened) {
+            What::Opened(opened) => match content(&opened, received_at_ms) {
                 Ok(content) => Says::About(Box::new(About {
                     opened: *opened,
                     content,
@@ -194,7 +197,7 @@ impl Meta {
     }
 }
 
-fn content(opened: &Opened) -> Result<Content, Problem> {
+fn content(opened: &Opened, received_at_ms: i64) -> Result<Content, Problem> {
     let invalid = Problem::Invalid;
     // cannot be missing: an envelope is opened only with a body of its head's kind.
     match opened.body.body.as_ref().ok_or(invalid)? {
@@ -216,10 +219,9 @@ fn content(opened: &Opened) -> Result<Content, Problem> {
             };
             Ok(Content::Proof { id, proof })
         }
+        Body::AccessReport(report) => report::read(opened, report, received_at_ms).map(Content::AccessReport),
         // This node does not take these kinds yet.
-        Body::Question(_) | Body::Answer(_) | Body::Blob(_) | Body::AccessReport(_) | Body::Disclosure(_) => {
-            Err(invalid)
-        }
+        Body::Question(_) | Body::Answer(_) | Body::Blob(_) | Body::Disclosure(_) => Err(invalid),
     }
 }
 
@@ -389,6 +391,6 @@ fn seen(words: &str) -> Result<String, Problem> {
     Ok(words.chars().filter(|c| is_of_a_text(*c)).collect())
 }
 
-fn must(holds: bool) -> Result<(), Problem> {
+pub(super) fn must(holds: bool) -> Result<(), Problem> {
     if holds { Ok(()) } else { Err(Problem::Invalid) }
 }

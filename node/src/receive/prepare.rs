@@ -13,7 +13,7 @@ use kith_service::store::StoreError;
 use prost::Message as _;
 
 use super::ReceiveError;
-use super::door::{Effect, NewReferral, Returning, Row, Withdrawn};
+use super::door::{Effect, NewReferral, Reported, Returning, Row, Withdrawn};
 use super::letter::{About, Content, Event, Letter, Meta, Returned, Says};
 use crate::content::{HoldingKeys, Section};
 use crate::node::Node;
@@ -153,6 +153,11 @@ fn effect(node: &Node, slips: &mut Slips, meta: &Meta, about: &About) -> Result<
                 proof,
             })))
         }
+        Content::AccessReport(report) => Ok(Effect::AccessReport(Reported {
+            thread_id: about.opened.head.thread_id,
+            slip_id,
+            report: report.clone(),
+        })),
         Content::Proof { id, proof } => Ok(Effect::Proof {
             withdrawal_id: *id,
             slip_id,

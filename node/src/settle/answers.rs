@@ -80,9 +80,9 @@ async fn refuse(tx: &mut Tx, threads: &mut ThreadSet, refused: &[&Answered]) -> 
                 );
             }
             EnvelopeKind::Withdrawal | EnvelopeKind::WithdrawalProof => {}
-            _ => {
+            kind => {
                 let of = (&one.row.peer, &one.row.thread_id, &one.row.envelope_id);
-                notices::has_problem(tx, threads, of, problem).await?;
+                notices::has_problem(tx, threads, (kind, of), problem).await?;
             }
         }
     }

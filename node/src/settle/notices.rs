@@ -69,22 +69,26 @@ async fn receive(
         }
         // A withdrawal that was refused has reached nobody: the timers send it again.
         (EnvelopeKind::Withdrawal | EnvelopeKind::WithdrawalProof, Some(_)) | (_, None) => {}
-        (_, Some(problem)) => {
+        (kind, Some(problem)) => {
             let of = (&row.peer, &row.thread_id, &row.envelope_id);
-            has_problem(tx, threads, of, problem).await?;
+            has_problem(tx, threads, (kind, of), problem).await?;
         }
     }
     Ok(())
 }
 
 /// The thread keeps why something of it did not arrive. Not so of one that was returned to a member that came back: nobody said anything
-/// new in it, and that member asks again where it still lacks it.
+/// new in it, and that member asks again where it still lacks it. Nor of a report of openings, which is of no thread's concern: a member
+/// with an earlier version of this program refuses each.
 pub(super) async fn has_problem(
     tx: &mut Tx,
     threads: &mut ThreadSet,
-    (peer, thread_id, envelope_id): (&OrgId, &ThreadId, &EnvelopeId),
+    (kind, (peer, thread_id, envelope_id)): (EnvelopeKind, (&OrgId, &ThreadId, &EnvelopeId)),
     problem: Problem,
 ) -> Result<(), StoreError> {
+    if kind == EnvelopeKind::AccessReport {
+        return Ok(());
+    }
     let restores = store::returning::restores_of(tx, peer).await?;
     if !returning::is_returned(&restores, thread_id, envelope_id) {
         threads.set(thread_id, |thread| thread.problem = Some(problem));
@@ -121,7 +125,7 @@ pub(super) async fn dropped(tx: &mut Tx, work: &mut Work, drops: &[DroppedNotice
             );
         } else {
             let of = (&row.peer, &row.thread_id, &row.envelope_id);
-            has_problem(tx, &mut work.threads, of, one.problem).await?;
+            has_problem(tx, &mut work.threads, (row.kind, of), one.problem).await?;
         }
     }
     store::outgoing::end(tx, &ended).await
@@ -151,7 +155,7 @@ pub(super) async fn given_up(tx: &mut Tx, work: &mut Work, all: &[&GivenUp]) -> 
             );
         } else {
             let of = (&row.peer, &row.thread_id, &row.envelope_id);
-            has_problem(tx, &mut work.threads, of, problem).await?;
+            has_problem(tx, &mut work.threads, (row.kind, of), problem).await?;
         }
     }
     Ok(())

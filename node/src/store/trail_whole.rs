@@ -106,6 +106,22 @@ pub(crate) const EVENT_ROWS: Table = Table {
         ("happened_at_ms", Kind::Number),
     ],
 };
+/// In the order in which each report told them.
+pub(crate) const OPENINGS: Table = Table {
+    name: "opening_reported",
+    text: "SELECT envelope_id, place, slip_id, day_ms, hour, role, reason FROM opening_reported \
+           ORDER BY envelope_id, place LIMIT $1",
+    keys: 2,
+    columns: &[
+        ("envelope_id", Kind::Bytes),
+        ("place", Kind::Number),
+        ("slip_id", Kind::Bytes),
+        ("day_ms", Kind::Number),
+        ("hour", Kind::Number),
+        ("role", Kind::Text),
+        ("reason", Kind::Text),
+    ],
+};
 
 /// Every row of a table.
 pub(crate) async fn rows(tx: &mut Tx, table: &Table) -> Result<Vec<RawRow>, StoreError> {

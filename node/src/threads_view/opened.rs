@@ -8,6 +8,7 @@ use kith_service::store::{StoreError, Tx};
 use prost::Message as _;
 
 use super::{ViewError, Visible, Which, found, wire_event, wire_line};
+use crate::access;
 use crate::content::ContentError;
 use crate::moves::plan::open_moves;
 use crate::node::Node;
@@ -59,7 +60,9 @@ async fn open_rows(tx: &mut Tx, node: &Node, opening: &Opening, now_ms: i64) -> 
         .org("with", &line.peer)
         .word("purpose", line.purpose.as_str())
         .word("consent", line.situation.consent.as_str());
-    note_opening(tx, &mut counter, node, (&opening.caller, &record), event).await?;
+    if note_opening(tx, &mut counter, node, (&opening.caller, &record), event).await? {
+        access::note(tx, node, (&opening.caller, &line), now_ms).await?;
+    }
     counter.save(tx).await?;
     let events = store::threads_view::events(tx, &line.thread_id).await?;
     let messages = store::threads_view::messages(tx, &line.thread_id).await?;

@@ -13,7 +13,7 @@ use kith_proto::words::{Category, EnvelopeKind};
 
 use crate::gateway::{Attached, T0, head};
 use crate::host::Story;
-use crate::peer::{HeldSlip, Peer, loose, random};
+use crate::peer::{HeldSlip, Peer, loose, position, random};
 
 const STATES: &str = "SELECT state FROM referral ORDER BY arrival";
 
@@ -24,6 +24,8 @@ pub(crate) struct Sent {
     pub(crate) peer: Peer,
     pub(crate) slip: v1::SignedSlip,
     pub(crate) thread_id: ThreadId,
+    /// How far the gateway has taken what was sent.
+    pub(crate) taken: v1::PairPosition,
 }
 
 impl Sent {
@@ -42,12 +44,14 @@ impl Sent {
         let envelope::Ground::Slip { signed, .. } = head(&sent[0]).ground else {
             panic!("no slip");
         };
+        let taken = position(&peer.org, 1, envelope_hash(&sent[0]));
         Self {
             story,
             stream,
             peer,
             slip: signed,
             thread_id,
+            taken,
         }
     }
 
@@ -82,7 +86,7 @@ impl Sent {
             .into_envelope()
     }
 
-    async fn deliver(&mut self, envelopes: &[v1::Envelope]) -> Vec<i32> {
+    pub(crate) async fn deliver(&mut self, envelopes: &[v1::Envelope]) -> Vec<i32> {
         let item = self.peer.next(envelopes);
         self.stream.deliver(vec![item]).await;
         self.stream.receipts().await.problems

@@ -157,6 +157,16 @@ impl Pair {
         (sent.situation.state, inbox.situation.state)
     }
 
+    /// The circle's directory says whether the surgery is suspended.
+    pub(crate) fn suspend_gp(&self, suspended: bool) {
+        let wire = v1::Member {
+            suspended,
+            ..self.gp.member(5)
+        };
+        let members = &self.circle.node.members;
+        members.put(vec![members.check(&wire, START_MS).unwrap()]);
+    }
+
     /// Both databases say what their trails say.
     pub(crate) async fn fit(&self) {
         for node in [&self.gp.node, &self.circle.node] {

@@ -21,6 +21,7 @@ mod sqlite {
     }
 
     mod moving;
+    mod reporting;
     mod talking;
     mod timing;
     mod viewing;
@@ -38,6 +39,7 @@ mod postgres {
     }
 
     mod moving;
+    mod reporting;
     mod talking;
     mod timing;
     mod viewing;

@@ -83,6 +83,8 @@ codes! {
     ReferralMoved = "referral_moved",
     /// A withdrawal was proved.
     WithdrawalProved = "withdrawal_proved",
+    /// A recipient reported a day's openings of what was shared with it: with a count.
+    AccessReported = "access_reported",
     /// The keys of a holding were destroyed.
     HoldingDestroyed = "holding_destroyed",
     /// A key of this server was rotated.

@@ -6,6 +6,7 @@
 
 use super::Code;
 use super::event::Told;
+use crate::calendar::day;
 use crate::id::OrgId;
 use crate::log::origin::Keeper;
 
@@ -40,9 +41,11 @@ pub fn sentence(told: &Told<'_>, reader: &Reader<'_>) -> String {
         Code::GrantGiven | Code::GrantNarrowed | Code::GrantWithdrawn | Code::GrantExpired => {
             of_consent(&said)
         }
-        Code::SlipIssued | Code::SlipStopped | Code::WithdrawalProved | Code::HoldingDestroyed => {
-            of_slips(&said)
-        }
+        Code::SlipIssued
+        | Code::SlipStopped
+        | Code::WithdrawalProved
+        | Code::AccessReported
+        | Code::HoldingDestroyed => of_slips(&said),
         Code::EnvelopeSent | Code::EnvelopeReceived | Code::EnvelopeRejected => of_own_envelopes(&said),
         Code::EnvelopeTaken | Code::EnvelopeRefused | Code::EnvelopeDropped | Code::EnvelopeDelivered => {
             of_relayed_envelopes(&said)
@@ -174,10 +177,15 @@ fn of_slips(said: &Said<'_>) -> String {
             format!("{} stopped a consent slip{by}", said.machine())
         }
         Code::WithdrawalProved => {
-            let by = said
-                .org("by")
-                .unwrap_or_else(|| "The other organisation".to_owned());
+            let by = said.other("by");
             format!("{by} proved to {} what it did about a withdrawal", said.home())
+        }
+        Code::AccessReported => {
+            let (by, count) = (said.other("by"), said.count("opening", "openings"));
+            let count = count.unwrap_or_else(|| "openings".to_owned());
+            let on = said.number("day_ms").map(|day_ms| format!(" on {}", day(day_ms)));
+            let on = on.unwrap_or_default();
+            format!("{by} told {} of {count}{on} of what it received", said.home())
         }
         _ => format!("{} destroyed the keys of what it held", said.machine()),
     }

@@ -245,6 +245,14 @@ fn of_the_machine() -> Vec<(Event, &'static str)> {
             "Harbour Welcome proved to Riverside GP what it did about a withdrawal, consent slip 0e0e0e0e",
         ),
         (
+            event(Code::AccessReported)
+                .id("slip", &[0x0e; 16])
+                .org("by", &peer)
+                .number("day_ms", AT_MS - 24 * 60 * 60 * 1000)
+                .number("count", 3),
+            "Harbour Welcome told Riverside GP of 3 openings on 2026-11-25 of what it received, consent slip 0e0e0e0e",
+        ),
+        (
             event(Code::HoldingDestroyed).id("slip", &[0x0e; 16]),
             "The node of Riverside GP destroyed the keys of what it held, consent slip 0e0e0e0e",
         ),

@@ -7,6 +7,7 @@
 //! | `slip` | grant, peer, times, the bytes by their hash or their signature, state and end, whether there is a proof |
 //! | `referral` | peer, slip, purpose, envelope, and state and number after the last move |
 //! | `event` | move, state, party, number and time as last told |
+//! | `opening_reported` | slip and day of each report, its openings by their hash |
 
 use kith_proto::sign::{PublicKey, sha256};
 use kith_proto::slip::{SignedSlip, Slip};
@@ -16,6 +17,7 @@ use std::collections::BTreeMap;
 
 use super::Findings;
 use super::told::{Account, Ended};
+use crate::access;
 use crate::keys::Membership;
 use crate::members::Members;
 use crate::store::trail_whole::{self, RawRow};
@@ -65,6 +67,11 @@ pub(super) async fn check(
     missing("referral", threads.chain(moved), &referrals, findings);
     let events = by_key(trail_whole::rows(tx, &trail_whole::EVENT_ROWS).await?);
     moves(account, &events, findings);
+    openings(
+        account,
+        &trail_whole::rows(tx, &trail_whole::OPENINGS).await?,
+        findings,
+    );
     Ok(())
 }
 
@@ -338,5 +345,46 @@ fn moves(account: &Account, rows: &ByKey, findings: &mut Findings) {
         if begun.get(thread.as_str()).copied().unwrap_or(0) != 1 {
             findings.name(TABLE, thread, "its first event must be there once");
         }
+    }
+}
+
+/// Rows in the order of their reports' envelopes and places.
+fn openings(account: &Account, rows: &[RawRow], findings: &mut Findings) {
+    const TABLE: &str = "opening_reported";
+    let text = |row: &'_ RawRow, name: &str| row.get(name).unwrap_or_default().to_owned();
+    let mut reports: BTreeMap<String, Vec<&RawRow>> = BTreeMap::new();
+    for row in rows {
+        reports.entry(text(row, "envelope_id")).or_default().push(row);
+    }
+    for (envelope, rows) in &reports {
+        let Some(told) = account.reported.get(envelope) else {
+            findings.name(TABLE, envelope, UNKNOWN);
+            continue;
+        };
+        let expected = [
+            ("slip_id", Some(told.slip.as_str())),
+            ("day_ms", Some(told.day_ms.as_str())),
+        ];
+        for row in rows {
+            columns(TABLE, row, &expected, findings);
+        }
+        let said = rows.iter().map(|row| {
+            let (role, reason) = (row.get("role"), row.get("reason"));
+            (
+                text(row, "hour"),
+                role.unwrap_or_default(),
+                reason.unwrap_or_default(),
+            )
+        });
+        if data_encoding::HEXLOWER.encode(&access::hash_of(said)) != told.hash {
+            findings.name(
+                TABLE,
+                envelope,
+                "its openings are not those that the trail has the hash of",
+            );
+        }
+    }
+    for envelope in account.reported.keys().filter(|key| !reports.contains_key(*key)) {
+        findings.name(TABLE, envelope, MISSING);
     }
 }

@@ -56,6 +56,13 @@ pub(super) struct Returned {
     pub(super) created_at_ms: String,
 }
 
+/// Openings that a recipient reported.
+pub(super) struct Reported {
+    pub(super) slip: String,
+    pub(super) day_ms: String,
+    pub(super) hash: String,
+}
+
 /// A move as last told.
 pub(super) struct Moved {
     pub(super) mv: String,
@@ -86,6 +93,8 @@ pub(super) struct Account {
     pub(super) came: BTreeSet<(String, String, String, String)>,
     pub(super) moves: BTreeMap<(String, String), Moved>,
     pub(super) stands: BTreeMap<String, Stands>,
+    /// Reports of openings by their envelopes.
+    pub(super) reported: BTreeMap<String, Reported>,
     pub(super) last_at_ms: i64,
 }
 
@@ -145,6 +154,14 @@ impl Account {
                 };
                 // The first one brought it; a later one finds it here.
                 self.returned.entry(text("thread")).or_insert(returned);
+            }
+            Code::AccessReported => {
+                let reported = Reported {
+                    slip: text("slip"),
+                    day_ms: text("day_ms"),
+                    hash: text("openings_hash"),
+                };
+                self.reported.insert(text("envelope"), reported);
             }
             Code::ReferralMoved => self.moved(told),
             _ => {}

@@ -126,7 +126,7 @@ impl<'a> Said<'a> {
         let word = match self.code() {
             // What is done to a consent is not allowed by it.
             Code::GrantGiven | Code::GrantNarrowed | Code::GrantWithdrawn | Code::GrantExpired => "",
-            Code::SlipStopped | Code::WithdrawalProved | Code::HoldingDestroyed => "",
+            Code::SlipStopped | Code::WithdrawalProved | Code::AccessReported | Code::HoldingDestroyed => "",
             Code::SlipIssued => "under ",
             _ => "allowed by ",
         };
@@ -153,6 +153,12 @@ impl<'a> Said<'a> {
     /// An organisation's name.
     pub(super) fn org(&self, name: &str) -> Option<String> {
         self.told.get(name)?.parse().ok().map(|org| self.named(&org))
+    }
+
+    /// As [`Said::org`], at the beginning of a sentence that cannot do without.
+    pub(super) fn other(&self, name: &str) -> String {
+        self.org(name)
+            .unwrap_or_else(|| "The other organisation".to_owned())
     }
 
     /// Every organisation under a name after an introduction; nothing where there is none.
