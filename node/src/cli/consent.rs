@@ -3,7 +3,7 @@
 //! It must never fill in an answer that only the person can give: what was understood is always asked for.
 
 use super::options::Own;
-use super::say::{day, end_of_day_ms, hex, id, stop_code, stop_seed};
+use super::say::{day, end_of_day_ms, hex, id, opened_words, stop_code, stop_seed};
 use super::statement::of_another_language;
 use super::talk::{Client, answer, answer_to, ask, long_text};
 use crate::grants::is_in_language;
@@ -31,7 +31,7 @@ pub(crate) enum ConsentCommand {
         #[arg(long)]
         person: String,
     },
-    /// Show one grant, and how far a withdrawal got.
+    /// Show one grant: how far a withdrawal got, and who opened what was shared.
     Show {
         /// The grant's id.
         grant: String,
@@ -342,6 +342,10 @@ async fn show(client: &Client, grant: &str) -> anyhow::Result<()> {
             _ => "as agreed",
         };
         client.out.remark(&format!("  {}: {how}", recipient.recipient))?;
+        for opening in &recipient.openings {
+            let opened = opened_words(opening, &recipient.recipient);
+            client.out.remark(&format!("    {opened}"))?;
+        }
     }
     Ok(())
 }
@@ -420,6 +424,15 @@ fn words<T: TryFrom<i32> + std::fmt::Display>(numbers: &[i32]) -> String {
         .join(", ")
 }
 
+fn opening_json(opening: &v1::ReportedOpening) -> Value {
+    json!({
+        "day": opening.day,
+        "hour": opening.hour,
+        "role": opening.role,
+        "reason": opening.reason,
+    })
+}
+
 fn grant_json(grant: &v1::Grant) -> Value {
     let list = |numbers: &[i32]| {
         numbers
@@ -448,6 +461,7 @@ fn grant_json(grant: &v1::Grant) -> Value {
             "withdrawal_sent_at_ms": r.withdrawal_sent_at_ms,
             "withdrawal_reached_at_ms": r.withdrawal_reached_at_ms,
             "proof": r.proof.as_ref().map(|p| p.outcome().as_str_name()),
+            "openings": r.openings.iter().map(opening_json).collect::<Vec<_>>(),
         })
     });
     json!({

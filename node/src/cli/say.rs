@@ -4,13 +4,14 @@
 
 use anyhow::{Context as _, bail};
 use data_encoding::HEXLOWER;
+use kith_proto::calendar::{self, days};
 use kith_proto::lifecycle::{Delivery, Move, State};
+use kith_proto::v1;
 use kith_service::status::{Failure, failure_of};
 use serde_json::{Value, json};
 use std::io::{self, Write as _};
 
-/// One day, in ms.
-pub(crate) const DAY_MS: i64 = 86_400_000;
+pub(crate) use kith_proto::calendar::{DAY_MS, day};
 
 /// Where the answers go.
 #[derive(Clone, Copy, Debug)]
@@ -137,10 +138,41 @@ pub(crate) fn stop_seed(text: &str) -> anyhow::Result<Vec<u8>> {
     }
 }
 
-/// Writes the day of a time, as `2026-11-23`, UTC.
-pub(crate) fn day(at_ms: i64) -> String {
-    let (year, month, day) = civil(at_ms.div_euclid(DAY_MS));
-    format!("{year:04}-{month:02}-{day:02}")
+/// Says of an opening at a recipient: in which role, when and what for; `tigrinya-circle` is whose.
+pub(crate) fn opened_words(opening: &v1::ReportedOpening, organisation: &str) -> String {
+    let role = &opening.role;
+    let article = if role.starts_with('a') { "an" } else { "a" };
+    let (hour, day) = (opening.hour, long_day(&opening.day));
+    let reason = opening.reason.replace('_', " ");
+    format!(
+        "opened by {article} {role} of {organisation} on {day}, between {hour:02}:00 and {:02}:00 UTC, for {reason}",
+        hour + 1
+    )
+}
+
+/// Writes a day as people read it: `26 November 2026`. What is no day stays as it is.
+fn long_day(text: &str) -> String {
+    const MONTHS: [&str; 12] = [
+        "January",
+        "February",
+        "March",
+        "April",
+        "May",
+        "June",
+        "July",
+        "August",
+        "September",
+        "October",
+        "November",
+        "December",
+    ];
+    let Some(start_ms) = calendar::read_day(text) else {
+        return text.to_owned();
+    };
+    let (year, month, day) = calendar::civil(start_ms / DAY_MS);
+    let place = usize::try_from(month - 1).ok();
+    let name = place.and_then(|place| MONTHS.get(place)).unwrap_or(&"");
+    format!("{day} {name} {year}")
 }
 
 /// Reads a day as the last millisecond of it, UTC.
@@ -152,34 +184,6 @@ pub(crate) fn end_of_day_ms(text: &str) -> anyhow::Result<i64> {
     };
     let days = days(*year, *month, *day).with_context(say)?;
     Ok(days * DAY_MS + DAY_MS - 1)
-}
-
-/// Days since 1970-01-01 to a date of the Gregorian calendar (Hinnant, "chrono-compatible low-level date algorithms").
-fn civil(days: i64) -> (i64, i64, i64) {
-    let z = days + 719_468;
-    let era = z.div_euclid(146_097);
-    let day_of_era = z.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    (year, month, day_of_year - (153 * shifted + 2) / 5 + 1)
-}
-
-/// The other way; `None` for a day that the calendar does not have.
-fn days(year: i64, month: i64, day: i64) -> Option<i64> {
-    if !(1970..=9999).contains(&year) || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
-        return None;
-    }
-    let y = if month <= 2 { year - 1 } else { year };
-    let era = y.div_euclid(400);
-    let year_of_era = y.rem_euclid(400);
-    let shifted = if month > 2 { month - 3 } else { month + 9 };
-    let day_of_year = (153 * shifted + 2) / 5 + day - 1;
-    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    let days = era * 146_097 + day_of_era - 719_468;
-    (civil(days) == (year, month, day)).then_some(days)
 }
 
 /// Where a referral stands, in words; `here` says whether this organisation received it.
@@ -281,6 +285,27 @@ mod tests {
         ] {
             assert!(end_of_day_ms(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn an_opening_is_said_in_plain_words() {
+        let said = |role: &str, day: &str, hour| {
+            let opening = v1::ReportedOpening {
+                day: day.to_owned(),
+                hour,
+                role: role.to_owned(),
+                reason: "peer_support".to_owned(),
+            };
+            opened_words(&opening, "riverside-gp")
+        };
+        assert_eq!(
+            said("coordinator", "2026-11-26", 14),
+            "opened by a coordinator of riverside-gp on 26 November 2026, between 14:00 and 15:00 UTC, for peer support"
+        );
+        assert_eq!(
+            said("auditor", "2027-01-01", 23),
+            "opened by an auditor of riverside-gp on 1 January 2027, between 23:00 and 24:00 UTC, for peer support"
+        );
     }
 
     #[test]
