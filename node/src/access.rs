@@ -19,6 +19,9 @@ use crate::tokens::{Caller, Role};
 /// Most openings of one report: at some 34 bytes each it has 17 KiB, far below an envelope's 1 MiB. A token opens a thread at most 96 times
 /// a day that count, so that more than one report a day is rare.
 pub const OPENINGS_MAX: usize = 500;
+/// Most openings that a recipient may report of one day under one slip: twenty people with five threads each, all day long. What an honest
+/// node has beyond is in its own trail.
+pub const OPENINGS_DAY_MAX: usize = 10_000;
 /// Most openings of one recipient that are shown with a grant: some 25 KiB of an answer.
 pub const OPENINGS_SHOWN_MAX: i64 = 500;
 /// Hours of a day.

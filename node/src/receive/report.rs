@@ -10,9 +10,10 @@ use super::Opened;
 use super::apply::Work;
 use super::door::Reported;
 use super::letter::{Meta, must};
-use crate::access::{HOURS, OPENINGS_MAX, Opening, Report};
+use crate::access::{HOURS, OPENINGS_DAY_MAX, OPENINGS_MAX, Opening, Report};
 use crate::audit::{self, Code};
 use crate::store;
+use crate::store::opening::SlipDay;
 use crate::store::slip::SlipStanding;
 use crate::threads::{DAY_MS, Side};
 
@@ -65,6 +66,14 @@ impl Work<'_> {
             Some((SlipStanding::Withdrawn, _)) => return Ok(Err(Problem::ConsentWithdrawn)),
             Some((SlipStanding::Expired, _)) => return Ok(Err(Problem::ConsentExpired)),
             None => return Ok(Err(Problem::NotFound)),
+        }
+        let of = SlipDay {
+            day_ms: report.day_ms,
+            slip_id: *slip_id,
+        };
+        let before = store::opening::reported(tx, &of).await?;
+        if before.saturating_add(report.openings.len()) > OPENINGS_DAY_MAX {
+            return Ok(Err(Problem::TooLarge));
         }
         store::opening::keep(tx, slip_id, &meta.envelope_id, report).await?;
         let count = i64::try_from(report.openings.len()).unwrap_or(i64::MAX);

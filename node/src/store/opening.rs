@@ -122,6 +122,19 @@ pub async fn forget(tx: &mut Tx, slip_id: &SlipId) -> Result<(), StoreError> {
         .map(drop)
 }
 
+const OF_SLIP_DAY: &str =
+    "SELECT CAST(COUNT(*) AS BIGINT) AS n FROM opening_reported WHERE slip_id = $1 AND day_ms = $2";
+
+/// How many openings of a day were reported of a slip so far.
+pub async fn reported(tx: &mut Tx, of: &SlipDay) -> Result<usize, StoreError> {
+    let asked = query(OF_SLIP_DAY)
+        .bind(of.slip_id.as_bytes().to_vec())
+        .bind(of.day_ms);
+    let row = tx.one(asked).await?;
+    let count: Option<i64> = row.map(|row| column(&row, REPORTED, "n")).transpose()?;
+    Ok(usize::try_from(count.unwrap_or_default()).unwrap_or(usize::MAX))
+}
+
 static KEEP: Insert = Insert::into(
     "INSERT INTO opening_reported (slip_id, day_ms, envelope_id, place, hour, role, reason)",
     7,

@@ -135,6 +135,20 @@ async fn a_malformed_report_is_refused_whole() {
 }
 
 #[tokio::test]
+async fn a_day_has_room_for_so_many_openings_and_the_next_for_its_own() {
+    let mut sent = Sent::begin().await;
+    let most = |day_ms| v1::AccessReport {
+        day: kith_proto::calendar::day(day_ms),
+        openings: vec![opening(); 500],
+    };
+    let full: Vec<v1::Envelope> = (0..20).map(|_| sent.report(most(T0))).collect();
+    assert_eq!(sent.deliver(&full).await, [0; 20]);
+    let more = [sent.report(report()), sent.report(most(T0 + DAY_MS))];
+    assert_eq!(sent.deliver(&more).await, [Problem::TooLarge.number(), 0]);
+    assert_eq!(sent.story.host.number(KEPT).await, 10_500);
+}
+
+#[tokio::test]
 async fn a_report_on_anybody_elses_slip_or_thread_is_refused() {
     let mut sent = Sent::begin().await;
     // A slip that the reporting member captured itself, and a referral of its own under it.

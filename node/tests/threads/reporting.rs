@@ -247,6 +247,41 @@ async fn a_report_that_crosses_the_withdrawal_is_kept_nowhere_and_no_problem_of_
 }
 
 #[tokio::test]
+async fn a_recipient_that_came_back_from_a_backup_tells_no_day_twice() {
+    let pair = open().await;
+    let (thread_id, grant_id) = pair.received(false).await;
+    opens(&pair.circle, pair.circle.coordinator, thread_id).await;
+    let backup = |mut tx: Tx| async move {
+        tx.run(query(
+            "CREATE TABLE opening_kept AS SELECT * FROM opening_to_report",
+        ))
+        .await
+    };
+    let circle = &pair.circle.node.store;
+    circle.tx::<_, StoreError, _, _>("backup", backup).await.unwrap();
+    pair.hand.advance(DAY_MS);
+    assert_eq!(reports(&pair.circle).await, 1);
+    pair.to_gp().await;
+    let restored = |mut tx: Tx| async move {
+        tx.run(query("DELETE FROM outbox_envelope")).await?;
+        tx.run(query("DELETE FROM outbox WHERE kind = 'access_report'"))
+            .await?;
+        tx.run(query("INSERT INTO opening_to_report SELECT * FROM opening_kept"))
+            .await
+    };
+    circle
+        .tx::<_, StoreError, _, _>("restored", restored)
+        .await
+        .unwrap();
+    assert_eq!(reports(&pair.circle).await, 1, "the backup knows of none");
+    let carried = pair.to_gp().await;
+    let problems: Vec<_> = carried.iter().map(|one| one.problem).collect();
+    assert_eq!(problems, [Some(Some(Problem::Conflict))]);
+    assert_eq!(shown(&pair.gp, grant_id).await, [line("2027-01-15", 8)]);
+    assert_eq!(pair.circle.thread(thread_id).await.problem, None);
+}
+
+#[tokio::test]
 async fn a_report_to_a_suspended_member_waits_until_it_may_go() {
     let pair = open().await;
     let (thread_id, grant_id) = pair.received(false).await;
