@@ -158,6 +158,39 @@ fn a_gateway_that_crashes_between_taking_and_delivering_delivers_once() {
     );
 }
 
+/// What a look at a thread leaves at its recipient comes to whoever captured the consent a day later, whatever breaks on the way.
+#[test]
+fn what_a_recipient_opened_is_reported_once_through_every_crash() {
+    let start = |host| Op::Start { host };
+    let soon = Op::Wait { ms: 3_000 };
+    let ran = holds(
+        11,
+        &[
+            REFER,
+            WAIT,
+            Op::Next {
+                referral: 0,
+                by: By::Recipient,
+                pick: 0,
+            },
+            WAIT,
+            Op::PutForward { hours: 24 },
+            soon,
+            start(Host::Node(Org::Circle)),
+            start(Host::Gateway),
+            soon,
+            start(Host::Node(Org::Gp)),
+            start(Host::Gateway),
+            Op::Wait { ms: 70_000 },
+        ],
+    );
+    let (gp, circle) = (&ran.facts.nodes[&Org::Gp], &ran.facts.nodes[&Org::Circle]);
+    let reports = circle.outbox.iter().filter(|row| row.kind == "access_report");
+    let reports: Vec<&str> = reports.map(|row| row.state.as_str()).collect();
+    assert_eq!(reports, ["delivered"]);
+    assert_eq!(gp.trail.codes.get("access_reported"), Some(&1));
+}
+
 #[test]
 fn nodes_that_slept_for_days_renew_their_certificates_and_expire_what_nobody_answered() {
     let ran = holds(
