@@ -80,8 +80,10 @@ pub async fn envelopes(tx: &mut Tx, seqs: &[i64]) -> Result<Vec<(i64, Vec<u8>)>,
 static SETTLE: WithRows = WithRows::new(
     "WITH v(place, new_state, new_number, new_problem, at_ms) AS (VALUES",
     5,
-    "UPDATE outbox SET state = CASE WHEN outbox.state = 'queued' OR (outbox.state = 'taken' AND v.new_state = 'refused') \
-     THEN v.new_state ELSE outbox.state END, number = v.new_number, problem = CASE WHEN outbox.state = 'delivered' \
+    "UPDATE outbox SET state = CASE WHEN outbox.ordered = 0 AND outbox.number < 0 THEN 'delivered' \
+     WHEN outbox.state = 'queued' OR (outbox.state = 'taken' AND v.new_state = 'refused') \
+     THEN v.new_state ELSE outbox.state END, number = v.new_number, \
+     problem = CASE WHEN outbox.state = 'delivered' OR (outbox.ordered = 0 AND outbox.number < 0) \
      THEN outbox.problem ELSE COALESCE(outbox.problem, v.new_problem) END, \
      taken_at_ms = COALESCE(outbox.taken_at_ms, v.at_ms) FROM v WHERE outbox.seq = v.place AND \
      (outbox.state = 'queued' OR (outbox.ordered = 1 AND (outbox.number IS NULL OR outbox.number < 0))) \
@@ -293,6 +295,8 @@ fn outgoing(row: &Row) -> Result<OutboxRow, StoreError> {
         withheld: state == "withheld" || bytes_count == 0,
         envelope_bytes: usize::try_from(bytes_count).unwrap_or(usize::MAX),
         again: taken_at_ms.is_some(),
-        number: number.filter(|number| *number < 0).map(i64::unsigned_abs),
+        number: number
+            .filter(|number| ordered == 1 && *number < 0)
+            .map(i64::unsigned_abs),
     })
 }

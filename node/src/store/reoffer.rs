@@ -118,15 +118,17 @@ pub async fn rewind(tx: &mut Tx, peer: &OrgId, to: Position) -> Result<Rewound, 
     })
 }
 
-const LOOSE: &str = "UPDATE outbox SET state = 'queued' WHERE peer = $1 AND ordered = 0 AND state IN ('taken', 'delivered') \
+const LOOSE: &str = "UPDATE outbox SET state = 'queued', number = CASE WHEN state = 'delivered' THEN -1 ELSE number END WHERE peer = $1 AND ordered = 0 AND state IN ('taken', 'delivered') \
      AND taken_at_ms >= $2 AND seq IN (SELECT seq FROM outbox_envelope)";
 
-/// Sends again what stands outside the order, was taken since a time, and is still there. Threads stay where they are.
+/// Sends again what stands outside the order, was taken since a time, and is still there. Threads stay where they are. What was delivered has
+/// -1 for its number, which it has none of, and is delivered once more when it is answered: no receipt comes of what the gateway knows to
+/// be delivered.
 pub async fn loose(tx: &mut Tx, peer: &OrgId, since_ms: i64) -> Result<u64, StoreError> {
     tx.run(query(LOOSE).bind(peer.to_string()).bind(since_ms)).await
 }
 
-const ALL_LOOSE: &str = "UPDATE outbox SET state = 'queued' WHERE ordered = 0 AND state IN ('taken', 'delivered') \
+const ALL_LOOSE: &str = "UPDATE outbox SET state = 'queued', number = CASE WHEN state = 'delivered' THEN -1 ELSE number END WHERE ordered = 0 AND state IN ('taken', 'delivered') \
      AND taken_at_ms >= $1 AND seq IN (SELECT seq FROM outbox_envelope)";
 
 /// As [`loose`], for every member: for a gateway that came back from a backup of before that time.
