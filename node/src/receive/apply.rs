@@ -138,16 +138,7 @@ impl<'a> Work<'a> {
             }
             Effect::AccessReport(reported) => self.access_report(tx, meta, reported).await?,
             Effect::Withdrawal(withdrawn) => self.withdrawal(tx, meta, withdrawn).await?,
-            Effect::Proof {
-                withdrawal_id,
-                slip_id,
-                proof,
-                narrowed,
-            } => {
-                let narrowed = narrowed.as_deref();
-                self.proof(tx, meta, (slip_id, withdrawal_id.as_bytes()), (proof, narrowed))
-                    .await?
-            }
+            Effect::Proof(proved) => self.proof(tx, meta, proved).await?,
         };
         let problem = problem.err();
         let tombstone = matches!(row.effect, Effect::Nothing { tombstone: true, .. });

@@ -75,13 +75,7 @@ pub(super) enum Effect {
     /// Who opened, at a recipient, what was shared from here.
     AccessReport(Reported),
     /// What a recipient did about a withdrawal.
-    Proof {
-        withdrawal_id: WithdrawalId,
-        slip_id: SlipId,
-        proof: v1::WithdrawalProof,
-        /// The holding without the categories that the proof names; none of a proof of a whole withdrawal.
-        narrowed: Option<Box<Holding>>,
-    },
+    Proof(Box<Proved>),
 }
 
 /// Openings that the recipient of a thread reports.
@@ -132,9 +126,21 @@ impl Effect {
             Self::Returned(returning) => (Some(returning.slip_id), Some(returning.thread_id)),
             Self::Proposal { thread_id, .. } => (None, Some(*thread_id)),
             Self::Withdrawal(withdrawn) => (Some(withdrawn.slip_id), None),
-            Self::Proof { slip_id, .. } => (Some(*slip_id), None),
+            Self::Proof(proved) => (Some(proved.slip_id), None),
         }
     }
+}
+
+/// A proof, and what is held of the slip that it is about.
+#[derive(Debug)]
+pub(super) struct Proved {
+    pub(super) withdrawal_id: WithdrawalId,
+    pub(super) slip_id: SlipId,
+    pub(super) proof: v1::WithdrawalProof,
+    /// The holding without the categories that the proof names; none of a proof of a whole withdrawal.
+    pub(super) narrowed: Option<Holding>,
+    /// The slip, where it is one of this node's own that is not held here.
+    pub(super) new_slip: NewSlip,
 }
 
 /// A withdrawal with the proof that goes back.

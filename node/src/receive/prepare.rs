@@ -13,7 +13,7 @@ use kith_service::store::StoreError;
 use prost::Message as _;
 
 use super::ReceiveError;
-use super::door::{Effect, NewReferral, Reported, Returning, Row, Withdrawn};
+use super::door::{Effect, NewReferral, NewSlip, Proved, Reported, Returning, Row, Withdrawn};
 use super::letter::{About, Content, Event, Letter, Meta, Returned, Says};
 use crate::content::{HoldingKeys, Section};
 use crate::node::Node;
@@ -139,8 +139,14 @@ fn effect(node: &Node, slips: &mut Slips, meta: &Meta, about: &About) -> Result<
             categories,
             withdrawn_at_ms,
         } => {
-            // One that overtakes its referral ends the slip all the same, so that the referral is refused when it comes.
-            let new_slip = slips.bring(node, about, SlipSide::Received)?;
+            // One that overtakes its referral ends the slip all the same, so that the referral is refused when it comes. This node's own
+            // slip is not held here where it came back from a backup of before it.
+            let side = if about.opened.slip.from == *node.organisation() {
+                SlipSide::Captured
+            } else {
+                SlipSide::Received
+            };
+            let new_slip = slips.bring(node, about, side)?;
             let narrowed = slips.narrowed(node, &slip_id, categories)?;
             let proof = proof(node, meta, about, (*id.as_bytes(), categories))?;
             Ok(Effect::Withdrawal(Box::new(Withdrawn {
@@ -158,12 +164,13 @@ fn effect(node: &Node, slips: &mut Slips, meta: &Meta, about: &About) -> Result<
             slip_id,
             report: report.clone(),
         })),
-        Content::Proof { id, proof } => Ok(Effect::Proof {
+        Content::Proof { id, proof } => Ok(Effect::Proof(Box::new(Proved {
             withdrawal_id: *id,
             slip_id,
             proof: proof.clone(),
-            narrowed: slips.without(node, &slip_id, proof)?.map(Box::new),
-        }),
+            narrowed: slips.without(node, &slip_id, proof)?,
+            new_slip: slips.ended(node, about, proof)?,
+        }))),
     }
 }
 
@@ -380,6 +387,20 @@ impl Slips {
             returned: returned.clone(),
             new_slip,
         })))
+    }
+
+    /// The slip of a proof that everything under it has ended, where this node signed it and does not hold it. Only looked at, as below.
+    fn ended(
+        &mut self,
+        node: &Node,
+        about: &About,
+        proof: &v1::WithdrawalProof,
+    ) -> Result<NewSlip, ReceiveError> {
+        if proof.categories.is_empty() && about.opened.slip.from == *node.organisation() {
+            self.bring(node, about, SlipSide::Captured)
+        } else {
+            Ok(None)
+        }
     }
 
     /// The holding without what a proof says was taken back. Only looked at: the transaction knows whether this node forgot it.

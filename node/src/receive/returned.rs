@@ -12,7 +12,9 @@
 
 use kith_proto::lifecycle::{self, Consent, Delivery, Move, Outcome, Party, Situation, State};
 use kith_proto::problem::Problem;
+use kith_proto::v1;
 use kith_service::store::Tx;
+use prost::Message as _;
 
 use super::ReceiveError;
 use super::apply::Work;
@@ -24,6 +26,7 @@ use crate::restore::RETURNED_MS_MAX;
 use crate::store;
 use crate::store::referral::NewThread;
 use crate::store::returning::Place;
+use crate::store::slip::{SlipRow, SlipStanding};
 use crate::threads::{self, DAY_MS, EventRow, Numbered, Side, Step, Thread};
 
 /// Most threads of one slip that are listed again: a person is rarely referred twice under one consent.
@@ -244,6 +247,22 @@ impl<'a> Work<'a> {
         (returning, thread): (&'a Returning, &Thread),
     ) -> Result<(), ReceiveError> {
         let slip_id = returning.slip_id;
+        if self
+            .slips
+            .get(&slip_id)
+            .is_some_and(|(standing, _)| *standing == SlipStanding::Withdrawn)
+        {
+            // Its proof was here before it.
+            let found = store::slip::find(tx, &[slip_id]).await?;
+            let consent = if found.iter().any(is_erased) {
+                Consent::Erased
+            } else {
+                Consent::Cut
+            };
+            self.threads
+                .set(&thread.thread_id, |thread| thread.situation.consent = consent);
+            return Ok(());
+        }
         let stopped_at_ms = store::restore::stopped_at(tx, &slip_id).await?;
         let is_withdrawn = thread.situation.state == State::Withdrawn;
         let at_ms = match (stopped_at_ms, is_withdrawn) {
@@ -254,7 +273,7 @@ impl<'a> Work<'a> {
         let Some((standing, holding_id)) = self.slips.get_mut(&slip_id) else {
             return Ok(());
         };
-        *standing = store::slip::SlipStanding::Withdrawn;
+        *standing = SlipStanding::Withdrawn;
         let cut = Cut {
             slip_id,
             holding_id: *holding_id,
@@ -266,6 +285,14 @@ impl<'a> Work<'a> {
         self.trail.extend(lines);
         Ok(())
     }
+}
+
+/// Whether the recipient has proved that it erased what it held.
+fn is_erased(slip: &SlipRow) -> bool {
+    let proof = slip.proof.as_deref().map(v1::WithdrawalProof::decode);
+    proof.is_some_and(|proof| {
+        proof.is_ok_and(|proof| proof.outcome == i32::from(v1::WithdrawalOutcome::Erased))
+    })
 }
 
 /// In the writer's order; what it has not numbered first, by time.
