@@ -99,7 +99,12 @@ impl<'a> Work<'a> {
         held.extend(self.threads.places(&returning.thread_id));
         let events = in_order(&returning.returned.events);
         match side {
-            Side::Sent => self.follow_writer(thread, &events),
+            Side::Sent => {
+                // Whoever returns it has it: the receipt may have gone with the disk.
+                self.threads
+                    .set(&thread.thread_id, |thread| thread.delivery = Delivery::Delivered);
+                self.follow_writer(thread, &events);
+            }
             Side::Inbox => self.go_on_as_writer(thread, &events, &held),
         }
         Ok(Ok(()))
