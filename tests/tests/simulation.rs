@@ -6,8 +6,10 @@
 //! | `op` | what may happen, and lists of it drawn from a seed |
 //! | `world` | the simulated network: opens, crashes, cuts off, heals |
 //! | `host` | what runs on each of its hosts |
+//! | `backups` | copies of their folders, and what comes back from them |
 //! | `desk` | what people do at a node |
 //! | `time`, `trace` | virtual time; what was seen, line by line |
+//! | `ledger` | what people were told, and whose disk was lost since |
 //! | `run` | runs a list to its end and gathers the facts |
 //! | `facts` | what the stores, folders and logs hold afterwards |
 //! | `check` | what must hold of them |
@@ -20,6 +22,9 @@
 //! lost single segments (a partition loses them all), PostgreSQL. Not of the seed, and kept out of the trace: TLS keys.
 
 #[cfg(test)]
+#[path = "simulation/backups.rs"]
+mod backups;
+#[cfg(test)]
 #[path = "simulation/check.rs"]
 mod check;
 #[cfg(test)]
@@ -31,6 +36,9 @@ mod facts;
 #[cfg(test)]
 #[path = "simulation/host.rs"]
 mod host;
+#[cfg(test)]
+#[path = "simulation/ledger.rs"]
+mod ledger;
 #[cfg(test)]
 #[path = "simulation/lists.rs"]
 mod lists;

@@ -6,18 +6,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use kith_proto::id::ThreadId;
 
 use crate::desk::{AGREED, LEFT, MARK, PHONE};
-use crate::facts::{Facts, NodeFacts, SlipFacts, ThreadFacts, Trail};
+use crate::facts::{Facts, NodeFacts, OutboxFacts, SlipFacts, ThreadFacts, Trail};
+use crate::ledger::{Referral, Told};
 use crate::op::Org;
-use crate::run::Referral;
 
+#[path = "check/losses.rs"]
+mod losses;
 #[path = "check/tests.rs"]
 mod tests;
+
+use losses::{is_narrowed, is_withdrawn};
 
 /// A rule.
 type Rule = fn(&Facts) -> Vec<String>;
 
 /// Every rule with its name.
-const RULES: [(&str, Rule); 10] = [
+const RULES: [(&str, Rule); 12] = [
     ("at rest", at_rest),
     ("received once", received_once),
     ("in order", in_order),
@@ -27,6 +31,8 @@ const RULES: [(&str, Rule); 10] = [
     ("messages", messages),
     ("positions agree", positions_agree),
     ("trails", trails),
+    ("logs grow", losses::logs_grow),
+    ("no alarm", losses::no_alarm),
     ("nothing in clear", nothing_in_clear),
 ];
 
@@ -70,6 +76,19 @@ fn has_ended(copy: &ThreadFacts) -> bool {
 /// Once healed, nothing waits for ever, and no task has died of a panic.
 fn at_rest(facts: &Facts) -> Vec<String> {
     let mut breaches: Vec<String> = facts.rested.clone().err().into_iter().collect();
+    let delivered = |row: &&OutboxFacts| {
+        let mut taken = facts.gateway.taken.iter();
+        taken.any(|taken| taken.envelope_id == row.envelope_id && taken.delivered)
+    };
+    for (org, node) in &facts.nodes {
+        let waits = |row: &&OutboxFacts| match row.state.as_str() {
+            "queued" => true,
+            "taken" => !(node.came_back && delivered(row)),
+            _ => false,
+        };
+        let (org, rows) = (org.name(), node.outbox.iter().filter(waits));
+        breaches.extend(rows.map(|row| format!("{} to {} is {} at {org}", row.kind, row.peer, row.state)));
+    }
     if facts.panics > 0 {
         breaches.push(format!("{} tasks panicked", facts.panics));
     }
@@ -78,25 +97,29 @@ fn at_rest(facts: &Facts) -> Vec<String> {
     breaches
 }
 
-/// Each referral that its sender's people were told is sent came to its recipient once, unless consent ended first; and
-/// nobody has one that was not sent to them.
+/// Each referral that its sender's people were told is sent came to its recipient once, unless consent ended first, or a disk was lost
+/// before it left; and nobody has one that was not sent to them.
 fn received_once(facts: &Facts) -> Vec<String> {
     let mut breaches = Vec::new();
     for (number, referral, sent, inbox) in pairs(facts) {
+        let lost = losses::of_sender(facts, referral, (sent, inbox));
+        breaches.extend(lost.iter().map(|what| format!("referral {number} {what}")));
         let Some(sent) = sent else {
-            breaches.push(format!(
-                "referral {number} was acknowledged and is lost at its sender"
-            ));
             continue;
         };
         let delivered = sent.delivery == "delivered";
-        if !delivered && !referral.withdrawn && !referral.narrowed {
+        let withdrawn = is_withdrawn(facts, referral, [Some(sent), inbox]);
+        if !delivered && !withdrawn && !is_narrowed(facts, referral) {
             breaches.push(format!(
                 "referral {number} is {} and not delivered",
                 sent.delivery
             ));
         }
-        if delivered && inbox.is_none() {
+        // A recipient that came back from before it lacks what is not there any more to be sent again: the bytes of what was narrowed
+        // are deleted as those of what was withdrawn.
+        let ended = withdrawn || is_narrowed(facts, referral);
+        let is_gone = |sending: &Told| sending.forgotten && (sending.lost || ended);
+        if delivered && inbox.is_none() && !referral.sending().is_some_and(is_gone) {
             breaches.push(format!("referral {number} is delivered and in no inbox"));
         }
         let count = copies(&facts.nodes[&referral.to], sent.thread_id).count();
@@ -122,15 +145,18 @@ fn received_once(facts: &Facts) -> Vec<String> {
     breaches
 }
 
-/// What a member got from another, it got in the order in which it was sent.
+/// What a member got from another, it got in the order in which it was sent. What a sender has lost is listed again in no order.
 fn in_order(facts: &Facts) -> Vec<String> {
     let mut breaches = Vec::new();
+    let lost = facts.ledger.iter().filter(|referral| referral.is_lost());
+    let lost: BTreeSet<ThreadId> = lost.filter_map(|referral| referral.thread_id).collect();
     for (from, sender) in &facts.nodes {
         for (to, recipient) in &facts.nodes {
             let of = |node: &NodeFacts, side: &str, peer: Org| -> Vec<ThreadId> {
                 let threads = node.threads.iter();
                 threads
                     .filter(|thread| thread.side == side && thread.peer == peer.name())
+                    .filter(|thread| !lost.contains(&thread.thread_id))
                     .map(|thread| thread.thread_id)
                     .collect()
             };
@@ -150,14 +176,18 @@ fn in_order(facts: &Facts) -> Vec<String> {
 /// Recipients can read what was agreed and no more, and the gateway took nothing under a slip that it had stopped.
 fn consented(facts: &Facts) -> Vec<String> {
     let mut breaches = Vec::new();
-    for (number, referral, _, inbox) in pairs(facts) {
+    for (number, referral, sent, inbox) in pairs(facts) {
         let Some(categories) = inbox.and_then(|inbox| inbox.categories.as_ref()) else {
             continue;
         };
-        let agreed: &[_] = if referral.narrowed { &LEFT } else { &AGREED };
+        let agreed: &[_] = if is_narrowed(facts, referral) {
+            &LEFT
+        } else {
+            &AGREED
+        };
         let agreed: BTreeSet<i32> = agreed.iter().map(|category| category.number()).collect();
         let read: BTreeSet<i32> = categories.iter().copied().collect();
-        if referral.withdrawn {
+        if is_withdrawn(facts, referral, [sent, inbox]) {
             breaches.push(format!(
                 "referral {number} can be read after consent was taken back"
             ));
@@ -228,7 +258,9 @@ fn withdrawn_everywhere(facts: &Facts) -> Vec<String> {
             ));
         }
     }
-    for (number, referral, sent, inbox) in pairs(facts).filter(|(_, referral, ..)| referral.withdrawn) {
+    let withdrawn =
+        |(_, referral, sent, inbox): &(_, &Referral, _, _)| is_withdrawn(facts, referral, [*sent, *inbox]);
+    for (number, referral, sent, inbox) in pairs(facts).filter(withdrawn) {
         for copy in [sent, inbox]
             .into_iter()
             .flatten()
@@ -246,7 +278,7 @@ fn withdrawn_everywhere(facts: &Facts) -> Vec<String> {
 /// Both copies of a thread are in one state with one history, or consent to it has ended at both.
 fn compatible(facts: &Facts) -> Vec<String> {
     let mut breaches = Vec::new();
-    for (number, _, sent, inbox) in pairs(facts) {
+    for (number, referral, sent, inbox) in pairs(facts) {
         let (Some(sent), Some(inbox)) = (sent, inbox) else {
             continue;
         };
@@ -266,9 +298,9 @@ fn compatible(facts: &Facts) -> Vec<String> {
                 "referral {number} is {here} at its sender, {there} at its recipient"
             ));
         }
-        let numbered = |copy: &ThreadFacts| -> Vec<(u64, i32, Vec<u8>)> {
+        let numbered = |copy: &ThreadFacts| -> Vec<((u64, u64), i32, Vec<u8>)> {
             let mut events = copy.events.clone();
-            events.retain(|(number, ..)| *number > 0);
+            events.retain(|((_, number), ..)| *number > 0);
             events.sort();
             events
         };
@@ -280,11 +312,14 @@ fn compatible(facts: &Facts) -> Vec<String> {
                 there.len()
             ));
         }
-        if !there
-            .iter()
-            .map(|(number, ..)| *number)
-            .eq(1..=there.len() as u64)
-        {
+        // A writer that came back goes on in another epoch, and nobody may have had the last numbers of the one before.
+        let places = there.iter().map(|(place, ..)| *place);
+        let one_by_one = if facts.nodes[&referral.to].came_back {
+            places.clone().collect::<BTreeSet<_>>().len() == there.len()
+        } else {
+            places.map(|(_, number)| number).eq(1..=there.len() as u64)
+        };
+        if !one_by_one {
             breaches.push(format!(
                 "the events of referral {number} are not numbered one by one"
             ));
@@ -293,7 +328,7 @@ fn compatible(facts: &Facts) -> Vec<String> {
     breaches
 }
 
-/// Each acknowledged message is at both nodes once, unless consent has ended.
+/// Each acknowledged message is at both nodes once, unless consent has ended, or a disk was lost before it left.
 fn messages(facts: &Facts) -> Vec<String> {
     let mut breaches = Vec::new();
     for (number, referral, sent, inbox) in pairs(facts) {
@@ -302,12 +337,18 @@ fn messages(facts: &Facts) -> Vec<String> {
             .flatten()
             .filter(|copy| !has_ended(copy))
         {
-            let different: BTreeSet<_> = copy.messages.iter().collect();
-            let (said, held) = (referral.said, copy.messages.len());
-            if held != said || different.len() != said {
+            let held: BTreeSet<&[u8]> = copy.messages.iter().map(Vec::as_slice).collect();
+            let (must, may) = losses::messages_at(facts, referral, copy);
+            let missing = must.iter().filter(|id| !held.contains(*id)).count();
+            let strange = held
+                .iter()
+                .filter(|id| !must.contains(id) && !may.contains(id))
+                .count();
+            let twice = copy.messages.len() - held.len();
+            if (missing, strange, twice) != (0, 0, 0) {
                 let side = &copy.side;
                 breaches.push(format!(
-                    "{said} messages on referral {number}, {held} held ({side})"
+                    "of the messages on referral {number} {missing} are missing, {strange} strange, {twice} there twice ({side})"
                 ));
             }
         }
@@ -352,6 +393,12 @@ fn trails(facts: &Facts) -> Vec<String> {
         breaches.push(format!(
             "the gateway's trail tells of {told} deliveries, and {delivered} were made"
         ));
+    }
+    // Only for a disk that was lost is anything sent again, and told again.
+    let has_lost = gateway.trail.epochs.len() > 1 || facts.nodes.values().any(|node| node.came_back);
+    let nodes = facts.nodes.values().map(|node| &node.trail);
+    if !has_lost && nodes.chain([&gateway.trail]).any(|trail| trail.again > 0) {
+        breaches.push("a trail tells twice of one envelope".to_owned());
     }
     if !gateway.trail.whole {
         breaches.push("the gateway's trail has a gap".to_owned());

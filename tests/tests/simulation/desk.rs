@@ -171,8 +171,8 @@ pub(crate) fn opening(thread_id: ThreadId) -> Opening {
     }
 }
 
-/// Sends a message on a thread.
-pub(crate) async fn say(node: &Node, thread_id: ThreadId) -> Result<(), MoveError> {
+/// Sends a message on a thread; gives its id.
+pub(crate) async fn say(node: &Node, thread_id: ThreadId) -> Result<Vec<u8>, MoveError> {
     let request_id = request(node);
     let wire = v1::SendMessageRequest {
         request_id: request_id.as_bytes().to_vec(),
@@ -185,7 +185,7 @@ pub(crate) async fn say(node: &Node, thread_id: ThreadId) -> Result<(), MoveErro
         thread_id,
         words: format!("{MARK} comes on Tuesday"),
     };
-    messages::send(node, &new).await.map(drop)
+    Ok(messages::send(node, &new).await?.message_id)
 }
 
 /// Takes a whole consent back at the node that captured it.

@@ -1,23 +1,28 @@
 //! What the stores, folders and logs hold: read from the running hosts to know when they are at rest, and from what they left
 //! behind for `check`. Plain values, so that a test of a check can falsify one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use kith_gateway::store as gateway_store;
+use kith_gateway::{GatewayConfig, store as gateway_store};
 use kith_node::node::Node;
 use kith_node::threads_view;
 use kith_proto::id::ThreadId;
-use kith_proto::log::checkpoint::Checkpoint;
-use kith_proto::log::tree::head_of;
 use kith_proto::v1;
-use kith_service::log::{append, epoch};
 use kith_service::store::{Row, Store, StoreError, Tx, column, query};
 
+use tokio::runtime::Runtime;
+
 use crate::desk::opening;
+use crate::ledger::{Referral, Told};
 use crate::op::Org;
-use crate::run::Referral;
 use crate::world::{Ended, NETWORK};
+
+#[path = "facts/trail.rs"]
+mod trail;
+
+pub(crate) use trail::Trail;
+use trail::trail;
 
 /// What still waits to be sent, taken, delivered, answered or proved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,19 +89,14 @@ pub(crate) struct NodeFacts {
     pub(crate) sent: Positions,
     pub(crate) received: Positions,
     pub(crate) trail: Trail,
+    /// Kinds of alarms that stand.
+    pub(crate) alarms: Vec<String>,
+    /// Whether it ever came back from a backup.
+    pub(crate) came_back: bool,
 }
 
 /// The last position of each pair.
 pub(crate) type Positions = BTreeMap<String, (i64, Vec<u8>)>;
-
-/// How many audit events there are of each code, those that name a problem with ` refused` behind it, whether their
-/// numbers go up from 1 without a gap, and whether each is the leaf of its number in the tree that the log signed.
-#[derive(Clone, Debug)]
-pub(crate) struct Trail {
-    pub(crate) codes: BTreeMap<String, i64>,
-    pub(crate) whole: bool,
-    pub(crate) proven: bool,
-}
 
 /// One copy of a thread, opened by a coordinator.
 #[derive(Clone, Debug)]
@@ -104,6 +104,7 @@ pub(crate) struct ThreadFacts {
     pub(crate) thread_id: ThreadId,
     pub(crate) side: String,
     pub(crate) peer: String,
+    pub(crate) slip_id: Vec<u8>,
     pub(crate) state: String,
     pub(crate) consent: String,
     pub(crate) delivery: String,
@@ -111,8 +112,8 @@ pub(crate) struct ThreadFacts {
     pub(crate) categories: Option<Vec<i32>>,
     /// Ids of messages that can be read.
     pub(crate) messages: Vec<Vec<u8>>,
-    /// Every event: number, move, id.
-    pub(crate) events: Vec<(u64, i32, Vec<u8>)>,
+    /// Every event: epoch and number, move, id.
+    pub(crate) events: Vec<((u64, u64), i32, Vec<u8>)>,
 }
 
 /// A row of an outbox.
@@ -141,6 +142,8 @@ pub(crate) struct SlipFacts {
 #[derive(Clone, Debug)]
 pub(crate) struct GatewayFacts {
     pub(crate) taken: Vec<TakenFacts>,
+    /// What it had taken whenever it was lost.
+    pub(crate) taken_before: BTreeSet<Vec<u8>>,
     /// When each stopped slip was stopped.
     pub(crate) stops: BTreeMap<Vec<u8>, i64>,
     /// Last position of each pair: sender, recipient.
@@ -174,7 +177,9 @@ pub(crate) async fn waiting_at_node(store: &Store) -> Waiting {
     Waiting {
         outbox: number(
             store,
-            "SELECT CAST(COUNT(*) AS BIGINT) AS n FROM outbox WHERE state IN ('queued', 'taken')",
+            // The receipts of what a node had queued at its backup may have gone with its disk: `check` asks the gateway about those.
+            "SELECT CAST(COUNT(*) AS BIGINT) AS n FROM outbox WHERE state = 'queued' \
+             OR (state = 'taken' AND NOT EXISTS (SELECT 1 FROM restore))",
         )
         .await,
         stops: number(
@@ -201,15 +206,52 @@ pub(crate) async fn waiting_at_gateway(store: &Store) -> Waiting {
     }
 }
 
+/// The newest envelope that a node has queued under the slip of a thread.
+pub(crate) async fn newest_outgoing(store: &Store, thread_id: ThreadId) -> Option<Vec<u8>> {
+    let select = "SELECT envelope_id FROM outbox WHERE slip_id = (SELECT slip_id FROM referral WHERE thread_id = $1) \
+                  ORDER BY seq DESC LIMIT 1";
+    let thread_id = &thread_id;
+    let read = |mut tx: Tx| async move { tx.one(query(select).bind(thread_id.as_bytes().to_vec())).await };
+    let row = store.read::<_, StoreError, _, _>("facts", read).await.unwrap();
+    row.map(|row| bytes(&row, "envelope_id"))
+}
+
+/// The envelopes that a gateway which has ended had taken, and did not refuse.
+pub(crate) fn taken_at(config: &GatewayConfig) -> BTreeSet<Vec<u8>> {
+    let network = NETWORK.parse().unwrap();
+    let read = async {
+        let store = gateway_store::open(&config.store_url, &network).await.unwrap();
+        let taken = rows(&store, "SELECT envelope_id FROM taken WHERE problem IS NULL").await;
+        store.close().await;
+        taken.iter().map(|row| bytes(row, "envelope_id")).collect()
+    };
+    runtime().block_on(read)
+}
+
+fn runtime() -> Runtime {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build();
+    runtime.unwrap()
+}
+
+impl Facts {
+    /// Whether the envelope of a word ever came to the gateway, which took it.
+    pub(crate) fn has_left(&self, told: &Told) -> bool {
+        let Some(envelope_id) = &told.envelope_id else {
+            return false;
+        };
+        let is_it = |taken: &TakenFacts| taken.problem.is_none() && taken.envelope_id == *envelope_id;
+        self.gateway.taken_before.contains(envelope_id) || self.gateway.taken.iter().any(is_it)
+    }
+}
+
 /// Reads everything that was left behind.
 pub(crate) fn gather(ended: &Ended, ledger: Vec<Referral>) -> Facts {
     let mut written = ended.written.clone();
     let log = ended.trace.text();
     written.push(("the log".to_owned(), log.clone().into_bytes()));
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build();
-    let (nodes, gateway) = runtime.unwrap().block_on(async {
+    let (nodes, mut gateway) = runtime().block_on(async {
         let mut nodes = BTreeMap::new();
         for (org, joining) in &ended.joinings {
             let config = joining.config.clone();
@@ -220,6 +262,7 @@ pub(crate) fn gather(ended: &Ended, ledger: Vec<Referral>) -> Facts {
         let store = gateway_store::open(&ended.gateway_config.store_url, &network).await;
         (nodes, gateway(&store.unwrap()).await)
     });
+    gateway.taken_before.clone_from(&ended.taken_before);
     Facts {
         ledger,
         rested: Ok(()),
@@ -250,11 +293,11 @@ pub(crate) fn read_files(folder: &Path, found: &mut Vec<(String, Vec<u8>)>) {
 async fn node(node: &Node) -> NodeFacts {
     let store = &node.store;
     // Opening a thread writes into the trail, which is therefore read first.
-    let trail = trail(store).await;
+    let trail = trail(store, "SELECT followed AS note FROM keylog").await;
     let mut threads = Vec::new();
     let lines = rows(
         store,
-        "SELECT thread_id, side, peer, state, consent, delivery FROM referral ORDER BY side, arrival",
+        "SELECT thread_id, side, peer, slip_id, state, consent, delivery FROM referral ORDER BY side, arrival",
     );
     for row in lines.await {
         threads.push(thread(node, &row).await);
@@ -271,6 +314,7 @@ async fn node(node: &Node) -> NodeFacts {
          CASE WHEN holding.destroyed_at_ms IS NOT NULL THEN 1 ELSE 0 END AS erased \
          FROM slip LEFT JOIN holding ON holding.holding_id = slip.holding_id ORDER BY slip.slip_id",
     );
+    let alarms = rows(store, "SELECT kind FROM alarm ORDER BY kind");
     NodeFacts {
         threads,
         outbox: outbox.await.iter().map(outbox_row).collect(),
@@ -278,6 +322,8 @@ async fn node(node: &Node) -> NodeFacts {
         sent: positions(store, "SELECT peer, number, envelope_hash FROM pair_sent").await,
         received: positions(store, "SELECT peer, number, envelope_hash FROM pair_received").await,
         trail,
+        alarms: alarms.await.iter().map(|row| text(row, "kind")).collect(),
+        came_back: number(store, "SELECT CAST(COUNT(*) AS BIGINT) AS n FROM restore").await > 0,
     }
 }
 
@@ -290,6 +336,7 @@ async fn thread(node: &Node, row: &Row) -> ThreadFacts {
         thread_id,
         side: text(row, "side"),
         peer: text(row, "peer"),
+        slip_id: bytes(row, "slip_id"),
         state: text(row, "state"),
         consent: text(row, "consent"),
         delivery: text(row, "delivery"),
@@ -298,7 +345,7 @@ async fn thread(node: &Node, row: &Row) -> ThreadFacts {
         events: opened
             .events
             .into_iter()
-            .map(|event| (event.number, event.r#move, event.event_id))
+            .map(|event| ((event.epoch, event.number), event.r#move, event.event_id))
             .collect(),
     }
 }
@@ -344,13 +391,14 @@ async fn gateway(store: &Store) -> GatewayFacts {
     };
     GatewayFacts {
         taken: taken.await.iter().map(taken_row).collect(),
+        taken_before: BTreeSet::new(),
         stops: stops
             .await
             .iter()
             .map(|row| (bytes(row, "slip_id"), int(row, "stopped_at_ms")))
             .collect(),
         pairs: pairs.await.iter().map(pair).collect(),
-        trail: trail(store).await,
+        trail: trail(store, "SELECT note FROM log_seen").await,
     }
 }
 
@@ -363,40 +411,6 @@ async fn positions(store: &Store, statement: &'static str) -> Positions {
         )
     };
     found.iter().map(position).collect()
-}
-
-async fn trail(store: &Store) -> Trail {
-    let events = rows(store, "SELECT seq, code, preimage FROM audit_event ORDER BY seq").await;
-    let mut codes = BTreeMap::new();
-    for row in &events {
-        let refused = String::from_utf8_lossy(&bytes(row, "preimage")).contains("problem");
-        let code = text(row, "code") + if refused { " refused" } else { "" };
-        *codes.entry(code).or_default() += 1;
-    }
-    let whole = events
-        .iter()
-        .zip(1..)
-        .all(|(row, number)| int(row, "seq") == number);
-    Trail {
-        codes,
-        whole,
-        proven: is_proven(store).await,
-    }
-}
-
-/// Whether the signed tree has every event, and nothing else.
-async fn is_proven(store: &Store) -> bool {
-    let read = |mut tx: Tx| async move {
-        let events = append::after(&mut tx, 0, i64::MAX).await?;
-        Ok((events, epoch::newest(&mut tx).await?))
-    };
-    let (events, epoch) = store.read::<_, StoreError, _, _>("leaves", read).await.unwrap();
-    let tree = head_of(events.iter().map(|event| event.leaf().hash())).unwrap();
-    let signed = epoch
-        .unwrap()
-        .signed
-        .map(|note| note.text().parse::<Checkpoint>());
-    signed.is_some_and(|checkpoint| *checkpoint.unwrap().head() == tree)
 }
 
 async fn rows(store: &Store, statement: &'static str) -> Vec<Row> {

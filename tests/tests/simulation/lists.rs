@@ -3,8 +3,12 @@
 use kith_proto::lifecycle::Move;
 
 use crate::facts::Facts;
+use crate::ledger::Referral;
 use crate::op::{By, Host, Op, Org};
 use crate::run::holds;
+
+#[path = "lists/restored.rs"]
+mod restored;
 
 const WAIT: Op = Op::Wait { ms: 2_000 };
 /// Longer than it takes to find out that a stream is dead.
@@ -49,7 +53,7 @@ fn states(facts: &Facts) -> Vec<(&str, &str)> {
         let found = threads.find(|thread| Some(thread.thread_id) == thread_id);
         found.map_or("", |thread| thread.state.as_str())
     };
-    let both = |referral: &crate::run::Referral| {
+    let both = |referral: &Referral| {
         (
             of(referral.from, referral.thread_id),
             of(referral.to, referral.thread_id),

@@ -63,6 +63,12 @@ pub(crate) enum Op {
     Crash { host: Host },
     /// The process starts again; a running one is restarted.
     Start { host: Host },
+    /// The folder of a running process is copied.
+    Backup { host: Host },
+    /// The process ends, its disk is lost, and it comes back from its newest backup, as its operator restores it.
+    Restore { host: Host },
+    /// Everything is mended, and time passes until nothing waits.
+    Rest,
 }
 
 /// See [`Op::Next`].
@@ -117,6 +123,9 @@ pub(crate) fn draw(seed: u64, count: usize) -> Vec<Op> {
         referrals: 0,
         cut: BTreeSet::new(),
         off: BTreeSet::new(),
+        backups: BTreeSet::new(),
+        came_back: None,
+        ahead_hours: 0,
     };
     (0..count).map(|_| draw.op()).collect()
 }
@@ -129,6 +138,12 @@ struct Draw {
     cut: BTreeSet<Org>,
     /// Processes that have ended.
     off: BTreeSet<Host>,
+    /// What there is a backup of.
+    backups: BTreeSet<Host>,
+    /// Whose coming back may be under way.
+    came_back: Option<Host>,
+    /// How far the clocks were put forward.
+    ahead_hours: i64,
 }
 
 impl Draw {
@@ -160,10 +175,9 @@ impl Draw {
             38..46 => Op::Say { referral, by },
             46..49 => Op::Withdraw { referral, by },
             49..52 => Op::Narrow { referral },
-            52..53 => Op::PutForward {
-                hours: self.one(&[1, 24, 9 * 24]),
-            },
+            52..53 => self.sleep(),
             53..71 => self.trouble(),
+            71..75 => self.loss(),
             // More often short than long: most of what goes wrong does so within a second.
             _ => Op::Wait {
                 ms: 8 << self.below(12),
@@ -179,6 +193,41 @@ impl Draw {
             from: Org::ALL[from],
             to: Org::ALL[to],
         }
+    }
+
+    /// Together shorter than the month for which mail is kept, after which what could not be sent is given up.
+    fn sleep(&mut self) -> Op {
+        let drawn = self.one(&[1, 24, 9 * 24]);
+        let hours = if self.ahead_hours + drawn < 25 * 24 {
+            drawn
+        } else {
+            1
+        };
+        self.ahead_hours += hours;
+        Op::PutForward { hours }
+    }
+
+    /// A backup, or, where there is one, a disk that is lost. While one comes back, no other is lost: two that come back at once may both
+    /// lack what only they had, and a node and the gateway that do are another story. Nor does the gateway come back from before a node's loss:
+    /// what both have lost of a pair's order nobody can number again.
+    fn loss(&mut self) -> Op {
+        let host = self.one(&Host::ALL);
+        if self.below(2) == 0 || !self.backups.contains(&host) {
+            self.backups.insert(host);
+            return Op::Backup { host };
+        }
+        if self.came_back.is_some_and(|other| other != host) {
+            self.came_back = None;
+            self.cut.clear();
+            self.off.clear();
+            return Op::Rest;
+        }
+        self.came_back = Some(host);
+        self.off.remove(&host);
+        if host != Host::Gateway {
+            self.backups.remove(&Host::Gateway);
+        }
+        Op::Restore { host }
     }
 
     /// What is broken is mended as often as something else breaks, so that most of the network works most of the time.

@@ -6,6 +6,8 @@ use std::fmt::Display;
 use std::sync::Once;
 use std::time::Duration;
 
+use kith_node::node::Node;
+use kith_node::referrals::SendError;
 use kith_proto::human_code::HumanCode;
 use kith_proto::id::ThreadId;
 use kith_proto::lifecycle::Move;
@@ -13,7 +15,8 @@ use kith_proto::lifecycle::Move;
 use crate::check;
 use crate::desk::{self, Case};
 use crate::facts::{self, Facts};
-use crate::op::{By, MISTAKE, Op, Org};
+use crate::ledger::{Ledger, Referral, What};
+use crate::op::{By, Host, MISTAKE, Op, Org};
 use crate::world::World;
 
 /// How long everything may take to come to rest once it is healed: the longest wait of a link is two minutes, and a node
@@ -22,22 +25,6 @@ const REST_MAX: Duration = Duration::from_secs(10 * 60);
 /// How long it must then stay so: each timer of the nodes and the gateway's streams has run several times.
 const REST: Duration = Duration::from_secs(30);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-
-/// One referral as its sender's people know it.
-#[derive(Clone, Debug)]
-pub(crate) struct Referral {
-    pub(crate) from: Org,
-    pub(crate) to: Org,
-    case: Option<Case>,
-    /// Set when the sender's node acknowledged it.
-    pub(crate) thread_id: Option<ThreadId>,
-    /// Somebody was told that consent has ended.
-    pub(crate) withdrawn: bool,
-    /// Somebody was told that the need is left out.
-    pub(crate) narrowed: bool,
-    /// Messages acknowledged to both sides' people.
-    pub(crate) said: usize,
-}
 
 /// What a run left behind.
 pub(crate) struct Ran {
@@ -65,15 +52,20 @@ pub(crate) fn run(seed: u64, ops: &[Op]) -> Ran {
     let panics = PANICS.get();
     let mut running = Running {
         world: World::begin(seed),
-        ledger: Vec::new(),
+        ledger: Ledger::default(),
+        rested: Ok(()),
     };
     for op in ops {
         running.op(*op);
     }
-    let rested = running.rest();
-    let Running { world, ledger } = running;
+    running.rest();
+    let Running {
+        world,
+        ledger,
+        rested,
+    } = running;
     let ended = world.end();
-    let mut facts = facts::gather(&ended, ledger);
+    let mut facts = facts::gather(&ended, ledger.referrals);
     facts.rested = rested;
     facts.panics = PANICS.get() - panics;
     Ran {
@@ -100,7 +92,9 @@ fn count_panics() {
 
 struct Running {
     world: World,
-    ledger: Vec<Referral>,
+    ledger: Ledger,
+    /// The first time that something went on waiting.
+    rested: Result<(), String>,
 }
 
 impl Running {
@@ -125,57 +119,67 @@ impl Running {
             Op::Repair { org } => self.world.repair(org),
             Op::Crash { host } => self.world.crash(host),
             Op::Start { host } => self.world.start(host),
+            Op::Backup { host } => return self.back_up(host),
+            Op::Restore { host } => return self.restore(host),
+            Op::Rest => self.rest(),
         }
         "done".to_owned()
     }
 
     fn refer(&mut self, from: Org, to: Org) -> String {
-        let number = self.ledger.len();
+        let number = self.ledger.referrals.len();
         let work = move |node: std::sync::Arc<_>| async move {
             let case = desk::agree(&node, to.id(), number).await;
-            let sent = desk::refer(&node, &case).await;
+            let sent = sent(&node, &case).await;
             (case, sent)
         };
         let done = self.world.at(from, work);
-        let mut referral = Referral {
+        self.ledger.referrals.push(Referral {
             from,
             to,
             case: None,
             thread_id: None,
-            withdrawn: false,
-            narrowed: false,
-            said: 0,
+            told: Vec::new(),
+        });
+        let Some((case, sent)) = done else {
+            return off();
         };
-        let outcome = match done {
-            None => off(),
-            Some((case, sent)) => {
-                referral.case = Some(case);
-                referral.thread_id = sent.as_ref().ok().copied();
-                told(sent.map(|id| HumanCode::of(&id)), |error| error.problem())
-            }
-        };
-        self.ledger.push(referral);
-        outcome
+        self.ledger.referrals[number].case = Some(case);
+        self.sent(number, sent)
+    }
+
+    /// Puts down that a referral was sent, where it was.
+    fn sent(&mut self, number: usize, sent: Sent) -> String {
+        if let Ok((thread_id, envelope_id)) = &sent {
+            self.ledger.referrals[number].thread_id = Some(*thread_id);
+            self.ledger
+                .tell(number, By::Sender, What::Sent, envelope_id.clone());
+        }
+        told(sent.map(|(id, _)| HumanCode::of(&id)), |error| error.problem())
     }
 
     fn refer_again(&mut self, number: usize) -> String {
         let Some((from, case)) = self.case(number) else {
             return nothing();
         };
+        let first = &self.ledger.referrals[number];
+        if first.is_lost() {
+            // Its request is forgotten with it: whoever repeats it refers the person a second time, which is another referral.
+            return "it was lost, and is not made again".to_owned();
+        }
+        let first = first.thread_id;
         let done = self
             .world
-            .at(from, move |node| async move { desk::refer(&node, &case).await });
+            .at(from, move |node| async move { sent(&node, &case).await });
         let Some(sent) = done else {
             return off();
         };
-        let first = &mut self.ledger[number].thread_id;
-        let second = sent.as_ref().ok().copied();
+        let second = sent.as_ref().ok().map(|(thread_id, _)| *thread_id);
         assert!(
-            first.is_none() || *first == second,
+            first.is_none() || first == second,
             "a repeat got another answer than the first time"
         );
-        *first = second;
-        told(sent.map(|id| HumanCode::of(&id)), |error| error.problem())
+        self.sent(number, sent)
     }
 
     fn make(&mut self, number: usize, by: By, mv: Move) -> String {
@@ -187,7 +191,9 @@ impl Running {
             move |node| async move { desk::make(&node, thread_id, mv).await },
         );
         let outcome = done.map_or_else(off, |made| told(made, |error| error.problem()));
-        self.ledger[number].withdrawn |= mv == Move::Withdraw && outcome.starts_with("ok");
+        if mv == Move::Withdraw && outcome.starts_with("ok") {
+            self.ledger.tell(number, by, What::Withdrawn, None);
+        }
         outcome
     }
 
@@ -214,18 +220,25 @@ impl Running {
         let Some((org, thread_id)) = self.thread(number, by) else {
             return nothing();
         };
-        let done = self
-            .world
-            .at(org, move |node| async move { desk::say(&node, thread_id).await });
-        let Some(said) = done else {
+        let done = self.world.at(org, move |node| async move {
+            let said = desk::say(&node, thread_id).await;
+            (said, facts::newest_outgoing(&node.store, thread_id).await)
+        });
+        let Some((said, envelope_id)) = done else {
             return off();
         };
-        self.ledger[number].said += usize::from(said.is_ok());
-        told(said.map(|()| "said"), |error| error.problem())
+        if let Ok(message_id) = &said {
+            let message_id = message_id.clone();
+            self.ledger
+                .tell(number, by, What::Said { message_id }, envelope_id);
+        }
+        told(said.map(|_| "said"), |error| error.problem())
     }
 
     fn withdraw(&mut self, number: usize, by: By) -> String {
-        if by == By::Recipient {
+        // A grant that was lost with its person cannot be taken back, but the thread that is listed again can.
+        let is_lost = |referral: &Referral| referral.is_lost();
+        if by == By::Recipient || self.ledger.referrals.get(number).is_some_and(is_lost) {
             return self.make(number, by, Move::Withdraw);
         }
         let Some((from, case)) = self.case(number) else {
@@ -237,7 +250,9 @@ impl Running {
         let Some(withdrawn) = done else {
             return off();
         };
-        self.ledger[number].withdrawn |= withdrawn.is_ok();
+        if withdrawn.is_ok() {
+            self.ledger.tell(number, by, What::Withdrawn, None);
+        }
         told(withdrawn.map(|()| "withdrawn"), |error| error.problem())
     }
 
@@ -245,32 +260,56 @@ impl Running {
         let Some((from, case)) = self.case(number) else {
             return nothing();
         };
-        let done = self
-            .world
-            .at(from, move |node| async move { desk::narrow(&node, &case).await });
-        let Some(narrowed) = done else {
+        let thread_id = self.ledger.referrals[number].thread_id;
+        let done = self.world.at(from, move |node| async move {
+            let narrowed = desk::narrow(&node, &case).await;
+            let envelope_id = match thread_id {
+                None => None,
+                Some(thread_id) => facts::newest_outgoing(&node.store, thread_id).await,
+            };
+            (narrowed, envelope_id)
+        });
+        let Some((narrowed, envelope_id)) = done else {
             return off();
         };
-        self.ledger[number].narrowed |= narrowed.is_ok();
+        if narrowed.is_ok() {
+            self.ledger.tell(number, By::Sender, What::Narrowed, envelope_id);
+        }
         told(narrowed.map(|()| "narrowed"), |error| error.problem())
     }
 
     fn case(&self, number: usize) -> Option<(Org, Case)> {
-        let referral = self.ledger.get(number)?;
+        let referral = self.ledger.referrals.get(number)?;
         Some((referral.from, referral.case.clone()?))
     }
 
     fn thread(&self, number: usize, by: By) -> Option<(Org, ThreadId)> {
-        let referral = self.ledger.get(number)?;
-        let org = match by {
-            By::Sender => referral.from,
-            By::Recipient => referral.to,
-        };
-        Some((org, referral.thread_id?))
+        let referral = self.ledger.referrals.get(number)?;
+        Some((referral.of(by), referral.thread_id?))
     }
 
-    /// Heals and lets time pass until nothing waits, and for a while after that; says whether it came to that.
-    fn rest(&mut self) -> Result<(), String> {
+    fn back_up(&mut self, host: Host) -> String {
+        if !self.world.back_up(host) {
+            return "it is off".to_owned();
+        }
+        if let Host::Node(org) = host {
+            self.ledger.back_up(org);
+        }
+        "done".to_owned()
+    }
+
+    fn restore(&mut self, host: Host) -> String {
+        if let Err(why) = self.world.restore(host) {
+            return why.to_owned();
+        }
+        if let Host::Node(org) = host {
+            self.ledger.restore(org);
+        }
+        "begun".to_owned()
+    }
+
+    /// Heals and lets time pass until nothing waits, and for a while after that; notes where it does not come to that.
+    fn rest(&mut self) {
         self.world.heal();
         self.world.trace.line("healed");
         let mut waited = Duration::ZERO;
@@ -285,12 +324,21 @@ impl Running {
                 Duration::ZERO
             };
             if waited > REST_MAX {
-                return Err(format!("still waiting: {waiting:?}"));
+                let waits = Err(format!("still waiting: {waiting:?}"));
+                self.rested = std::mem::replace(&mut self.rested, Ok(())).and(waits);
+                return;
             }
         }
         self.world.trace.line("at rest");
-        Ok(())
     }
+}
+
+/// A referral's thread, and the envelope that carries it.
+type Sent = Result<(ThreadId, Option<Vec<u8>>), SendError>;
+
+async fn sent(node: &Node, case: &Case) -> Sent {
+    let thread_id = desk::refer(node, case).await?;
+    Ok((thread_id, facts::newest_outgoing(&node.store, thread_id).await))
 }
 
 fn off() -> String {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use kith_gateway::keys::{self, NetworkTerms, RegistrarKeys};
-use kith_gateway::{Gateway, GatewayConfig, invite};
+use kith_gateway::{GatewayConfig, invite};
 use kith_node::join::Joining;
 use kith_node::keys::DataFolder;
 use kith_node::node::{Config, Node};
@@ -19,6 +19,7 @@ use tempfile::TempDir;
 use turmoil::Sim;
 use turmoil::net::TcpStream;
 
+use crate::backups::Backup;
 use crate::facts::{self, Waiting};
 use crate::host::{self, GATEWAY, GatewayPlace, NodePlace, Office};
 use crate::op::{Host, Org};
@@ -44,14 +45,18 @@ const JOIN_MAX: Duration = Duration::from_secs(60);
 /// A running simulation.
 pub(crate) struct World {
     sim: Sim<'static>,
-    gateway: Office<Gateway>,
-    nodes: BTreeMap<Org, Office<Node>>,
+    pub(crate) gateway: GatewayPlace,
+    pub(crate) nodes: BTreeMap<Org, NodePlace>,
     running: BTreeSet<Host>,
     pub(crate) time: Time,
     pub(crate) trace: Trace,
-    joinings: BTreeMap<Org, Joining>,
-    gateway_config: GatewayConfig,
-    folder: TempDir,
+    /// The newest backup of each host.
+    pub(crate) backups: BTreeMap<Host, Backup>,
+    /// Folders copied so far.
+    pub(crate) copies: usize,
+    /// Envelopes that the gateway had taken when it was lost.
+    pub(crate) taken_before: BTreeSet<Vec<u8>>,
+    pub(crate) folder: TempDir,
     _log: tracing::subscriber::DefaultGuard,
 }
 
@@ -61,6 +66,7 @@ pub(crate) struct Ended {
     pub(crate) written: Vec<(String, Vec<u8>)>,
     pub(crate) joinings: BTreeMap<Org, Joining>,
     pub(crate) gateway_config: GatewayConfig,
+    pub(crate) taken_before: BTreeSet<Vec<u8>>,
     pub(crate) trace: Trace,
     _folder: TempDir,
 }
@@ -87,19 +93,29 @@ impl World {
             public_address: GATEWAY.to_owned(),
         };
         keys::create(&terms, &network, &time.clock(), &Rng::seeded(seed)).unwrap();
+        let gateway = GatewayPlace {
+            config: Rc::new(RefCell::new(GatewayConfig::in_folder(&network.join("gateway")))),
+            root: network.join("root"),
+            restoring: Rc::default(),
+            clock: time.clock(),
+            // One stream over all restarts: a gateway that starts again must not draw the same ids again.
+            rng: Rng::seeded(seed ^ 0xA000),
+            office: Office::new(),
+        };
         let mut world = Self {
             sim,
-            gateway: Office::new(),
+            gateway,
             nodes: BTreeMap::new(),
             running: Host::ALL.into_iter().collect(),
             time,
             trace,
-            joinings: BTreeMap::new(),
-            gateway_config: GatewayConfig::in_folder(&network.join("gateway")),
+            backups: BTreeMap::new(),
+            copies: 0,
+            taken_before: BTreeSet::new(),
             folder,
             _log: log,
         };
-        world.build_gateway(seed);
+        world.build_gateway();
         for org in Org::ALL {
             world.build_node(org, seed);
         }
@@ -107,14 +123,8 @@ impl World {
         world
     }
 
-    fn build_gateway(&mut self, seed: u64) {
-        let place = GatewayPlace {
-            config: self.gateway_config.clone(),
-            clock: self.time.clock(),
-            // One stream over all restarts: a gateway that starts again must not draw the same ids again.
-            rng: Rng::seeded(seed ^ 0xA000),
-            office: self.gateway.clone(),
-        };
+    fn build_gateway(&mut self) {
+        let place = self.gateway.clone();
         self.sim
             .host(Host::Gateway.name(), move || host::gateway(place.clone()));
     }
@@ -142,13 +152,13 @@ impl World {
             org,
             token: invite::token(&registrar, invited, &self.time.clock(), &rng).unwrap(),
             joined: Rc::default(),
-            joining: joining.clone(),
+            restoring: Rc::default(),
+            joining: Rc::new(RefCell::new(joining)),
             office: Office::new(),
             trace: self.trace.clone(),
             traced: Rc::new(Cell::new(0)),
         };
-        self.joinings.insert(org, joining);
-        self.nodes.insert(org, place.office.clone());
+        self.nodes.insert(org, place.clone());
         self.sim.host(org.name(), move || host::node(place.clone()));
     }
 
@@ -191,7 +201,7 @@ impl World {
         T: 'static,
         F: Future<Output = T> + 'static,
     {
-        let office = self.nodes[&org].clone();
+        let office = self.nodes[&org].office.clone();
         self.done(&office, work)
     }
 
@@ -225,7 +235,7 @@ impl World {
 
     /// What still waits anywhere.
     pub(crate) fn waiting(&mut self) -> Waiting {
-        let gateway = self.gateway.clone();
+        let gateway = self.gateway.office.clone();
         let at_gateway = self.done(&gateway, |gateway| async move {
             facts::waiting_at_gateway(&gateway.store).await
         });
@@ -259,8 +269,8 @@ impl World {
     pub(crate) fn crash(&mut self, host: Host) {
         if self.running.remove(&host) {
             match host {
-                Host::Gateway => self.gateway.close(),
-                Host::Node(org) => self.nodes[&org].close(),
+                Host::Gateway => self.gateway.office.close(),
+                Host::Node(org) => self.nodes[&org].office.close(),
             }
             // Its sockets are closed in an order that is not the seed's, so they must all take equally long.
             let others = Host::ALL.into_iter().filter(|other| *other != host);
@@ -304,8 +314,13 @@ impl World {
         }
         Ended {
             written,
-            joinings: self.joinings,
-            gateway_config: self.gateway_config,
+            joinings: self
+                .nodes
+                .iter()
+                .map(|(org, place)| (*org, place.joining.borrow().clone()))
+                .collect(),
+            gateway_config: self.gateway.config.borrow().clone(),
+            taken_before: self.taken_before,
             trace: self.trace,
             _folder: self.folder,
         }

@@ -1,7 +1,7 @@
 //! Each rule finds what it is for: the facts of one sound run are falsified in one place at a time.
 
 use super::*;
-use crate::op::{By, Op};
+use crate::op::{By, Host, Op};
 use crate::run;
 use kith_proto::lifecycle::Move;
 
@@ -56,9 +56,10 @@ fn circle(facts: &mut Facts) -> &mut NodeFacts {
 }
 
 /// What each rule must find, once it is made wrong.
-const FALSIFIED: [(&str, Falsify); 30] = [
+const FALSIFIED: [(&str, Falsify); 35] = [
     ("at rest", |f| f.rested = Err("a withdrawal".into())),
     ("at rest", |f| f.panics = 1),
+    ("at rest", |f| gp(f).outbox[0].state = "taken".into()),
     ("at rest", |f| f.log.push_str("00:01.000 ERROR two histories\n")),
     ("received once", |f| circle(f).threads.clear()),
     ("received once", |f| gp(f).threads.clear()),
@@ -104,7 +105,7 @@ const FALSIFIED: [(&str, Falsify); 30] = [
     ("compatible", |f| {
         for node in [Org::Gp, Org::Circle] {
             let thread = &mut f.nodes.get_mut(&node).unwrap().threads[0];
-            thread.events.retain(|(number, ..)| *number != 1);
+            thread.events.retain(|((_, number), ..)| *number != 1);
         }
     }),
     ("messages", |f| gp(f).threads[0].messages.clear()),
@@ -115,7 +116,20 @@ const FALSIFIED: [(&str, Falsify); 30] = [
     ("positions agree", |f| gp(f).sent.clear()),
     ("trails", |f| gp(f).trail.whole = false),
     ("trails", |f| gp(f).trail.proven = false),
+    ("trails", |f| gp(f).trail.again = 1),
     ("trails", |f| f.gateway.trail.proven = false),
+    ("logs grow", |f| {
+        f.gateway
+            .trail
+            .seen
+            .values_mut()
+            .for_each(|head| head.size += 1_000)
+    }),
+    ("logs grow", |f| {
+        let seen = gp(f).trail.seen.values_mut();
+        seen.for_each(|head| head.root.0[0] ^= 1)
+    }),
+    ("no alarm", |f| gp(f).alarms.push("gateway_behind".into())),
     ("nothing in clear", |f| f.written.clear()),
     ("nothing in clear", |f| {
         f.written
@@ -147,4 +161,38 @@ fn trails_must_tell_of_as_much_as_was_done() {
         facts.gateway.trail.codes.remove("envelope_delivered");
     });
     assert_found(&breaches, "trails");
+}
+
+/// A run in which the sender's disk was lost after one referral had left it, and before another could.
+fn lost() -> Facts {
+    let host = Host::Node(Org::Gp);
+    let refer = Op::Refer {
+        from: Org::Gp,
+        to: Org::Circle,
+    };
+    let ops = [
+        Op::Backup { host },
+        refer,
+        Op::Wait { ms: 1_000 },
+        Op::Partition { org: Org::Gp },
+        refer,
+        Op::Restore { host },
+    ];
+    run::holds(8, &ops).facts
+}
+
+#[test]
+fn a_lost_disk_excuses_only_what_went_with_it() {
+    let lost = lost();
+    let cases: [Falsify; 4] = [
+        |f| gp(f).threads.clear(),
+        |f| circle(f).threads.clear(),
+        |f| gp(f).threads[0].categories = Some(vec![1]),
+        |f| f.ledger[1].thread_id = f.ledger[0].thread_id,
+    ];
+    for (place, falsify) in cases.iter().enumerate() {
+        let breaches = found(&lost, falsify);
+        assert!(!breaches.is_empty(), "nothing was found in falsification {place}");
+        assert_found(&breaches, "received once");
+    }
 }
