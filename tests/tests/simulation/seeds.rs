@@ -1,6 +1,6 @@
 //! Lists drawn from seeds; and the same seed twice, which must give the same trace.
 
-use crate::op;
+use crate::op::{self, Host, Op, Org};
 use crate::run::{self, Ran};
 
 /// Seeds of an ordinary run of the tests.
@@ -27,10 +27,10 @@ fn what_must_hold_holds_for_every_seed() {
     }
 }
 
-#[test]
-fn the_same_seed_gives_the_same_trace() {
-    let seed = number("KITH_SIM_SEED").unwrap_or(SEEDS);
-    let (first, second) = (hold(seed).trace, hold(seed).trace);
+/// Runs a list twice under a seed.
+fn twice(seed: u64, ops: &[Op]) {
+    let run = || run::holds(seed, ops).trace;
+    let (first, second) = (run(), run());
     let differs = first
         .lines()
         .zip(second.lines())
@@ -40,4 +40,38 @@ fn the_same_seed_gives_the_same_trace() {
         "the first difference between two runs of seed {seed}"
     );
     assert_eq!(first.len(), second.len());
+}
+
+#[test]
+fn the_same_seed_gives_the_same_trace() {
+    let seed = number("KITH_SIM_SEED").unwrap_or(SEEDS);
+    twice(seed, &op::draw(seed, OPS));
+}
+
+/// Whatever the seed draws: a node that comes back while its mail is on its way, and the gateway after it.
+#[test]
+fn the_same_losses_give_the_same_trace() {
+    let (node, gateway) = (Host::Node(Org::Circle), Host::Gateway);
+    let refer = |from, to| Op::Refer { from, to };
+    let (wait, back) = (Op::Wait { ms: 500 }, refer(Org::Circle, Org::Gp));
+    twice(
+        SEEDS,
+        &[
+            Op::Backup { host: node },
+            refer(Org::Gp, Org::Circle),
+            back,
+            wait,
+            Op::Hold { org: Org::Gp },
+            back,
+            Op::Restore { host: node },
+            wait,
+            Op::Rest,
+            Op::Backup { host: gateway },
+            refer(Org::Gp, Org::Circle),
+            back,
+            wait,
+            Op::Restore { host: gateway },
+            back,
+        ],
+    );
 }
