@@ -17,6 +17,9 @@ mod tests;
 
 use losses::{is_narrowed, is_withdrawn};
 
+/// An event with its place, as [`ThreadFacts::events`] has it.
+type Numbered = ((u64, u64), i32, Vec<u8>);
+
 /// A rule.
 type Rule = fn(&Facts) -> Vec<String>;
 
@@ -298,14 +301,21 @@ fn compatible(facts: &Facts) -> Vec<String> {
                 "referral {number} is {here} at its sender, {there} at its recipient"
             ));
         }
-        let numbered = |copy: &ThreadFacts| -> Vec<((u64, u64), i32, Vec<u8>)> {
+        let numbered = |copy: &ThreadFacts| -> Vec<Numbered> {
             let mut events = copy.events.clone();
             events.retain(|((_, number), ..)| *number > 0);
             events.sort();
             events
         };
         let (here, there) = (numbered(sent), numbered(inbox));
-        if here != there {
+        let came_back = facts.nodes[&referral.to].came_back;
+        // A proposal that is offered to it again is numbered again, as the same event.
+        let told = |events: &[Numbered]| -> BTreeSet<(i32, Vec<u8>)> {
+            let events = events.iter();
+            events.map(|(_, mv, id)| (*mv, id.clone())).collect()
+        };
+        let is_one = here == there || (came_back && told(&here) == told(&there));
+        if !is_one {
             breaches.push(format!(
                 "referral {number} has {} events at its sender, {} at its recipient, or others",
                 here.len(),
@@ -314,7 +324,7 @@ fn compatible(facts: &Facts) -> Vec<String> {
         }
         // A writer that came back goes on in another epoch, and nobody may have had the last numbers of the one before.
         let places = there.iter().map(|(place, ..)| *place);
-        let one_by_one = if facts.nodes[&referral.to].came_back {
+        let one_by_one = if came_back {
             places.clone().collect::<BTreeSet<_>>().len() == there.len()
         } else {
             places.map(|(_, number)| number).eq(1..=there.len() as u64)
