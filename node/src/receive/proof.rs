@@ -27,7 +27,7 @@ impl<'a> Work<'a> {
         said: &'a Proved,
     ) -> Result<Result<(), Problem>, ReceiveError> {
         let (slip_id, proof) = (&said.slip_id, &said.proof);
-        let encoded = proof.encode_to_vec();
+        let encoded = (proof.encode_to_vec(), meta.received_at_ms);
         let kept =
             slip_link::put_proof(tx, slip_id, &meta.peer, said.withdrawal_id.as_bytes(), encoded).await?;
         if !kept && !self.forgotten(tx, meta, said).await? {

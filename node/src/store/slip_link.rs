@@ -139,7 +139,7 @@ pub async fn withdrawal_reached(tx: &mut Tx, ids: &[SlipId], at_ms: i64) -> Resu
         .map(drop)
 }
 
-const PROOF: &str = "UPDATE slip SET proof = $1 WHERE slip_id = $2 AND withdrawal_id = $3 AND peer = $4 \
+const PROOF: &str = "UPDATE slip SET proof = $1, withdrawal_reached_at_ms = COALESCE(withdrawal_reached_at_ms, $5) WHERE slip_id = $2 AND withdrawal_id = $3 AND peer = $4 \
      AND side = 'captured'";
 
 /// A withdrawal that this node had asked for after its backup, as its recipient proves it.
@@ -173,18 +173,19 @@ pub async fn remember(tx: &mut Tx, one: Forgotten<'_>) -> Result<bool, StoreErro
     Ok(tx.run(put).await? == 1)
 }
 
-/// Writes down what the recipient says it did; says whether it was asked to. A later proof takes an earlier one's place.
+/// Writes down what the recipient says it did; says whether it was asked to. A later proof takes an earlier one's place. What is proved
+/// has reached it, though its receipt may have been lost with a disk.
 pub async fn put_proof(
     tx: &mut Tx,
     slip_id: &SlipId,
     peer: &OrgId,
     withdrawal_id: &[u8; 16],
-    proof: Vec<u8>,
+    (proof, at_ms): (Vec<u8>, i64),
 ) -> Result<bool, StoreError> {
     let put = query(PROOF)
         .bind(proof)
         .bind(slip_id.as_bytes().to_vec())
         .bind(withdrawal_id.to_vec());
-    let put = put.bind(peer.to_string());
+    let put = put.bind(peer.to_string()).bind(at_ms);
     Ok(tx.run(put).await? == 1)
 }

@@ -332,3 +332,20 @@ fn a_sender_whose_receipts_went_with_its_disk_sees_that_its_referral_is_delivere
     );
     assert_eq!(states(&ran.facts), [("accepted", "accepted")]);
 }
+
+#[test]
+fn a_withdrawal_whose_receipt_went_with_the_disk_has_reached_whoever_proves_it() {
+    holds(
+        40,
+        &[
+            REFER,
+            WAIT,
+            Op::Partition { org: Org::Gp },
+            withdraw(By::Sender),
+            backup(GP),
+            Op::Repair { org: Org::Gp },
+            LONG,
+            restore(GP),
+        ],
+    );
+}
