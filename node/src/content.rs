@@ -65,6 +65,9 @@ impl ContentError {
     }
 }
 
+/// How often keys are prepared before their caller hears that a new epoch overtook them; an epoch lasts a day.
+pub(crate) const PREPARED_MAX: usize = 3;
+
 /// The open epoch keys of a node, and what makes new holdings with them.
 pub struct Content {
     folder: DataFolder,

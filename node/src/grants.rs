@@ -24,7 +24,7 @@ use kith_service::store::{StoreError, Tx};
 use prost::Message as _;
 
 use crate::audit;
-use crate::content::{ContentError, HoldingKeys, Place, Section};
+use crate::content::{ContentError, HoldingKeys, PREPARED_MAX, Place, Section};
 use crate::node::Node;
 use crate::parts::text_fault;
 use crate::persons::{self, PersonError};
@@ -162,6 +162,20 @@ impl From<SigningFailed> for GrantError {
 
 /// Records a grant and issues one slip for each recipient. The stop seed in the answer is for the person's sheet.
 pub async fn record(
+    node: &Node,
+    caller: &Caller,
+    new: &NewGrant,
+) -> Result<v1::RecordGrantResponse, GrantError> {
+    let mut again = 1..PREPARED_MAX;
+    loop {
+        match record_once(node, caller, new).await {
+            Err(GrantError::Person(error)) if error.is_overtaken() && again.next().is_some() => {}
+            done => return done,
+        }
+    }
+}
+
+async fn record_once(
     node: &Node,
     caller: &Caller,
     new: &NewGrant,

@@ -14,7 +14,7 @@ use kith_service::store::{StoreError, Tx};
 use prost::Message as _;
 
 use crate::audit::{self, Code};
-use crate::content::{ContentError, HoldingKeys, Section};
+use crate::content::{ContentError, HoldingKeys, PREPARED_MAX, Section};
 use crate::node::Node;
 use crate::parts::Parts;
 use crate::requests::{self, Asked, RepeatError};
@@ -77,6 +77,10 @@ pub enum PersonError {
 }
 
 impl PersonError {
+    pub(crate) const fn is_overtaken(&self) -> bool {
+        matches!(self, Self::Content(ContentError::Overtaken))
+    }
+
     /// The problem code.
     pub fn problem(&self) -> Problem {
         match self {
@@ -105,6 +109,20 @@ impl PersonError {
 
 /// Records a person, owned by the caller.
 pub async fn create(
+    node: &Node,
+    caller: &Caller,
+    new: &NewPerson,
+) -> Result<v1::CreatePersonResponse, PersonError> {
+    let mut again = 1..PREPARED_MAX;
+    loop {
+        match create_once(node, caller, new).await {
+            Err(error) if error.is_overtaken() && again.next().is_some() => {}
+            done => return done,
+        }
+    }
+}
+
+async fn create_once(
     node: &Node,
     caller: &Caller,
     new: &NewPerson,

@@ -308,3 +308,17 @@ async fn a_rotation_that_was_cut_short_is_finished() {
     let ids = holdings(&story).await;
     assert!(loaded.unwrap(&holding_of(&story, ids[0]).await).is_ok());
 }
+
+#[tokio::test]
+async fn what_an_epoch_overtakes_is_prepared_anew() {
+    let story = Story::begin(provider().await).await;
+    // The key is prepared for the old epoch before the rotation begins the next one, and written after.
+    let (person, rotated) = tokio::join!(
+        story.person(vec![part(Category::Identity, &[("preferred_name", CANARY)])]),
+        rotate_epoch(&story.node)
+    );
+    rotated.unwrap();
+    let (_, rotated) = tokio::join!(story.grant(person), rotate_epoch(&story.node));
+    rotated.unwrap();
+    assert_eq!(story.number("SELECT MAX(epoch) AS n FROM holding").await, 3);
+}
