@@ -26,6 +26,15 @@ pub const fn is_ordered(kind: EnvelopeKind) -> bool {
     )
 }
 
+/// Numbers of a run: `run * RUN_LINES + n`, n from 1. A sender that lost lines which the gateway has forgotten too begins a later run, so that no
+/// number that its recipient may hold is given twice. Run 0 is that of a sender that never did.
+pub const RUN_LINES: u64 = 1 << 40;
+
+/// Whether a line with this number is the first of a later run: it follows on any position before it, and names no previous hash.
+pub const fn begins_run(number: u64) -> bool {
+    number > RUN_LINES && number % RUN_LINES == 1
+}
+
 /// Most lines in one batch.
 pub const ORDER_LINES_MAX: usize = 256;
 
@@ -43,15 +52,30 @@ impl Position {
         hash: None,
     };
 
-    /// The position of an envelope that is held; number 0 is [`Position::START`], whatever the hash.
+    /// The position of an envelope that is held; in front of a run (0, or a multiple of [`RUN_LINES`]) there is none, whatever the hash.
     pub const fn at(number: u64, envelope_hash: [u8; 32]) -> Self {
-        if number == 0 {
-            return Self::START;
+        let hash = match number % RUN_LINES {
+            0 => None,
+            _ => Some(envelope_hash),
+        };
+        Self { number, hash }
+    }
+
+    /// In front of the first line of a run; [`Position::START`] for run 0. A run that no number can name is [`OrderError::TooLarge`].
+    pub const fn run(run: u64) -> Result<Self, OrderError> {
+        // Numbers are kept as signed 64-bit integers.
+        if run >= (i64::MAX as u64) / RUN_LINES {
+            return Err(OrderError::TooLarge);
         }
-        Self {
-            number,
-            hash: Some(envelope_hash),
-        }
+        Ok(Self {
+            number: run * RUN_LINES,
+            hash: None,
+        })
+    }
+
+    /// Whether it stands in front of a later run.
+    pub const fn is_before_run(self) -> bool {
+        self.number > 0 && self.hash.is_none()
     }
 
     /// The number of the last line; 0 at the start.
@@ -206,8 +230,11 @@ fn step(last: Position, line: &v1::OrderLine) -> Result<Position, OrderError> {
     let Some(expected) = last.number.checked_add(1) else {
         return Err(OrderError::Repeat { number });
     };
-    if number == 0 {
+    if number == 0 || (begins_run(number) && !line.previous_hash.is_empty()) {
         return Err(OrderError::Malformed);
+    }
+    if begins_run(number) && number > last.number {
+        return Ok(Position::at(number, hash));
     }
     if number > expected {
         return Err(OrderError::Gap { expected });

@@ -280,7 +280,9 @@ impl<'a> Inbound<'a> {
         let last = self.positions.get(org).copied().unwrap_or(Position::START);
         let here = Position::at(line.number, hash);
         let held_hash = last.hash();
-        if line.number > last.number().saturating_add(1) {
+        if line.number > last.number() && order::begins_run(line.number) && line.previous_hash.is_empty() {
+            Line::Take(here)
+        } else if line.number > last.number().saturating_add(1) {
             Line::Gap
         } else if line.number <= last.number() {
             // A repeat; of the last line the hash is known.

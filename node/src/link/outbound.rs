@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use kith_proto::id::{EnvelopeId, OrgId, SlipId};
-use kith_proto::order;
+use kith_proto::order::{self, Position};
 use kith_proto::problem::Problem;
 use kith_proto::v1::attach_request::Frame;
 use kith_proto::v1::{self, Envelope};
@@ -62,15 +62,16 @@ impl<'a> Outbound<'a> {
         greeting: &v1::GatewayHello,
         settlements: mpsc::Sender<Said>,
     ) -> Result<Self, Ended> {
-        let read = |mut tx| async move { store::pair::sent(&mut tx).await };
-        let held = session
-            .node
-            .store
-            .read::<_, StoreError, _, _>("pairs sent", read)
-            .await?;
-        let held = rewinding::go_back(session.node, held, greeting).await?;
+        let read = |mut tx| async move {
+            let run = store::restore::run(&mut tx).await?;
+            Ok((run, store::pair::sent(&mut tx).await?))
+        };
+        let node = session.node;
+        let (run, held) = node.store.read::<_, StoreError, _, _>("pairs sent", read).await?;
+        let start = Position::run(run).map_err(|_| Ended::Protocol("the number of its log's epoch"))?;
+        let held = rewinding::go_back(node, (start, held), greeting).await?;
         let theirs = usize::try_from(greeting.submissions_in_flight_max).unwrap_or(IN_FLIGHT_MAX);
-        let mut pairs = Pairs::new(held, theirs.clamp(1, IN_FLIGHT_MAX));
+        let mut pairs = Pairs::new(start, held, theirs.clamp(1, IN_FLIGHT_MAX));
         let (mut listed, mut is_stopped) = (BTreeSet::new(), false);
         for taken in &greeting.taken {
             let (org, position) = rewinding::position(taken)?;

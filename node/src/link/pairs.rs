@@ -100,6 +100,8 @@ struct Loose {
 
 /// All pairs of one stream.
 pub(super) struct Pairs {
+    /// Where a pair begins of which nothing was sent.
+    start: Position,
     pairs: BTreeMap<OrgId, Pair>,
     /// Where each envelope in flight stands, by its hash: the gateway, which sees no envelope on a withheld line, answers
     /// that by its hash alone.
@@ -112,9 +114,10 @@ pub(super) struct Pairs {
 
 impl Pairs {
     /// Starts from the last settled position of each pair; a pair where the gateway holds another history is stopped.
-    pub(super) fn new(held: Vec<(OrgId, Position)>, in_flight_max: usize) -> Self {
+    pub(super) fn new(start: Position, held: Vec<(OrgId, Position)>, in_flight_max: usize) -> Self {
         let pairs = held.into_iter().map(|(org, position)| (org, Pair::at(position)));
         Self {
+            start,
             pairs: pairs.collect(),
             numbered: BTreeMap::new(),
             loose: BTreeMap::new(),
@@ -124,10 +127,10 @@ impl Pairs {
     }
 
     /// Holds the gateway's last position of a pair against ours; answers whether the pair can go on. A gateway further
-    /// on has taken what we have no receipt of yet; one that is behind, or elsewhere, has another history.
+    /// on has taken what we have no receipt of yet; one that is behind, or elsewhere, has another history, unless a later run begins here.
     pub(super) fn compare(&mut self, org: OrgId, theirs: Position) -> bool {
-        let pair = self.pairs.entry(org).or_insert_with(|| Pair::at(Position::START));
-        let fork = theirs.number() < pair.settled.number()
+        let pair = self.pairs.entry(org).or_insert_with(|| Pair::at(self.start));
+        let fork = (theirs.number() < pair.settled.number() && !pair.settled.is_before_run())
             || (theirs.number() == pair.settled.number() && theirs.hash() != pair.settled.hash());
         pair.stopped = fork;
         !fork
@@ -137,7 +140,7 @@ impl Pairs {
     pub(super) fn stop_unlisted(&mut self, listed: &BTreeSet<OrgId>) -> usize {
         let mut stopped = 0;
         for (org, pair) in &mut self.pairs {
-            if pair.settled.number() > 0 && !listed.contains(org) {
+            if pair.settled.hash().is_some() && !listed.contains(org) {
                 pair.stopped = true;
                 stopped += 1;
             }
@@ -172,7 +175,7 @@ impl Pairs {
         let pair = self
             .pairs
             .entry(row.peer.clone())
-            .or_insert_with(|| Pair::at(Position::START));
+            .or_insert_with(|| Pair::at(self.start));
         if !pair.leaves() {
             pair.behind = true;
             return None;
@@ -224,7 +227,7 @@ impl Pairs {
     /// The position that the next line of a pair follows, given the first number of a group.
     pub(super) fn before(&self, org: &OrgId, first: u64) -> Position {
         let Some(pair) = self.pairs.get(org) else {
-            return Position::START;
+            return self.start;
         };
         let number = first.saturating_sub(1);
         match pair.flights.get(&number) {

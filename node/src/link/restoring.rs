@@ -43,7 +43,8 @@ pub(crate) async fn reach(node: &Node, dial: &Dial) -> Result<Reached, Ended> {
 }
 
 /// Tells a gateway again that this node came back, where it may have forgotten that with what it lost; says whether it did. What was
-/// asked for and never arrived would be a gap for ever. A gateway that does not answer is asked when the next stream opens.
+/// asked for and never arrived would be a gap for ever. The numbers of every pair begin a run, as both may have lost the last ones.
+/// A gateway that does not answer is asked when the next stream opens.
 pub(super) async fn tell_again(node: &Node, channel: &Channel, issuer: &Issuer) -> Result<bool, Ended> {
     let since_ms = node.now_ms().saturating_sub(RETURNED_MS_MAX);
     let read = |mut tx: Tx| async move { crate::store::restore::forgotten(&mut tx, since_ms).await };
@@ -51,9 +52,13 @@ pub(super) async fn tell_again(node: &Node, channel: &Channel, issuer: &Issuer) 
         .store
         .read::<_, StoreError, _, _>("forgotten restore", read)
         .await?;
-    let Some(restore) = forgotten else {
+    let Some((restore, epoch)) = forgotten else {
         return Ok(false);
     };
+    // Not only once the gateway has answered: the next line may have a number that its recipient holds, and nobody else any more.
+    let start = Position::run(epoch).map_err(|_| Ended::Protocol("the number of its log's epoch"))?;
+    let begin = |mut tx: Tx| async move { crate::store::restore::begin_run(&mut tx, epoch, start).await };
+    node.store.tx::<_, StoreError, _, _>("begin run", begin).await?;
     let mut reached = Reached {
         channel: channel.clone(),
         issuer: issuer.clone(),

@@ -24,10 +24,11 @@ pub(super) fn position(taken: &v1::PairPosition) -> Result<(OrgId, Position), En
     Ok((org, Position::at(taken.number, hash)))
 }
 
-/// Takes back the pairs of which the gateway holds less than this node; gives where each stands now.
+/// Takes back the pairs of which the gateway holds less than this node; gives where each stands now. In front of the run that this node began
+/// when it came back, there is nothing to go back to: what the gateway does not hold of before is sent in the run.
 pub(super) async fn go_back(
     node: &Node,
-    held: Vec<(OrgId, Position)>,
+    (start, held): (Position, Vec<(OrgId, Position)>),
     greeting: &v1::GatewayHello,
 ) -> Result<Vec<(OrgId, Position)>, Ended> {
     let theirs: BTreeMap<OrgId, Position> = greeting.taken.iter().map(position).collect::<Result<_, _>>()?;
@@ -37,18 +38,23 @@ pub(super) async fn go_back(
         return Ok(held);
     }
     let (held, theirs) = (&held, &theirs);
-    let back = |mut tx: Tx| async move { rewind(&mut tx, held, theirs).await };
+    let back = |mut tx: Tx| async move { rewind(&mut tx, (start, held), theirs).await };
     Ok(node.store.tx::<_, StoreError, _, _>("go back", back).await?)
 }
 
 async fn rewind(
     tx: &mut Tx,
-    held: &[(OrgId, Position)],
+    (start, held): (Position, &[(OrgId, Position)]),
     theirs: &BTreeMap<OrgId, Position>,
 ) -> Result<Vec<(OrgId, Position)>, StoreError> {
     let mut now = Vec::with_capacity(held.len());
     for (org, ours) in held {
-        let to = theirs.get(org).copied().unwrap_or(Position::START);
+        let theirs = theirs.get(org).copied().unwrap_or(Position::START);
+        let is_before_run = theirs.number() < start.number() && start.number() <= ours.number();
+        if is_before_run {
+            reoffer::in_run(tx, org, theirs, start).await?;
+        }
+        let to = if is_before_run { start } else { theirs };
         if to.number() >= ours.number() {
             now.push((org.clone(), *ours));
             continue;

@@ -231,7 +231,7 @@ pub struct Kept {
 }
 
 const KEPT: &str = "SELECT holding_id, envelope, body FROM outbox JOIN outbox_envelope ON outbox_envelope.seq = outbox.seq \
-     WHERE outbox.seq = $1 AND (state = 'queued' OR (state = 'taken' AND number < 0))";
+     WHERE outbox.seq = $1 AND (state = 'queued' OR (state = 'taken' AND (number IS NULL OR number < 0)))";
 
 /// A row that waits, with what it can be sealed from again; none when it waits no more.
 pub async fn kept(tx: &mut Tx, seq: i64) -> Result<Option<Kept>, StoreError> {
@@ -245,7 +245,7 @@ pub async fn kept(tx: &mut Tx, seq: i64) -> Result<Option<Kept>, StoreError> {
     }))
 }
 
-const RESEAL: &str = "UPDATE outbox SET envelope_hash = $1 WHERE seq = $2 AND envelope_hash = $3 AND (state = 'queued' OR (state = 'taken' AND number < 0))";
+const RESEAL: &str = "UPDATE outbox SET envelope_hash = $1 WHERE seq = $2 AND envelope_hash = $3 AND (state = 'queued' OR (state = 'taken' AND (number IS NULL OR number < 0)))";
 const RESEAL_ENVELOPE: &str = "UPDATE outbox_envelope SET envelope = $1 WHERE seq = $2";
 
 /// Replaces the envelope of a row that waits by the same one sealed to another key; answers whether the row still waited.

@@ -118,6 +118,18 @@ pub async fn rewind(tx: &mut Tx, peer: &OrgId, to: Position) -> Result<Rewound, 
     })
 }
 
+const IN_RUN: &str = "UPDATE outbox SET number = NULL WHERE peer = $1 AND ordered = 1 \
+     AND ((number > $2 AND number <= $3) OR (number < 0 AND 0 - number <= $3))";
+
+/// What the gateway does not hold, from before a run of this node's numbers, gets new ones in the run.
+pub async fn in_run(tx: &mut Tx, peer: &OrgId, theirs: Position, start: Position) -> Result<(), StoreError> {
+    let again = query(IN_RUN)
+        .bind(peer.to_string())
+        .bind(stored(theirs.number()))
+        .bind(stored(start.number()));
+    tx.run(again).await.map(drop)
+}
+
 const LOOSE: &str = "UPDATE outbox SET state = 'queued', number = CASE WHEN state = 'delivered' THEN -1 ELSE number END WHERE peer = $1 AND ordered = 0 AND state IN ('taken', 'delivered') \
      AND taken_at_ms >= $2 AND seq IN (SELECT seq FROM outbox_envelope)";
 

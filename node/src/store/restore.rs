@@ -3,6 +3,7 @@
 //! Never marks a restore as done twice, never forgets one.
 
 use kith_proto::id::SlipId;
+use kith_proto::order::Position;
 use kith_proto::recovery::RestoreReason;
 use kith_proto::sign::sha256;
 use kith_service::store::{Row, StoreError, Tx, bytes, column, query};
@@ -95,14 +96,33 @@ pub async fn newest(tx: &mut Tx) -> Result<Option<Restore>, StoreError> {
 }
 
 /// The newest restore, begun after a time, if the gateway came back from a backup itself since this was done and may have forgotten it: as
-/// it is to be told again. None in a node that has nothing to tell.
-pub async fn forgotten(tx: &mut Tx, since_ms: i64) -> Result<Option<Restore>, StoreError> {
+/// it is to be told again, with the epoch of the gateway's log. None in a node that has nothing to tell.
+pub async fn forgotten(tx: &mut Tx, since_ms: i64) -> Result<Option<(Restore, u64)>, StoreError> {
     let Some(told) = newest(tx).await?.filter(|told| told.begun_at_ms >= since_ms) else {
         return Ok(None);
     };
     let epoch = keylog::epoch(tx).await?;
     let is_forgotten = told.gateway_epoch.is_some_and(|then| then < epoch);
-    Ok(is_forgotten.then(|| told.again(epoch)))
+    Ok(is_forgotten.then(|| (told.again(epoch), epoch)))
+}
+
+const BEGIN_RUN: &str = "UPDATE restore SET run = $1 WHERE run IS NULL OR run < $1";
+const TO_RUN: &str = "UPDATE pair_sent SET number = $1, envelope_hash = $2 WHERE number < $1";
+
+/// Begins a run of the numbers of every pair; a second time nothing.
+pub async fn begin_run(tx: &mut Tx, run: u64, start: Position) -> Result<(), StoreError> {
+    tx.run(query(BEGIN_RUN).bind(stored(run))).await?;
+    let pairs = query(TO_RUN).bind(stored(start.number())).bind(vec![0; 32]);
+    tx.run(pairs).await.map(drop)
+}
+
+const RUN: &str = "SELECT CAST(COALESCE(MAX(run), 0) AS BIGINT) AS run FROM restore";
+
+/// The run in which the numbers of pairs go on; 0 in a node that never began one.
+pub async fn run(tx: &mut Tx) -> Result<u64, StoreError> {
+    let row = tx.one(query(RUN)).await?;
+    let run: i64 = row.map_or(Ok(0), |row| column(&row, TABLE, "run"))?;
+    Ok(run.unsigned_abs())
 }
 
 const ACCEPTS: &str =

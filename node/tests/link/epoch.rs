@@ -239,7 +239,7 @@ async fn still_forgotten(story: &Story) -> Option<Vec<u8>> {
     let read = |mut tx| async move { rows::forgotten(&mut tx, 0).await };
     let store = &story.host.node.store;
     let forgotten = store.read::<_, StoreError, _, _>("test", read).await.unwrap();
-    forgotten.map(|restore| restore.restore_id.to_vec())
+    forgotten.map(|(restore, _)| restore.restore_id.to_vec())
 }
 
 #[tokio::test]

@@ -165,3 +165,37 @@ fn withdrawals_their_proofs_and_attachments_stand_outside_the_order() {
         assert_eq!(is_ordered(*kind), !outside, "{kind}");
     }
 }
+
+#[test]
+fn a_later_run_follows_on_whatever_came_before_it() {
+    let start = Position::run(2).unwrap();
+    assert!(start.is_before_run() && !Position::START.is_before_run());
+    assert_eq!(Position::run(0), Ok(Position::START));
+    assert_eq!(Position::run(u64::MAX / RUN_LINES), Err(OrderError::TooLarge));
+    let (first, at) = batch(start, &[1, 2]);
+    assert_eq!(at, Position::at(2 * RUN_LINES + 2, [2; 32]));
+    for last in [
+        Position::START,
+        Position::at(7, [7; 32]),
+        start,
+        Position::at(RUN_LINES + 9, [9; 32]),
+    ] {
+        assert_eq!(check(last, &first), Ok(at), "{last:?}");
+        assert_eq!(resume(last, &first), Ok((0, at)), "{last:?}");
+    }
+    let (second, end) = batch(at, &[3]);
+    assert_eq!(check(at, &second), Ok(end));
+    // Not from the middle of it, nor behind it, nor as if it followed on something.
+    assert!(matches!(
+        check(Position::START, &second),
+        Err(OrderError::Gap { .. })
+    ));
+    let number = 2 * RUN_LINES + 1;
+    assert_eq!(check(at, &first), Err(OrderError::Repeat { number }));
+    assert_eq!(resume(at, &first), Ok((2, at)));
+    let later = Position::at(3 * RUN_LINES + 1, [3; 32]);
+    assert_eq!(check(later, &first), Err(OrderError::Repeat { number }));
+    let mut bad = first;
+    bad.lines[0].previous_hash = vec![7; 32];
+    assert_eq!(check(Position::at(7, [7; 32]), &bad), Err(OrderError::Malformed));
+}

@@ -12,15 +12,19 @@ use kith_proto::lifecycle::{Consent, Move, State};
 use kith_proto::v1::Side;
 use std::path::{Path, PathBuf};
 
-/// Withdrawn, sent to the circle, and sent by the circle, each after the bundle.
-struct Three {
+/// What happened after the bundle.
+struct Since {
     withdrawn: Sent,
+    /// To the circle.
     came: Sent,
+    /// By the circle.
     went: Sent,
+    /// By the circle, after the gateway's database was copied: neither of the two knows of it any more.
+    forgotten: Sent,
 }
 
 /// A bundle of the circle, what follows it, and then a copy of the gateway's database, after which one consent is withdrawn.
-async fn live(network: &mut Network, bundle: &str, copied: &Path) -> Three {
+async fn live(network: &mut Network, bundle: &str, copied: &Path) -> Since {
     let mut tell = Teller::of(network);
     let withdrawn = tell.refer(company(cast::SELAM, said::TEA)).await.unwrap();
     tell.expect(PEERS, &withdrawn, State::Received, "it is there")
@@ -48,26 +52,31 @@ async fn live(network: &mut Network, bundle: &str, copied: &Path) -> Three {
         .await
         .unwrap();
     tell.expect_proof(GP, &withdrawn).await.unwrap();
-    Three {
+    let forgotten = tell.refer(doctor(cast::HAMID, said::MEALS)).await.unwrap();
+    tell.expect(PEERS, &forgotten, State::Received, "it is there")
+        .await
+        .unwrap();
+    Since {
         withdrawn,
         came,
         went,
+        forgotten,
     }
 }
 
-/// The circle comes back from its bundle; the practice hears of it and sends again; nothing of that reaches the circle, which is off.
-async fn circle_comes_back(network: &mut Network, bundle: &str, new: &Path) {
-    let (old, shares) = (data(network, PEERS), shares(network, PEERS));
-    network.stop_node(PEERS).await.unwrap();
-    std::fs::remove_dir_all(&old).unwrap();
+/// The circle comes back from its bundle; what a gateway that has lost nothing says of it.
+fn circle_comes_back(network: &mut Network, bundle: &str, new: &Path) -> serde_json::Value {
+    let shares = shares(network, PEERS);
+    std::fs::remove_dir_all(data(network, PEERS)).unwrap();
     let place = new.display().to_string();
     let load = ["restore", bundle, "--data", &place, "--reason", "lost", "--json"];
     let restored = json(&node_with(network, &load, &shares));
-    assert_eq!(
-        (&restored["epoch"], &restored["withdrawn"]),
-        (&2.into(), &1.into())
-    );
     network.change_node(PEERS, new.to_owned(), None).unwrap();
+    restored
+}
+
+/// The practice hears that the circle came back, and sends again; nothing of that reaches the circle, which is off.
+async fn practice_hears(network: &Network) {
     let (of_gp, auditor) = (
         data(network, GP),
         network.node(GP).unwrap().tokens["auditor"].clone(),
@@ -98,69 +107,104 @@ async fn gateway_comes_back(network: &mut Network, folder: &Path, copied: &Path)
     network.start_gateway().await.unwrap();
     // Not a minute later, as it would by itself.
     network.crash_node(GP).await.unwrap();
-    network.start_node(PEERS).await.unwrap();
-    for org in [GP, PEERS] {
-        let data = data(network, org);
-        scene::until("the node follows the new epoch", async || {
-            let status = status(network, &data);
-            status["key_log"]["epoch"] == 2 && status["link"]["state"] == "up"
-        })
-        .await;
-    }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_node_and_the_gateway_come_back_from_yesterday() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut network = scene::network(folder.path()).await;
-    let bundle = folder.path().join("yesterday").display().to_string();
-    let copied = folder.path().join("copied");
-    let three = live(&mut network, &bundle, &copied).await;
-    let new: PathBuf = folder.path().join("new");
-    circle_comes_back(&mut network, &bundle, &new).await;
-    gateway_comes_back(&mut network, folder.path(), &copied).await;
-
-    let mut tell = Teller::of(&mut network);
-    tell.expect(PEERS, &three.came, State::Received, "it came again")
-        .await
-        .unwrap();
-    assert!(
-        tell.open(PEERS, &three.came)
+/// Everything is at both ends as it was, and goes on both ways.
+async fn all_go_on(network: &mut Network, since: &Since) {
+    let mut tell = Teller::of(network);
+    for (org, sent) in [
+        (PEERS, &since.came),
+        (PEERS, &since.went),
+        (PEERS, &since.forgotten),
+    ] {
+        tell.expect(org, sent, State::Received, "it is there again")
             .await
-            .unwrap()
-            .contains(cast::OKSANA.name)
-    );
-    tell.expect(PEERS, &three.went, State::Received, "it is listed")
-        .await
-        .unwrap();
+            .unwrap();
+    }
+    let opened = tell.open(PEERS, &since.came).await.unwrap();
+    assert!(opened.contains(cast::OKSANA.name));
     let line = tell
-        .expect(PEERS, &three.withdrawn, State::Withdrawn, "it stays gone")
+        .expect(PEERS, &since.withdrawn, State::Withdrawn, "it stays gone")
         .await
         .unwrap();
     assert_ne!(line.consent, Consent::Live.number());
-    assert_eq!(tell.thread(PEERS, &three.withdrawn).await.unwrap().referral, None);
-    for (here, there, sent) in [(PEERS, GP, &three.came), (GP, PEERS, &three.went)] {
+    assert_eq!(tell.thread(PEERS, &since.withdrawn).await.unwrap().referral, None);
+    for (here, there, sent) in [
+        (PEERS, GP, &since.came),
+        (GP, PEERS, &since.went),
+        (GP, PEERS, &since.forgotten),
+    ] {
         tell.moves(here, sent, Move::Acknowledge, None).await.unwrap();
         tell.moves(here, sent, Move::Accept, None).await.unwrap();
         tell.expect(there, sent, State::Accepted, "a yes").await.unwrap();
     }
-    let after = tell.refer(company(cast::AMAL, said::AMAL)).await.unwrap();
-    tell.expect(GP, &after, State::Received, "it is there")
-        .await
-        .unwrap();
-    for sent in [&three.withdrawn, &three.came, &after] {
-        assert_eq!(
-            count(&network, PEERS, Side::Inbox, sent).await,
-            1,
-            "{}",
-            sent.code
-        );
+    for ask in [company(cast::AMAL, said::AMAL), doctor(cast::DAWIT, said::COAT)] {
+        let after = tell.refer(ask).await.unwrap();
+        tell.expect(ask.from, &after, State::Received, "it is there")
+            .await
+            .unwrap();
+        assert_eq!(count(tell.network, ask.to, Side::Inbox, &after).await, 1);
     }
-    assert_eq!(lines(&network, PEERS, Side::Inbox).await.len(), 3);
-    assert_eq!(count(&network, PEERS, Side::Sent, &three.went).await, 1);
+    for sent in [&since.withdrawn, &since.came] {
+        assert_eq!(count(network, PEERS, Side::Inbox, sent).await, 1, "{}", sent.code);
+    }
+    for sent in [&since.went, &since.forgotten] {
+        assert_eq!(count(network, PEERS, Side::Sent, sent).await, 1, "{}", sent.code);
+        assert_eq!(count(network, GP, Side::Inbox, sent).await, 1, "{}", sent.code);
+    }
+    assert_eq!(lines(network, PEERS, Side::Inbox).await.len(), 3);
+}
+
+/// Who comes back first.
+#[derive(Clone, Copy, PartialEq)]
+enum First {
+    Circle,
+    Gateway,
+}
+
+async fn come_back(first: First) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut network = scene::network(folder.path()).await;
+    let bundle = folder.path().join("yesterday").display().to_string();
+    let copied = folder.path().join("copied");
+    let since = live(&mut network, &bundle, &copied).await;
+    let new: PathBuf = folder.path().join("new");
+    network.stop_node(PEERS).await.unwrap();
+    if first == First::Circle {
+        let restored = circle_comes_back(&mut network, &bundle, &new);
+        assert_eq!(
+            (&restored["epoch"], &restored["withdrawn"]),
+            (&2.into(), &1.into())
+        );
+        practice_hears(&network).await;
+    }
+    gateway_comes_back(&mut network, folder.path(), &copied).await;
+    if first == First::Gateway {
+        circle_comes_back(&mut network, &bundle, &new);
+    }
+    network.start_node(PEERS).await.unwrap();
+    for org in [GP, PEERS] {
+        let data = data(&network, org);
+        scene::until("the node follows the new epoch", async || {
+            let status = status(&network, &data);
+            status["key_log"]["epoch"] == 2 && status["link"]["state"] == "up"
+        })
+        .await;
+    }
+    all_go_on(&mut network, &since).await;
     scene::all_well(&network);
     scene::export_verifies(&network, PEERS, folder.path()).await;
     network.stop().await.unwrap();
     let gone: Vec<&str> = cast::SELAM.name.split_whitespace().collect();
     assert!(scene::files_with(&new, &gone).is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_and_then_the_gateway_come_back_from_yesterday() {
+    come_back(First::Circle).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_gateway_and_then_a_node_come_back_from_yesterday() {
+    come_back(First::Gateway).await;
 }

@@ -207,9 +207,8 @@ impl Draw {
         Op::PutForward { hours }
     }
 
-    /// A backup, or, where there is one, a disk that is lost. While one comes back, no other is lost: two that come back at once may both
-    /// lack what only they had, and a node and the gateway that do are another story. Nor does anybody come back from before a node's
-    /// loss: what both have lost of a pair's order nobody can send again.
+    /// A backup, or, where there is one, a disk that is lost. While one comes back, no other is lost. No node comes back from before another
+    /// node's loss: what both have lost is nobody's any more. The gateway may.
     fn loss(&mut self) -> Op {
         let host = self.one(&Host::ALL);
         if self.below(2) == 0 || !self.backups.contains(&host) {
@@ -225,7 +224,8 @@ impl Draw {
         self.came_back = Some(host);
         self.off.remove(&host);
         if host != Host::Gateway {
-            self.backups.retain(|other| *other == host);
+            self.backups
+                .retain(|other| *other == host || *other == Host::Gateway);
         }
         Op::Restore { host }
     }

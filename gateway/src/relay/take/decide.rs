@@ -146,6 +146,7 @@ impl<'a> Decider<'a, '_> {
                 repeats += 1;
                 self.repeat((index, row), (number, line))
             }
+            Some(number) if order::begins_run(number) => self.begin_run(index, row, line),
             Some(_) if let Some(wish) = self.held.reoffers.get(&row.pair) => {
                 // What is missing in front comes first, and this in a later transaction, behind it.
                 let ended = self.reoffer(&row.pair).unwrap_or(*wish).after >= wish.through;
@@ -196,6 +197,22 @@ impl<'a> Decider<'a, '_> {
             Err(refusal) if refusal.is_final() => self.refuse(index, row, line, refusal),
             Err(refusal) => Ok(self.later(row, line, refusal)),
         }
+    }
+
+    /// Decides the first line of a later run. What was missing in front comes no more: its sender has lost it, or sends it in this run.
+    fn begin_run(&mut self, index: usize, row: &'a Submission, line: &'a Line) -> Result<Answer, TakeError> {
+        let before = self.position(&row.pair);
+        let answer = self.next(index, row, line)?;
+        if self.position(&row.pair) != before
+            && let Some(wish) = self.reoffer(&row.pair)
+        {
+            let ended = ReofferRow {
+                after: wish.through,
+                ..wish
+            };
+            self.out.reoffers.insert(row.pair.clone(), ended);
+        }
+        Ok(answer)
     }
 
     /// Decides an envelope outside the order: a repeat is answered as before, another envelope under its id refused.

@@ -49,7 +49,7 @@ fn left(leaving: Option<Leaving>) -> Option<u64> {
 
 #[test]
 fn answers_settle_in_the_order_of_their_pair_however_they_come() {
-    let mut pairs = Pairs::new(Vec::new(), 10);
+    let mut pairs = Pairs::new(Position::START, Vec::new(), 10);
     for seq in 1..=4 {
         assert_eq!(left(pairs.take(row(seq, "hope-street"))), Some(seq as u64));
     }
@@ -74,7 +74,7 @@ fn answers_settle_in_the_order_of_their_pair_however_they_come() {
 
 #[test]
 fn a_withheld_line_is_answered_by_its_hash_alone() {
-    let mut pairs = Pairs::new(Vec::new(), 10);
+    let mut pairs = Pairs::new(Position::START, Vec::new(), 10);
     let withheld = OutboxRow {
         withheld: true,
         ..row(1, "hope-street")
@@ -95,7 +95,7 @@ fn a_withheld_line_is_answered_by_its_hash_alone() {
 
 #[test]
 fn an_answer_about_another_hash_is_no_answer() {
-    let mut pairs = Pairs::new(Vec::new(), 10);
+    let mut pairs = Pairs::new(Position::START, Vec::new(), 10);
     pairs.take(row(1, "hope-street"));
     assert_eq!(settled(&pairs.answer(&id_of(1), &[9; 32], Word::Taken(5), 0)), []);
     assert_eq!(pairs.room(), 9);
@@ -103,7 +103,7 @@ fn an_answer_about_another_hash_is_no_answer() {
 
 #[test]
 fn what_is_not_taken_now_pauses_its_pair_alone_until_all_is_answered() {
-    let mut pairs = Pairs::new(Vec::new(), 10);
+    let mut pairs = Pairs::new(Position::START, Vec::new(), 10);
     for seq in 1..=3 {
         pairs.take(row(seq, "hope-street"));
     }
@@ -161,7 +161,7 @@ fn a_gateway_with_another_history_stops_the_pair_alone() {
         ]
     };
     for (number, hash, goes_on) in [(5, 5, true), (7, 7, true), (5, 6, false), (4, 4, false)] {
-        let mut pairs = Pairs::new(held(), 10);
+        let mut pairs = Pairs::new(Position::START, held(), 10);
         let theirs = Position::at(number, [hash; 32]);
         assert_eq!(
             pairs.compare(org("hope-street"), theirs),
@@ -171,14 +171,39 @@ fn a_gateway_with_another_history_stops_the_pair_alone() {
         assert_eq!(left(pairs.take(row(9, "hope-street"))), goes_on.then_some(6));
         assert_eq!(left(pairs.take(row(10, "riverside-gp"))), Some(3));
     }
-    let mut pairs = Pairs::new(held(), 10);
+    let mut pairs = Pairs::new(Position::START, held(), 10);
     assert_eq!(pairs.stop_unlisted(&[org("hope-street")].into()), 1);
     assert_eq!(left(pairs.take(row(9, "riverside-gp"))), None);
 }
 
 #[test]
+fn a_run_goes_on_whatever_the_gateway_holds_of_before_it() {
+    let start = Position::run(2).unwrap();
+    let in_run = Position::at(start.number() + 2, [2; 32]);
+    let mut pairs = Pairs::new(
+        start,
+        vec![(org("hope-street"), start), (org("riverside-gp"), in_run)],
+        10,
+    );
+    assert!(pairs.compare(org("hope-street"), Position::at(9, [9; 32])));
+    assert!(
+        !pairs.compare(org("riverside-gp"), Position::at(9, [9; 32])),
+        "lines of the run are lost"
+    );
+    assert_eq!(pairs.stop_unlisted(&[org("riverside-gp")].into()), 0);
+    let first = Some(start.number() + 1);
+    assert_eq!(left(pairs.take(row(1, "hope-street"))), first);
+    assert_eq!(pairs.before(&org("hope-street"), start.number() + 1), start);
+    assert_eq!(
+        left(pairs.take(row(2, "north-school"))),
+        first,
+        "nothing was sent to it before"
+    );
+}
+
+#[test]
 fn rows_outside_the_order_wait_for_themselves() {
-    let mut pairs = Pairs::new(Vec::new(), 2);
+    let mut pairs = Pairs::new(Position::START, Vec::new(), 2);
     let loose = OutboxRow {
         ordered: false,
         kind: EnvelopeKind::Withdrawal,
@@ -207,7 +232,7 @@ fn rows_outside_the_order_wait_for_themselves() {
 /// One read of the store takes so many, and the stream lets so many: the rest is due at the next look.
 #[test]
 fn of_many_that_are_due_as_many_are_taken_as_fit() {
-    let mut pairs = Pairs::new(Vec::new(), 20);
+    let mut pairs = Pairs::new(Position::START, Vec::new(), 20);
     let loose = |seq: i64| OutboxRow {
         ordered: false,
         kind: EnvelopeKind::Withdrawal,
@@ -237,7 +262,7 @@ fn of_many_that_are_due_as_many_are_taken_as_fit() {
 /// What is read of the store at once has a limit in memory; one that is over it alone goes alone.
 #[test]
 fn of_many_that_are_due_as_many_are_taken_as_there_is_memory_for() {
-    let mut pairs = Pairs::new(Vec::new(), 20);
+    let mut pairs = Pairs::new(Position::START, Vec::new(), 20);
     for (seq, envelope_bytes) in [(1, 400), (2, 400), (3, 400), (4, 9_000)] {
         let loose = OutboxRow {
             ordered: false,

@@ -1,4 +1,4 @@
-//! Lists in which a disk is lost and a backup comes back. A node and the gateway come back one after another only, never at once.
+//! Lists in which a disk is lost and a backup comes back.
 
 use super::*;
 use crate::ledger::What;
@@ -348,4 +348,37 @@ fn a_withdrawal_whose_receipt_went_with_the_disk_has_reached_whoever_proves_it()
             restore(GP),
         ],
     );
+}
+
+#[test]
+fn what_a_sender_and_the_gateway_have_both_lost_stands_at_its_recipient_and_the_pair_goes_on() {
+    for (seed, first, second) in [(60, CIRCLE, Host::Gateway), (61, Host::Gateway, CIRCLE)] {
+        let ran = holds(
+            seed,
+            &[
+                REFER,
+                WAIT,
+                backup(CIRCLE),
+                backup(Host::Gateway),
+                BACK,
+                recipient(Move::Acknowledge),
+                WAIT,
+                restore(first),
+                Op::Rest,
+                restore(second),
+                Op::Rest,
+                BACK,
+                REFER,
+                recipient(Move::Accept),
+                LONG,
+            ],
+        );
+        let all = [
+            ("accepted", "accepted"),
+            ("received", "received"),
+            ("received", "received"),
+            ("received", "received"),
+        ];
+        assert_eq!(states(&ran.facts), all, "{first:?} first");
+    }
 }
