@@ -192,7 +192,7 @@ async fn live_tokens(node: &Node) -> Result<usize, StoreError> {
 }
 
 /// The envelopes that this database shows as not answered, after a place in the outbox.
-async fn queued(node: &Node, after: i64) -> Result<Vec<OutboxRow>, StoreError> {
+pub(crate) async fn queued(node: &Node, after: i64) -> Result<Vec<OutboxRow>, StoreError> {
     let limit = i64::try_from(QUEUED_MAX).unwrap_or(i64::MAX);
     let read = |mut tx: Tx| async move { store::outgoing::pending(&mut tx, after, limit).await };
     node.store.read("queued envelopes", read).await
@@ -205,6 +205,37 @@ async fn take_over(
     books: &Books,
     restored: &mut Restored,
 ) -> Result<(), RestoreError> {
+    restored.answered += settle_answered(node, queued, books).await?;
+    restored.withdrawn += stop_all(node, &books.stops).await?;
+    let put = |mut tx: Tx| async move {
+        store::pair::put_sent(&mut tx, &books.taken).await?;
+        store::pair::put_received(&mut tx, &books.begins).await
+    };
+    Ok(node.store.tx::<_, StoreError, _, _>("pairs", put).await?)
+}
+
+/// Takes over what a gateway says that had forgotten the restore, in a node that serves: answers, stops, and where pairs begin.
+pub(crate) async fn told_again(
+    node: &Node,
+    restore: &Restore,
+    (queued, books): (&[OutboxRow], &Books),
+) -> Result<(), SettleError> {
+    settle_answered(node, queued, books).await?;
+    stop_all(node, &books.stops).await?;
+    let now_ms = node.now_ms();
+    let put = |mut tx: Tx| async move {
+        store::pair::put_received(&mut tx, &books.begins).await?;
+        store::restore::insert(&mut tx, restore).await?;
+        store::restore::done(&mut tx, &restore.restore_id, now_ms).await
+    };
+    Ok(node
+        .store
+        .tx::<_, StoreError, _, _>("restore told again", put)
+        .await?)
+}
+
+/// Settles what had been answered; gives how many.
+async fn settle_answered(node: &Node, queued: &[OutboxRow], books: &Books) -> Result<usize, SettleError> {
     let answered = books.answered.iter().filter_map(|one| {
         let row = queued.iter().find(|row| row.envelope_id == one.envelope_id)?;
         let resealed = row.envelope_hash != one.envelope_hash;
@@ -221,30 +252,9 @@ async fn take_over(
         }))
     });
     let answered: Vec<Settlement> = answered.collect();
-    restored.answered += answered.len();
+    let count = answered.len();
     settle(node, answered).await?;
-    restored.withdrawn += stop_all(node, &books.stops).await?;
-    let put = |mut tx: Tx| async move {
-        store::pair::put_sent(&mut tx, &books.taken).await?;
-        store::pair::put_received(&mut tx, &books.begins).await
-    };
-    Ok(node.store.tx::<_, StoreError, _, _>("pairs", put).await?)
-}
-
-/// Takes over what a gateway says that had forgotten the restore, in a node that serves: stops, and where pairs begin. Its own mail is the
-/// link's matter.
-pub(crate) async fn told_again(node: &Node, restore: &Restore, books: &Books) -> Result<(), SettleError> {
-    stop_all(node, &books.stops).await?;
-    let now_ms = node.now_ms();
-    let put = |mut tx: Tx| async move {
-        store::pair::put_received(&mut tx, &books.begins).await?;
-        store::restore::insert(&mut tx, restore).await?;
-        store::restore::done(&mut tx, &restore.restore_id, now_ms).await
-    };
-    Ok(node
-        .store
-        .tx::<_, StoreError, _, _>("restore told again", put)
-        .await?)
+    Ok(count)
 }
 
 /// Applies stops; gives how many slips still stood.

@@ -230,7 +230,7 @@ fn step(last: Position, line: &v1::OrderLine) -> Result<Position, OrderError> {
     let Some(expected) = last.number.checked_add(1) else {
         return Err(OrderError::Repeat { number });
     };
-    if number == 0 || (begins_run(number) && !line.previous_hash.is_empty()) {
+    if number == 0 {
         return Err(OrderError::Malformed);
     }
     if begins_run(number) && number > last.number {
@@ -251,10 +251,17 @@ fn step(last: Position, line: &v1::OrderLine) -> Result<Position, OrderError> {
     Ok(Position::at(number, hash))
 }
 
-/// As many lines as a batch may have, each of another envelope: a hash that stood twice would name two numbers.
+/// As many lines as a batch may have, each of another envelope: a hash that stood twice would name two numbers. The first line of a run names no
+/// line before it, and is of a run that there can be.
 fn limits(batch: &v1::OrderBatch) -> Result<(), OrderError> {
     if batch.lines.len() > ORDER_LINES_MAX {
         return Err(OrderError::TooLarge);
+    }
+    let begins_badly = |line: &v1::OrderLine| {
+        begins_run(line.number) && (!line.previous_hash.is_empty() || i64::try_from(line.number).is_err())
+    };
+    if batch.lines.iter().any(begins_badly) {
+        return Err(OrderError::Malformed);
     }
     let hashes: BTreeSet<&[u8]> = batch.lines.iter().map(|line| &*line.envelope_hash).collect();
     if batch.lines.is_empty() || hashes.len() != batch.lines.len() {

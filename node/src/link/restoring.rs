@@ -18,7 +18,7 @@ use tonic::transport::Channel;
 use super::cosigning::OwnLog;
 use super::{Ended, attach, connect, directory, renewal, turning};
 use crate::node::Node;
-use crate::restore::{Books, RETURNED_MS_MAX, Reader, question, told_again};
+use crate::restore::{Books, RETURNED_MS_MAX, Reader, question, queued, told_again};
 use crate::settle::OutboxRow;
 use crate::store::restore::Restore;
 
@@ -63,8 +63,12 @@ pub(super) async fn tell_again(node: &Node, channel: &Channel, issuer: &Issuer) 
         channel: channel.clone(),
         issuer: issuer.clone(),
     };
-    match reached.ask(node, &restore, &[]).await {
-        Ok(books) => told_again(node, &restore, &books).await?,
+    // What was taken and never answered must not come again under another number.
+    let mut waiting = queued(node, 0).await?;
+    waiting.retain(|row| row.number.is_none());
+    let waiting = &waiting;
+    match reached.ask(node, &restore, waiting).await {
+        Ok(books) => told_again(node, &restore, (waiting, &books)).await?,
         Err(ended @ (Ended::Status(_) | Ended::Protocol(_))) => {
             tracing::warn!(reason = %ended, "the gateway was not told again that this node came back; the next stream tries again");
             return Ok(false);

@@ -1,6 +1,6 @@
 //! Sending again what a member, or the gateway, has lost: pairs go back to an earlier position, and rows that had their answer are
 //! read by the link once more. Called inside the transaction of settling, and when a stream opens.
-//! Never gives a line another number than it had: a line that is to be offered again keeps it below zero until it is answered again.
+//! Never gives a line another number than it had, but in a run: a line that is to be offered again keeps it below zero until it is answered again.
 
 use kith_proto::id::OrgId;
 use kith_proto::order::Position;

@@ -95,10 +95,12 @@ pub async fn newest(tx: &mut Tx) -> Result<Option<Restore>, StoreError> {
     tx.one(query(NEWEST)).await?.map(|row| read(&row)).transpose()
 }
 
-/// The newest restore, begun after a time, if the gateway came back from a backup itself since this was done and may have forgotten it: as
+/// The newest restore, begun after a time or in a node that has begun a run, if the gateway came back from a backup itself since this was done and may have forgotten it: as
 /// it is to be told again, with the epoch of the gateway's log. None in a node that has nothing to tell.
 pub async fn forgotten(tx: &mut Tx, since_ms: i64) -> Result<Option<(Restore, u64)>, StoreError> {
-    let Some(told) = newest(tx).await?.filter(|told| told.begun_at_ms >= since_ms) else {
+    let in_run = run(tx).await? > 0;
+    let counts = |told: &Restore| in_run || told.begun_at_ms >= since_ms;
+    let Some(told) = newest(tx).await?.filter(counts) else {
         return Ok(None);
     };
     let epoch = keylog::epoch(tx).await?;

@@ -198,4 +198,11 @@ fn a_later_run_follows_on_whatever_came_before_it() {
     let mut bad = first;
     bad.lines[0].previous_hash = vec![7; 32];
     assert_eq!(check(Position::at(7, [7; 32]), &bad), Err(OrderError::Malformed));
+    // Nor anywhere else in a batch, where nothing is held against what came before.
+    let (mut bad, _) = batch(Position::at(4, [4; 32]), &[1, 2]);
+    bad.lines[1].number = number;
+    assert_eq!(resume(Position::START, &bad), Err(OrderError::Malformed));
+    bad.lines[1].previous_hash.clear();
+    bad.lines[1].number = (1 << 63) + 1;
+    assert_eq!(resume(Position::START, &bad), Err(OrderError::Malformed));
 }

@@ -146,7 +146,9 @@ impl<'a> Decider<'a, '_> {
                 repeats += 1;
                 self.repeat((index, row), (number, line))
             }
-            Some(number) if order::begins_run(number) => self.begin_run(index, row, line),
+            Some(number) if order::begins_run(number) && number > self.position(&row.pair).number() => {
+                self.begin_run(index, row, line)
+            }
             Some(_) if let Some(wish) = self.held.reoffers.get(&row.pair) => {
                 // What is missing in front comes first, and this in a later transaction, behind it.
                 let ended = self.reoffer(&row.pair).unwrap_or(*wish).after >= wish.through;
