@@ -134,7 +134,7 @@ pub const REOFFER_RETRY_MS: i64 = 2_000;
 /// may lie between. One that cannot, as it came back from a backup too, sends nothing new to the pair's recipient until then.
 pub const REOFFER_STALLED_MS: i64 = 3 * 24 * 60 * 60 * 1000;
 /// Tombstones for what never came, of one transaction of the sweeper.
-pub const REOFFER_ROWS_MAX: u64 = 1024;
+pub const REOFFER_ROWS_MAX: usize = 1024;
 // Recovery bundles; one may have `kith_proto::recovery::BUNDLE_BYTES_MAX`, 256 MiB.
 
 /// Longest message of their service: a chunk of 768 KiB and its frame.

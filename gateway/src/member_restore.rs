@@ -147,11 +147,10 @@ impl Asked {
 
 fn read_position(position: &v1::PairPosition) -> Option<(OrgId, Position)> {
     let sender = position.organisation.parse().ok()?;
-    if position.number == 0 {
-        return Some((sender, Position::START));
-    }
-    let hash = position.envelope_hash.as_slice().try_into().ok()?;
-    Some((sender, Position::at(position.number, hash)))
+    Some((
+        sender,
+        Position::of_wire(position.number, &position.envelope_hash)?,
+    ))
 }
 
 /// Takes a restore in, and answers where the member stands, in messages of a bounded size.

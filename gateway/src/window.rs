@@ -12,8 +12,7 @@ use kith_service::store::{StoreError, Tx};
 use crate::bundles;
 use crate::gateway::Gateway;
 use crate::limits::{
-    DELIVERED_MS_MAX, MAILBOX_WINDOW_MS, REOFFER_STALLED_MS, RESTORE_MS_MAX, SWEEP_EVERY_MS, SWEEP_ROWS_MAX,
-    TAKEN_MS_MAX,
+    DELIVERED_MS_MAX, MAILBOX_WINDOW_MS, RESTORE_MS_MAX, SWEEP_EVERY_MS, SWEEP_ROWS_MAX, TAKEN_MS_MAX,
 };
 use crate::membership;
 use crate::relay::bury::{BuryError, Told, bury};
@@ -63,7 +62,7 @@ pub async fn sweep_once(gateway: &Gateway) -> Result<Swept, BuryError> {
             break;
         }
     }
-    while give_up_some(gateway, now_ms).await? {}
+    reoffer::give_up_all(gateway, now_ms).await?;
     swept.forgotten = gateway
         .store
         .tx("forget", |mut tx| async move { forget(&mut tx, now_ms).await })
@@ -84,22 +83,6 @@ async fn drop_some(gateway: &Gateway, now_ms: i64) -> Result<usize, BuryError> {
         .await?;
     gateway.relay.wake_all(&woken);
     Ok(dropped)
-}
-
-/// Ends what restored members waited for longer than senders keep it.
-async fn give_up_some(gateway: &Gateway, now_ms: i64) -> Result<bool, BuryError> {
-    let (more, woken) = gateway
-        .store
-        .tx("give up a re-offer", |mut tx| async move {
-            let asked_ms = now_ms.saturating_sub(RESTORE_MS_MAX);
-            let moved_ms = now_ms.saturating_sub(REOFFER_STALLED_MS);
-            let mut told = Told::default();
-            let more = reoffer::give_up(gateway, &mut tx, (asked_ms, moved_ms), &mut told).await?;
-            Ok::<_, BuryError>((more, told.write(&mut tx).await?))
-        })
-        .await?;
-    gateway.relay.wake_all(&woken);
-    Ok(more)
 }
 
 async fn forget(tx: &mut Tx, now_ms: i64) -> Result<u64, StoreError> {

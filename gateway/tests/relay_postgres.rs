@@ -27,6 +27,9 @@ mod refusing;
 #[path = "relay/reoffering.rs"]
 mod reoffering;
 #[cfg(test)]
+#[path = "relay/runs.rs"]
+mod runs;
+#[cfg(test)]
 #[path = "relay/stopping.rs"]
 mod stopping;
 #[cfg(test)]

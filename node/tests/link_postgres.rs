@@ -57,6 +57,9 @@ mod restoring;
 #[path = "link/returned.rs"]
 mod returned;
 #[cfg(test)]
+#[path = "link/runs.rs"]
+mod runs;
+#[cfg(test)]
 #[path = "link/sending.rs"]
 mod sending;
 #[cfg(test)]

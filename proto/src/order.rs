@@ -35,6 +35,11 @@ pub const fn begins_run(number: u64) -> bool {
     number > RUN_LINES && number % RUN_LINES == 1
 }
 
+/// Whether a line with this number may come next behind the one with the number `last`: it is the next of its run, or the first of a later one.
+pub const fn follows(number: u64, last: u64) -> bool {
+    number > last && (number - last == 1 || begins_run(number))
+}
+
 /// Most lines in one batch.
 pub const ORDER_LINES_MAX: usize = 256;
 
@@ -71,6 +76,17 @@ impl Position {
             number: run * RUN_LINES,
             hash: None,
         })
+    }
+
+    /// A position as the wire has it: 0 is the start, in front of a run there is no hash; none for what is no position.
+    pub fn of_wire(number: u64, envelope_hash: &[u8]) -> Option<Self> {
+        i64::try_from(number).ok()?;
+        match (number % RUN_LINES, envelope_hash.is_empty()) {
+            (0, true) => Some(Self { number, hash: None }),
+            (0, false) if number > 0 => None,
+            (0, false) => Some(Self::START),
+            _ => envelope_hash.try_into().ok().map(|hash| Self::at(number, hash)),
+        }
     }
 
     /// Whether it stands in front of a later run.

@@ -5,12 +5,12 @@
 use std::collections::BTreeMap;
 
 use kith_proto::id::OrgId;
-use kith_proto::order::Position;
+use kith_proto::order::{self, Position};
 use kith_service::store::{StoreError, Tx};
 
 use super::Asked;
 use crate::store::pair::{Pair, PairRow};
-use crate::store::reoffer::{self, Behind, ReofferRow};
+use crate::store::reoffer::{self, Behind, Known, ReofferRow};
 
 /// What is missing at a member.
 #[derive(Debug, Default)]
@@ -35,10 +35,13 @@ pub(super) async fn of(
     for (pair, row) in pairs {
         let held = asked.received(&pair.sender);
         let behind = reoffer::behind(tx, pair, held.number()).await?;
-        let through = last_missing(row.position.number(), &behind);
+        let last = row.position.number();
+        let known = reoffer::known(tx, pair, (held.number(), last)).await?;
+        let through = last_missing((held.number(), last), &behind, &known);
+        let known = reoffer::known(tx, pair, (held.number(), through)).await?;
         if through <= held.number() {
             missing.whole.push(pair.clone());
-        } else if asked.has_backup() && reoffer::is_known(tx, pair, (held.number(), through)).await? {
+        } else if asked.has_backup() && is_whole((held.number(), through), &known) {
             let row = ReofferRow {
                 restore_id: asked.restore_id,
                 after: held.number(),
@@ -60,21 +63,40 @@ pub(super) async fn of(
     Ok(missing)
 }
 
-/// The last number up to the pair's last that does not wait; `behind` is what waits, the last one first.
-fn last_missing(last: u64, behind: &[Behind]) -> u64 {
+/// The last number behind the one that is held, up to the pair's last, that does not wait; `behind` is what waits, the last one first.
+fn last_missing((held, last): (u64, u64), behind: &[Behind], known: &[Known]) -> u64 {
     let mut number = last;
     for line in behind {
         if line.number != number {
             break;
         }
-        number = number.saturating_sub(1);
+        number = if order::begins_run(number) {
+            let earlier = known.iter().rev().find(|run| run.last < number);
+            earlier.map_or(held, |run| run.last)
+        } else {
+            number.saturating_sub(1)
+        };
     }
     number
+}
+
+/// Whether every line behind the one that is held is known, up to the last: in each run they have no hole. How many lines a run had before the next
+/// began, nobody knows but its sender: what is known there, is all.
+fn is_whole((held, through): (u64, u64), known: &[Known]) -> bool {
+    let mut last = held;
+    for run in known {
+        if !order::follows(run.first, last) || run.last - run.first != run.count.saturating_sub(1) {
+            return false;
+        }
+        last = run.last;
+    }
+    last == through
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kith_proto::order::RUN_LINES;
 
     fn waits(numbers: &[u64]) -> Vec<Behind> {
         let line = |number: &u64| Behind {
@@ -85,13 +107,58 @@ mod tests {
         numbers.iter().map(line).collect()
     }
 
+    fn run(first: u64, last: u64) -> Known {
+        Known {
+            first,
+            last,
+            count: last - first + 1,
+        }
+    }
+
     #[test]
     fn what_waits_without_a_gap_at_the_end_is_not_missing() {
+        let last_missing = |last, behind: &[Behind]| last_missing((0, last), behind, &[]);
         assert_eq!(last_missing(0, &[]), 0, "nothing was ever sent");
         assert_eq!(last_missing(5, &[]), 5, "nothing waits");
         assert_eq!(last_missing(5, &waits(&[5, 4])), 3);
         assert_eq!(last_missing(5, &waits(&[5, 4, 2])), 3, "a hole");
         assert_eq!(last_missing(5, &waits(&[4, 3])), 5, "the last one was delivered");
         assert_eq!(last_missing(3, &waits(&[3, 2, 1])), 0);
+    }
+
+    #[test]
+    fn what_waits_may_reach_back_into_an_earlier_run() {
+        let first = 2 * RUN_LINES + 1;
+        let known = [run(4, 8), run(first, first + 2)];
+        let behind = |numbers: &[u64]| last_missing((3, first + 2), &waits(numbers), &known);
+        assert_eq!(behind(&[first + 2]), first + 1);
+        assert_eq!(behind(&[first + 2, first + 1, first]), 8);
+        assert_eq!(behind(&[first + 2, first + 1, first, 8, 7]), 6);
+        assert_eq!(behind(&[first + 2, first + 1, first, 8, 7, 6, 5, 4]), 3);
+        let all = waits(&[first]);
+        assert_eq!(
+            last_missing((3, first), &all, &[run(first, first)]),
+            3,
+            "nothing of before is known"
+        );
+    }
+
+    #[test]
+    fn a_run_may_follow_wherever_another_ended_but_has_no_hole() {
+        let first = 2 * RUN_LINES + 1;
+        assert!(is_whole((3, 3), &[]));
+        assert!(!is_whole((3, 4), &[]));
+        assert!(is_whole((3, 8), &[run(4, 8)]));
+        assert!(!is_whole((3, 8), &[run(5, 8)]), "one is missing in front");
+        assert!(!is_whole((3, 9), &[run(4, 8)]), "one is missing behind");
+        assert!(is_whole((3, first + 1), &[run(4, 8), run(first, first + 1)]));
+        assert!(is_whole((3, first + 1), &[run(first, first + 1)]));
+        assert!(is_whole((first, first + 1), &[run(first + 1, first + 1)]));
+        assert!(!is_whole((3, first + 1), &[run(4, 8), run(first + 1, first + 1)]));
+        let holey = Known {
+            count: 4,
+            ..run(4, 8)
+        };
+        assert!(!is_whole((3, first), &[holey, run(first, first)]));
     }
 }

@@ -22,7 +22,7 @@ use super::streams::Open;
 use super::submit::{self, Submission};
 use super::take::Answer;
 use super::take::decide::later;
-use super::{Out, RelayError, answer};
+use super::{Out, RelayError, answer, reoffer};
 use crate::budget::Purpose;
 use crate::gate::Refusal;
 use crate::gateway::Gateway;
@@ -169,6 +169,7 @@ impl Reader<'_> {
                 From::Submission(submission) => self.submission(submission).await?,
                 From::Receipts(receipts) => self.receipts(receipts).await?,
                 From::Stop(notice) => self.stop(&notice).await?,
+                From::NothingToOffer(said) => self.nothing_to_offer(&said).await?,
                 From::NoticesHeld(held) => {
                     let member = self.peer.org.clone();
                     let number = held.number;
@@ -231,6 +232,18 @@ impl Reader<'_> {
             Some(stopped) => self.out.frame(Frame::Stopped(stopped)).await,
             None => Ok(()),
         }
+    }
+
+    async fn nothing_to_offer(&self, said: &v1::NothingToOffer) -> Result<(), RelayError> {
+        let recipient = said.organisation.parse().ok();
+        let restore_id = said.restore_id.as_slice().try_into().ok();
+        let (recipient, restore_id) = recipient
+            .zip(restore_id)
+            .ok_or(RelayError::Frame(Problem::Invalid))?;
+        let sender = self.peer.org.clone();
+        let pair = Pair { sender, recipient };
+        let ended = reoffer::nothing_comes(self.gateway, &pair, &restore_id).await;
+        ended.map_err(|error| RelayError::Stop(error.into()))
     }
 
     fn member(&self) -> Result<Arc<KnownMember>, RelayError> {

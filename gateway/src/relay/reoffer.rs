@@ -13,7 +13,7 @@ use prost::Message as _;
 use super::bury::{BuryError, Told};
 use crate::gate;
 use crate::gateway::Gateway;
-use crate::limits::REOFFER_ROWS_MAX;
+use crate::limits::{REOFFER_ROWS_MAX, REOFFER_STALLED_MS, RESTORE_MS_MAX};
 use crate::member_restore::Missing;
 use crate::store::counter::{self, Counter};
 use crate::store::mailbox::{self, Content, Posted};
@@ -79,9 +79,39 @@ pub fn barred(
     }
 }
 
+/// Ends the wish to a sender that says it has nothing to offer, as it lost that itself.
+pub async fn nothing_comes(gateway: &Gateway, pair: &Pair, restore_id: &[u8; 16]) -> Result<(), BuryError> {
+    let none = |mut tx: Tx| async move { reoffer::nothing_comes(&mut tx, pair, restore_id).await };
+    if gateway.store.tx("nothing to offer", none).await? {
+        tracing::warn!(sender = %pair.sender, "what a restored member lost, its sender has lost too");
+        give_up_all(gateway, gateway.clock.now_ms()).await?;
+    }
+    Ok(())
+}
+
+/// Ends every re-offer that was waited for longer than senders keep what they sent, or that nothing comes of.
+pub async fn give_up_all(gateway: &Gateway, now_ms: i64) -> Result<(), BuryError> {
+    loop {
+        let (more, woken) = gateway
+            .store
+            .tx("give up a re-offer", |mut tx| async move {
+                let asked_ms = now_ms.saturating_sub(RESTORE_MS_MAX);
+                let moved_ms = now_ms.saturating_sub(REOFFER_STALLED_MS);
+                let mut told = Told::default();
+                let more = give_up(gateway, &mut tx, (asked_ms, moved_ms), &mut told).await?;
+                Ok::<_, BuryError>((more, told.write(&mut tx).await?))
+            })
+            .await?;
+        gateway.relay.wake_all(&woken);
+        if !more {
+            return Ok(());
+        }
+    }
+}
+
 /// Ends one re-offer that was asked for, or last moved, too long ago (before these two times): tombstones stand for what is missing, some in one call.
 /// Says whether there may be more to end.
-pub async fn give_up(
+async fn give_up(
     gateway: &Gateway,
     tx: &mut Tx,
     before: (i64, i64),
@@ -98,22 +128,26 @@ pub async fn give_up(
     else {
         return Ok(true);
     };
-    let until = row.through.min(row.after.saturating_add(REOFFER_ROWS_MAX));
+    let between = (row.after.saturating_add(1), row.through);
+    let known = taken::by_numbers(tx, &pair, between, REOFFER_ROWS_MAX).await?;
+    // By what is known, not by counting: between two runs lie more numbers than anybody can walk through.
+    let last = known.last().filter(|_| known.len() == REOFFER_ROWS_MAX);
+    let until = last.and_then(|last| last.number).unwrap_or(row.through);
     let lines = batches_with(tx, &pair, (row.after, until)).await?;
-    let rows_max = usize::try_from(REOFFER_ROWS_MAX).unwrap_or(usize::MAX);
-    let known = taken::by_numbers(tx, &pair, (row.after.saturating_add(1), until), rows_max).await?;
     let ids: Vec<[u8; 16]> = known.iter().map(|row| row.envelope_id).collect();
     let waiting = mailbox::held(tx, &ids).await?;
     let mut posted = Vec::new();
     for outcome in known.iter().filter(|row| !waiting.contains_key(&row.envelope_id)) {
         let number = outcome.number.unwrap_or_default();
         let problem = outcome.problem.unwrap_or(Problem::DeadlineExceeded);
-        let dropped = tombstone(gateway, outcome, problem)?;
+        // Under an id of its own: the envelope may yet come again, under another number.
+        let stand_in = gateway.rng.bytes().map_err(|_| BuryError::Library)?;
+        let dropped = tombstone(gateway, (outcome, stand_in), problem)?;
         posted.push(Posted {
             position: 0,
             pair: pair.clone(),
             number: Some(number),
-            envelope_id: outcome.envelope_id,
+            envelope_id: stand_in,
             envelope_hash: outcome.envelope_hash,
             kind: mailbox::kind_word(None),
             slip_id: None,
@@ -146,9 +180,13 @@ pub async fn give_up(
     Ok(true)
 }
 
-fn tombstone(gateway: &Gateway, outcome: &TakenRow, problem: Problem) -> Result<v1::Dropped, BuryError> {
+fn tombstone(
+    gateway: &Gateway,
+    (outcome, stand_in): (&TakenRow, [u8; 16]),
+    problem: Problem,
+) -> Result<v1::Dropped, BuryError> {
     let mut dropped = v1::Dropped {
-        envelope_id: outcome.envelope_id.to_vec(),
+        envelope_id: stand_in.to_vec(),
         envelope_hash: outcome.envelope_hash.to_vec(),
         number: outcome.number.unwrap_or_default(),
         problem: problem.number(),

@@ -285,7 +285,12 @@ fn prepare(
         placed: Vec::new(),
         events: Vec::new(),
     };
+    // In the order in which they were decided: what comes again and what is new stand in one order of their pair.
+    let mut agains = decided.again.iter().peekable();
     for stored in &decided.stored {
+        while let Some(again) = agains.next_if(|again| again.place < stored.place) {
+            put_again(gateway, rows, (again, &mut prepared), now_ms)?;
+        }
         let event = event(gateway, stored, now_ms).map_err(|_| TakeError::Library)?;
         prepared.events.push(event);
         let content = match (&stored.line.what, &stored.tombstone) {
@@ -300,7 +305,7 @@ fn prepare(
         let position = prepared.place();
         prepared.posted.push(Posted { position, ..posted });
     }
-    for again in &decided.again {
+    for again in agains {
         put_again(gateway, rows, (again, &mut prepared), now_ms)?;
     }
     Ok(prepared)

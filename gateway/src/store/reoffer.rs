@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kith_proto::id::OrgId;
-use kith_proto::order::Position;
+use kith_proto::order::{self, Position, RUN_LINES};
 use kith_service::store::{InList, Insert, Row, StoreError, Tx, WithRows, bytes, column, query};
 
 use super::mailbox;
@@ -113,6 +113,18 @@ pub async fn remove(tx: &mut Tx, pair: &Pair) -> Result<(), StoreError> {
     tx.run(delete).await.map(drop)
 }
 
+const NOTHING: &str =
+    "UPDATE reoffer SET asked_at_ms = 0 WHERE sender = $1 AND recipient = $2 AND restore_id = $3";
+
+/// Makes a wish overdue, as its sender has nothing to offer; says whether there is one of this restore.
+pub async fn nothing_comes(tx: &mut Tx, pair: &Pair, restore_id: &[u8; 16]) -> Result<bool, StoreError> {
+    let update = query(NOTHING)
+        .bind(pair.sender.as_str().to_owned())
+        .bind(pair.recipient.as_str().to_owned())
+        .bind(restore_id.to_vec());
+    Ok(tx.run(update).await? == 1)
+}
+
 const OVERDUE: &str = "SELECT sender, recipient, restore_id, after_number AS number, through FROM reoffer \
      WHERE asked_at_ms <= $1 OR (moved_at_ms <= $2 AND NOT EXISTS (SELECT 1 FROM notice \
      WHERE notice.organisation = reoffer.sender)) ORDER BY sender, recipient LIMIT 1";
@@ -127,21 +139,38 @@ pub async fn overdue(
     row.as_ref().map(read).transpose()
 }
 
-const UNKNOWN: &str = "SELECT CAST(COUNT(*) AS BIGINT) AS n FROM taken WHERE sender = $1 AND recipient = $2 \
-     AND number > $3 AND number <= $4";
+// The numbers of a run are those between two multiples of `order::RUN_LINES`.
+const KNOWN: &str = "SELECT MIN(number) AS first_number, MAX(number) AS last_number, CAST(COUNT(*) AS BIGINT) AS n FROM taken \
+     WHERE sender = $1 AND recipient = $2 AND number > $3 AND number <= $4 GROUP BY number / $5 ORDER BY 1";
 
-/// Whether the outcome of every number after the first up to the last is still known.
-pub async fn is_known(tx: &mut Tx, pair: &Pair, (after, through): (u64, u64)) -> Result<bool, StoreError> {
-    let select = query(UNKNOWN)
+/// The lines of one run of a pair whose outcome is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// The lowest number.
+    pub first: u64,
+    /// The highest number.
+    pub last: u64,
+    /// How many there are.
+    pub count: u64,
+}
+
+/// Of which numbers behind the first, up to the last, the outcome is still known: run by run, the earliest first.
+pub async fn known(tx: &mut Tx, pair: &Pair, (after, through): (u64, u64)) -> Result<Vec<Known>, StoreError> {
+    let select = query(KNOWN)
         .bind(pair.sender.as_str().to_owned())
         .bind(pair.recipient.as_str().to_owned())
         .bind(stored(after))
-        .bind(stored(through));
-    let known: i64 = match tx.one(select).await? {
-        Some(row) => column(&row, "taken", "n")?,
-        None => 0,
+        .bind(stored(through))
+        .bind(stored(RUN_LINES));
+    let read = |row: &Row| {
+        let of = |name| column::<i64>(row, "taken", name).map(i64::unsigned_abs);
+        Ok(Known {
+            first: of("first_number")?,
+            last: of("last_number")?,
+            count: of("n")?,
+        })
     };
-    Ok(known.unsigned_abs() == through.saturating_sub(after))
+    tx.all(select).await?.iter().map(read).collect()
 }
 
 const WAITING: &str = "SELECT number, envelope_id, batch_id FROM mailbox WHERE recipient = $1 AND sender = $2 AND number > $3 \
@@ -190,8 +219,11 @@ pub async fn place(tx: &mut Tx, rows: &[([u8; 16], i64)]) -> Result<(), StoreErr
         .map(drop)
 }
 
-/// The position in front of a line that waits, by its order batch.
+/// The position in front of a line that waits, by its order batch; in front of the first line of a run there is nothing to look up.
 pub async fn before(tx: &mut Tx, line: &Behind) -> Result<Option<Position>, StoreError> {
+    if order::begins_run(line.number) {
+        return Ok(Position::of_wire(line.number.saturating_sub(1), &[]));
+    }
     let Some(batch_id) = line.batch_id else {
         return Ok(None);
     };

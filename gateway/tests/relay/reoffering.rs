@@ -17,20 +17,20 @@ use kith_service::status::failure_of;
 use crate::network::{DAY_MS, Network, START_MS, pair};
 use crate::node::{Answered, Got, HeldSlip, Line, Node, alone, later, named, random, refused};
 
-const TAKEN: Answered = Answered::Taken { at_ms: START_MS };
+pub(crate) const TAKEN: Answered = Answered::Taken { at_ms: START_MS };
 
 /// A GP that sent six referrals to a peer group, which received the first `received` of them.
-struct Story {
-    network: Network,
-    gp: Node,
-    peers: Node,
-    slip: HeldSlip,
-    line: Line,
-    sent: Vec<v1::Envelope>,
+pub(crate) struct Story {
+    pub(crate) network: Network,
+    pub(crate) gp: Node,
+    pub(crate) peers: Node,
+    pub(crate) slip: HeldSlip,
+    pub(crate) line: Line,
+    pub(crate) sent: Vec<v1::Envelope>,
 }
 
 impl Story {
-    async fn begin(received: usize) -> Self {
+    pub(crate) async fn begin(received: usize) -> Self {
         let (network, mut gp, peers, slip, mut line) = pair().await;
         let sent = gp.copies(&gp.envelope(&peers, Referral, &slip), 6);
         let submission = gp.submission(&peers, sent.clone());
@@ -69,7 +69,7 @@ impl Story {
     }
 
     /// What the backup holds of the GP's mail.
-    fn holds(&self, number: u64) -> Vec<v1::PairPosition> {
+    pub(crate) fn holds(&self, number: u64) -> Vec<v1::PairPosition> {
         vec![v1::PairPosition {
             organisation: self.gp.org.to_string(),
             number,
@@ -77,12 +77,12 @@ impl Story {
         }]
     }
 
-    async fn restore(&self, received: Vec<v1::PairPosition>) -> v1::Standing {
+    pub(crate) async fn restore(&self, received: Vec<v1::PairPosition>) -> v1::Standing {
         standing(&asked(&self.peers, received).await.unwrap())
     }
 
     /// The GP's word to offer again, and where from.
-    async fn reoffer(&mut self) -> v1::Reoffer {
+    pub(crate) async fn reoffer(&mut self) -> v1::Reoffer {
         match self.line.notices(1).await.remove(0).1 {
             Frame::Reoffer(reoffer) => reoffer,
             other => panic!("no re-offer but {other:?}"),
@@ -90,7 +90,7 @@ impl Story {
     }
 
     /// The GP goes back to a number and offers what follows, up to a number, again.
-    fn again(&mut self, after: u64, until: u64) -> v1::Submission {
+    pub(crate) fn again(&mut self, after: u64, until: u64) -> v1::Submission {
         let at = if after == 0 {
             Position::START
         } else {
@@ -109,7 +109,7 @@ impl Story {
     }
 
     /// No row contradicts the log, no envelope was taken twice, and what waits is what is counted.
-    async fn is_whole(&self, taken: i64) {
+    pub(crate) async fn is_whole(&self, taken: i64) {
         let report = whole::look(&self.network.gateway).await.unwrap();
         assert_eq!(report.faults, Vec::<String>::new());
         let events = "SELECT COUNT(*) AS n FROM audit_event WHERE code = 'envelope_taken'";
@@ -120,7 +120,7 @@ impl Story {
     }
 }
 
-async fn call(node: &Node, request: v1::RestoreRequest) -> Result<Vec<What>, Problem> {
+pub(crate) async fn call(node: &Node, request: v1::RestoreRequest) -> Result<Vec<What>, Problem> {
     let mut client = RestoreServiceClient::new(node.channel());
     let answer = client.restore(request).await;
     let mut answer = answer.map_err(|status| failure_of(&status).problem)?.into_inner();
@@ -135,7 +135,7 @@ async fn asked(node: &Node, received: Vec<v1::PairPosition>) -> Result<Vec<What>
     call(node, request(received)).await
 }
 
-fn request(received: Vec<v1::PairPosition>) -> v1::RestoreRequest {
+pub(crate) fn request(received: Vec<v1::PairPosition>) -> v1::RestoreRequest {
     v1::RestoreRequest {
         restore_id: random::<16>().to_vec(),
         backup_at_ms: START_MS,
@@ -144,14 +144,14 @@ fn request(received: Vec<v1::PairPosition>) -> v1::RestoreRequest {
     }
 }
 
-fn standing(answer: &[What]) -> v1::Standing {
+pub(crate) fn standing(answer: &[What]) -> v1::Standing {
     match &answer[0] {
         What::Standing(standing) => standing.clone(),
         other => panic!("no standing but {other:?}"),
     }
 }
 
-fn numbers(got: &[Got]) -> Vec<(Option<u64>, Option<Problem>)> {
+pub(crate) fn numbers(got: &[Got]) -> Vec<(Option<u64>, Option<Problem>)> {
     got.iter().map(|got| (got.number, got.tombstone)).collect()
 }
 

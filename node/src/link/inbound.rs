@@ -220,7 +220,9 @@ impl<'a> Inbound<'a> {
         match self.place(org, batch, came) {
             Line::Take(position) => Some(position),
             Line::Gap => {
-                tracing::warn!("a line is missing; what follows it waits");
+                let (held, came) = (self.positions.get(org), batch.lines.first());
+                let (held, came) = (held.map(|held| held.number()), came.map(|came| came.number));
+                tracing::warn!(member = %org, held, came, "a line is missing; what follows it waits");
                 self.waiting.insert(org.clone());
                 None
             }

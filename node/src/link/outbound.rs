@@ -351,14 +351,16 @@ fn fit(rows: &mut Vec<OutboxRow>) {
     rows.truncate(count.max(1));
 }
 
-/// Splits the rows of a pair into submissions by count and bytes; an envelope that is over the bytes alone goes alone.
+/// Splits the rows of a pair into submissions by count and bytes, and in front of a run; an envelope that is over the bytes alone goes alone.
 fn groups(rows: &[Leaving]) -> impl Iterator<Item = &[Leaving]> {
     let mut rest = rows;
     std::iter::from_fn(move || {
-        let mut bytes = 0_usize;
+        let (mut bytes, mut last) = (0_usize, None);
         let fits = |one: &Leaving| {
             bytes = bytes.saturating_add(one.row.envelope_bytes);
-            bytes <= ENVELOPE_BYTES_MAX
+            let follows = last.is_none() || last.zip(one.number).is_some_and(|(last, this)| last + 1 == this);
+            last = one.number;
+            follows && bytes <= ENVELOPE_BYTES_MAX
         };
         let count = rest
             .iter()

@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kith_proto::id::{EnvelopeId, OrgId};
-use kith_proto::order::Position;
+use kith_proto::order::{self, Position};
 use kith_proto::problem::Problem;
 
 use crate::settle::{Answered, OutboxRow};
@@ -180,26 +180,31 @@ impl Pairs {
             pair.behind = true;
             return None;
         }
-        if !Self::is_in_place(&mut self.went_back, pair, &row) {
-            return None;
-        }
-        Some(Self::leave(&mut self.numbered, pair, row))
+        let number = Self::number(self.start, &mut self.went_back, pair, &row)?;
+        Some(Self::leave(&mut self.numbered, pair, (row, number)))
     }
 
-    /// Whether a line that was answered before gets the number that it had. Where not, its pair stops: it went back while this stream
-    /// was open, and a new stream begins where it stands now; or lines are gone that would have to go first.
-    fn is_in_place(went_back: &mut bool, pair: &mut Pair, row: &OutboxRow) -> bool {
-        let next = pair.submitted.number().saturating_add(1);
-        let Some(number) = row.number.filter(|number| *number != next) else {
-            return !pair.stopped;
-        };
-        pair.stopped = true;
-        if number < next {
-            *went_back = true;
-        } else {
-            tracing::error!("lines are gone that would have to be sent again; one pair is stopped");
+    /// The number with which a row leaves. None where its pair stops: a line that was answered before has to get the number that it had, but the pair
+    /// went back while this stream was open, and a new stream begins where it stands now; or lines are gone that would have to go first.
+    fn number(start: Position, went_back: &mut bool, pair: &mut Pair, row: &OutboxRow) -> Option<u64> {
+        if pair.stopped {
+            return None;
         }
-        false
+        let last = pair.submitted.number();
+        match row.number {
+            // A pair that went back behind the run which began since goes on in the run.
+            None => Some(last.max(start.number()).saturating_add(1)),
+            Some(number) if order::follows(number, last) => Some(number),
+            Some(number) => {
+                pair.stopped = true;
+                if number <= last {
+                    *went_back = true;
+                } else {
+                    tracing::error!("lines are gone that would have to be sent again; one pair is stopped");
+                }
+                None
+            }
+        }
     }
 
     /// Whether a pair went back while this stream was open.
@@ -207,8 +212,11 @@ impl Pairs {
         self.went_back
     }
 
-    fn leave(numbered: &mut BTreeMap<[u8; 32], (OrgId, u64)>, pair: &mut Pair, row: OutboxRow) -> Leaving {
-        let number = pair.submitted.number().saturating_add(1);
+    fn leave(
+        numbered: &mut BTreeMap<[u8; 32], (OrgId, u64)>,
+        pair: &mut Pair,
+        (row, number): (OutboxRow, u64),
+    ) -> Leaving {
         pair.submitted = Position::at(number, row.envelope_hash);
         numbered.insert(row.envelope_hash, (row.peer.clone(), number));
         pair.flights.insert(
@@ -230,6 +238,9 @@ impl Pairs {
             return self.start;
         };
         let number = first.saturating_sub(1);
+        if let Some(before_run) = Position::of_wire(number, &[]) {
+            return before_run;
+        }
         match pair.flights.get(&number) {
             Some(flight) => Position::at(number, flight.row.envelope_hash),
             None => pair.settled,
@@ -309,7 +320,7 @@ impl Pairs {
                         settled.stale.push(row);
                     }
                 }
-                Some(word) if Some(number) == pair.settled.number().checked_add(1) => {
+                Some(word) if order::follows(number, pair.settled.number()) => {
                     pair.settled = Position::at(number, row.envelope_hash);
                     pair.settled_seq = seq.max(row.seq);
                     settled.answered.extend(answered(row, Some(number), word));
@@ -344,11 +355,11 @@ impl Pairs {
             return Vec::new();
         };
         pair.behind = !all;
-        let (numbered, went_back) = (&mut self.numbered, &mut self.went_back);
+        let (start, numbered, went_back) = (self.start, &mut self.numbered, &mut self.went_back);
         let mut leaving = Vec::with_capacity(rows.len());
         for row in rows {
-            if Self::is_in_place(went_back, pair, &row) {
-                leaving.push(Self::leave(numbered, pair, row));
+            if let Some(number) = Self::number(start, went_back, pair, &row) {
+                leaving.push(Self::leave(numbered, pair, (row, number)));
             }
         }
         leaving

@@ -191,18 +191,12 @@ fn stopped(frame: &v1::SlipStopped) -> Result<Settlement, Ended> {
 /// Nobody signs it: whoever would forge it has this node send to a member what that member was sent before.
 fn reoffer(session: &Session<'_>, frame: &v1::Reoffer) -> Result<Settlement, Ended> {
     let bad = || Ended::Protocol("a re-offer");
-    let held = match &frame.held {
-        None => None,
-        Some(held) if held.number == 0 => Some(Position::START),
-        Some(held) => {
-            let hash = held.envelope_hash.as_slice().try_into().map_err(|_| bad())?;
-            Some(Position::at(held.number, hash))
-        }
-    };
+    let held = frame.held.as_ref();
+    let held = held.map(|held| Position::of_wire(held.number, &held.envelope_hash).ok_or_else(bad));
     Ok(Settlement::Reoffer(Reoffer {
         peer: frame.organisation.parse().map_err(|_| bad())?,
         restore_id: frame.restore_id.as_slice().try_into().map_err(|_| bad())?,
-        held,
+        held: held.transpose()?,
         since_ms: frame.since_ms,
         asked_at_ms: session.node.now_ms(),
     }))

@@ -17,11 +17,8 @@ use crate::store::reoffer::{self, Rewound};
 pub(super) fn position(taken: &v1::PairPosition) -> Result<(OrgId, Position), Ended> {
     let bad = || Ended::Protocol("hello");
     let org = taken.organisation.parse().map_err(|_| bad())?;
-    if taken.number == 0 {
-        return Ok((org, Position::START));
-    }
-    let hash = taken.envelope_hash.as_slice().try_into().map_err(|_| bad())?;
-    Ok((org, Position::at(taken.number, hash)))
+    let position = Position::of_wire(taken.number, &taken.envelope_hash).ok_or_else(bad)?;
+    Ok((org, position))
 }
 
 /// Takes back the pairs of which the gateway holds less than this node; gives where each stands now. In front of the run that this node began

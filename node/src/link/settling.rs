@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use super::Ended;
 use super::attach::Session;
-use crate::settle::{SETTLE_ROWS_MAX, Settlement};
+use crate::settle::{Reoffer, SETTLE_ROWS_MAX, Settlement};
 use crate::store;
 
 /// One thing that was said, and the number of its notice; 0 for what is no notice.
@@ -31,6 +31,11 @@ pub(super) async fn run(session: &Session<'_>, mut said: mpsc::Receiver<Said>) -
         if let Some(back) = back {
             batch.truncate(back + 1);
         }
+        let wishes = batch.iter().filter_map(|one| match &one.settlement {
+            Some(Settlement::Reoffer(wish)) => Some(wish.clone()),
+            _ => None,
+        });
+        let wishes: Vec<Reoffer> = wishes.collect();
         let held = batch.iter().map(|one| one.notice).max().unwrap_or_default();
         let rows: Vec<Settlement> = batch.drain(..).filter_map(|one| one.settlement).collect();
         let mut changed = 0;
@@ -38,6 +43,9 @@ pub(super) async fn run(session: &Session<'_>, mut said: mpsc::Receiver<Said>) -
             changed = changed.max(settled?);
         }
         session.node.tell_change(changed);
+        for wish in &wishes {
+            say_if_nothing(session, wish).await?;
+        }
         if held > 0 {
             session
                 .send(Frame::NoticesHeld(v1::NoticesHeld { number: held }))
@@ -47,6 +55,21 @@ pub(super) async fn run(session: &Session<'_>, mut said: mpsc::Receiver<Said>) -
             return Err(Ended::Again);
         }
     }
+}
+
+/// Tells the gateway where nothing of a wish can be offered, as it is not kept here. Before it is told that the wish is held, so that it is told again
+/// where the stream ends between the two.
+async fn say_if_nothing(session: &Session<'_>, wish: &Reoffer) -> Result<(), Ended> {
+    let look = |mut tx| async move { store::reoffer::offers(&mut tx, &wish.peer).await };
+    let store = &session.node.store;
+    if wish.held.is_none() || store.look::<_, StoreError, _, _>("offers", look).await? {
+        return Ok(());
+    }
+    let nothing = v1::NothingToOffer {
+        organisation: wish.peer.to_string(),
+        restore_id: wish.restore_id.to_vec(),
+    };
+    session.send(Frame::NothingToOffer(nothing)).await
 }
 
 /// Where the first wish to offer again stands that this node has not followed before. One that it has followed, whose notice comes

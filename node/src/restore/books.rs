@@ -216,7 +216,7 @@ fn answer(queued: &BTreeMap<EnvelopeId, &OutboxRow>, one: &v1::AnsweredEnvelope)
 }
 
 fn position(place: &v1::PairPosition) -> Option<(OrgId, Position)> {
-    let hash: [u8; 32] = place.envelope_hash.as_slice().try_into().ok()?;
     let org = place.organisation.parse().ok()?;
-    (place.number > 0).then(|| (org, Position::at(place.number, hash)))
+    let position = Position::of_wire(place.number, &place.envelope_hash)?;
+    (place.number > 0).then_some((org, position))
 }

@@ -28,7 +28,8 @@ pub(super) async fn write(tx: &mut Tx, work: &mut Work, all: &[&Reoffer]) -> Res
                     tracing::error!(member = %one.peer, "a restored member holds another history of what this node sent; nothing is sent again");
                 }
                 Rewound::TooOld => {
-                    tracing::warn!(member = %one.peer, "a restored member lacks what is not kept here any more");
+                    tracing::warn!(member = %one.peer, "a restored member lacks what is not kept here any more; the rest is sent again under new numbers");
+                    reoffer::anew(tx, &one.peer, held).await?;
                 }
             }
         }

@@ -1,9 +1,9 @@
 //! Sending again what a member, or the gateway, has lost: pairs go back to an earlier position, and rows that had their answer are
 //! read by the link once more. Called inside the transaction of settling, and when a stream opens.
-//! Never gives a line another number than it had, but in a run: a line that is to be offered again keeps it below zero until it is answered again.
+//! Never gives a line another number than it had, but in a run or behind a hole: a line that is to be offered again keeps it below zero until it is answered again.
 
 use kith_proto::id::OrgId;
-use kith_proto::order::Position;
+use kith_proto::order::{self, Position, RUN_LINES};
 use kith_service::store::{StoreError, Tx, bytes, column, query};
 
 use super::stored;
@@ -81,7 +81,9 @@ async fn line(tx: &mut Tx, peer: &OrgId, number: u64) -> Result<Option<([u8; 32]
 }
 
 const LAST: &str = "SELECT number FROM pair_sent WHERE peer = $1";
-const KEPT: &str = "SELECT CAST(COUNT(*) AS BIGINT) AS n FROM outbox WHERE peer = $1 AND ordered = 1 AND number > $2 AND number <= $3";
+// The numbers of a run are those between two multiples of `order::RUN_LINES`.
+const KEPT: &str = "SELECT MIN(number) AS first_number, MAX(number) AS last_number, CAST(COUNT(*) AS BIGINT) AS n FROM outbox \
+     WHERE peer = $1 AND ordered = 1 AND number > $2 AND number <= $3 GROUP BY number / $4 ORDER BY 1";
 const LINES: &str = "UPDATE outbox SET number = 0 - number WHERE peer = $1 AND ordered = 1 AND number > $2";
 const POSITION: &str = "UPDATE pair_sent SET number = $1, envelope_hash = $2 WHERE peer = $3";
 
@@ -99,12 +101,7 @@ pub async fn rewind(tx: &mut Tx, peer: &OrgId, to: Position) -> Result<Rewound, 
         return Ok(Rewound::Unlike);
     }
     // All of it or nothing: behind a hole the pair could not go on.
-    let kept = query(KEPT).bind(peer.to_string()).bind(stored(to.number()));
-    let kept: i64 = match tx.one(kept.bind(last)).await? {
-        Some(row) => column(&row, TABLE, "n")?,
-        None => 0,
-    };
-    if kept != last.saturating_sub(stored(to.number())) {
+    if !is_kept(tx, peer, (to.number(), last.unsigned_abs())).await? {
         return Ok(Rewound::TooOld);
     }
     tx.run(query(LINES).bind(peer.to_string()).bind(stored(to.number())))
@@ -118,16 +115,55 @@ pub async fn rewind(tx: &mut Tx, peer: &OrgId, to: Position) -> Result<Rewound, 
     })
 }
 
-const IN_RUN: &str = "UPDATE outbox SET number = NULL WHERE peer = $1 AND ordered = 1 \
-     AND ((number > $2 AND number <= $3) OR (number < 0 AND 0 - number <= $3))";
+const OFFERS: &str =
+    "SELECT CAST(COUNT(*) AS BIGINT) AS n FROM outbox WHERE peer = $1 AND ordered = 1 AND number < 0";
 
-/// What the gateway does not hold, from before a run of this node's numbers, gets new ones in the run.
+/// Whether anything of a pair is on its way to be offered again, under the number that it had.
+pub async fn offers(tx: &mut Tx, peer: &OrgId) -> Result<bool, StoreError> {
+    let count: i64 = match tx.one(query(OFFERS).bind(peer.to_string())).await? {
+        Some(row) => column(&row, TABLE, "n")?,
+        None => 0,
+    };
+    Ok(count > 0)
+}
+
+/// Whether everything behind a number, up to the last, is kept: no run of it has a hole.
+async fn is_kept(tx: &mut Tx, peer: &OrgId, (to, last): (u64, u64)) -> Result<bool, StoreError> {
+    let kept = query(KEPT).bind(peer.to_string()).bind(stored(to));
+    let runs = tx.all(kept.bind(stored(last)).bind(stored(RUN_LINES))).await?;
+    let mut reached = to;
+    for run in &runs {
+        let of = |name| column::<i64>(run, TABLE, name).map(i64::unsigned_abs);
+        let (first, through, count) = (of("first_number")?, of("last_number")?, of("n")?);
+        if !order::follows(first, reached) || through - first != count.saturating_sub(1) {
+            return Ok(false);
+        }
+        reached = through;
+    }
+    // A run in which nothing was sent yet.
+    Ok(reached == last || last % RUN_LINES == 0)
+}
+
+const IN_RUN: &str = "UPDATE outbox SET number = NULL WHERE peer = $1 AND ordered = 1 \
+     AND ((number > $2 AND number <= $3) OR (number < 0 - $2 AND 0 - number <= $3))";
+const ANSWERED: &str = "UPDATE outbox SET number = 0 - number WHERE peer = $1 AND ordered = 1 AND number < 0 AND 0 - number <= $2";
+
+/// What the gateway does not hold, from before a run of this node's numbers, gets new ones in the run. What it holds has its answer, also
+/// where it was to be offered again: whoever lacks it asks a gateway that came back for it once more.
 pub async fn in_run(tx: &mut Tx, peer: &OrgId, theirs: Position, start: Position) -> Result<(), StoreError> {
-    let again = query(IN_RUN)
-        .bind(peer.to_string())
-        .bind(stored(theirs.number()))
-        .bind(stored(start.number()));
-    tx.run(again).await.map(drop)
+    let theirs = stored(theirs.number());
+    let again = query(IN_RUN).bind(peer.to_string()).bind(theirs);
+    tx.run(again.bind(stored(start.number()))).await?;
+    let answered = query(ANSWERED).bind(peer.to_string()).bind(theirs);
+    tx.run(answered).await.map(drop)
+}
+
+const ANEW: &str = "UPDATE outbox SET number = NULL WHERE peer = $1 AND ordered = 1 AND number > $2 AND seq IN (SELECT seq FROM outbox_envelope)";
+
+/// Has what is kept behind a position sent again under new numbers: where the pair cannot go back over a hole. Whoever holds one of them knows it by its id.
+pub async fn anew(tx: &mut Tx, peer: &OrgId, held: Position) -> Result<u64, StoreError> {
+    tx.run(query(ANEW).bind(peer.to_string()).bind(stored(held.number())))
+        .await
 }
 
 const LOOSE: &str = "UPDATE outbox SET state = 'queued', number = CASE WHEN state = 'delivered' THEN -1 ELSE number END WHERE peer = $1 AND ordered = 0 AND state IN ('taken', 'delivered') \

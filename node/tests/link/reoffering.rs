@@ -26,7 +26,7 @@ const MAIL: &str =
 const BYTES: &str = "SELECT COUNT(*) FROM outbox_envelope";
 
 /// The numbers and hashes of a submission's lines, which this node signed.
-fn lines(story: &Story, submission: &v1::Submission) -> Vec<(u64, Vec<u8>)> {
+pub(crate) fn lines(story: &Story, submission: &v1::Submission) -> Vec<(u64, Vec<u8>)> {
     let order = submission.order.as_ref().expect("a line");
     let node = &story.host.node;
     let to = order.to.parse().unwrap();
@@ -35,11 +35,11 @@ fn lines(story: &Story, submission: &v1::Submission) -> Vec<(u64, Vec<u8>)> {
     order.lines.iter().map(line).collect()
 }
 
-fn hash(envelope: &v1::Envelope) -> Vec<u8> {
+pub(crate) fn hash(envelope: &v1::Envelope) -> Vec<u8> {
     envelope_hash(envelope).to_vec()
 }
 
-fn at(peer: &Peer, number: usize, sent: &[v1::Envelope]) -> PairPosition {
+pub(crate) fn at(peer: &Peer, number: usize, sent: &[v1::Envelope]) -> PairPosition {
     match number.checked_sub(1) {
         Some(last) => position(&peer.org, number as u64, envelope_hash(&sent[last])),
         None => PairPosition {
@@ -49,7 +49,7 @@ fn at(peer: &Peer, number: usize, sent: &[v1::Envelope]) -> PairPosition {
     }
 }
 
-fn reoffer(peer: &Peer, held: Option<PairPosition>) -> v1::Reoffer {
+pub(crate) fn reoffer(peer: &Peer, held: Option<PairPosition>) -> v1::Reoffer {
     v1::Reoffer {
         organisation: peer.org.to_string(),
         restore_id: random::<16>().to_vec(),
@@ -59,7 +59,9 @@ fn reoffer(peer: &Peer, held: Option<PairPosition>) -> v1::Reoffer {
 }
 
 /// Three referrals that were sent, of which the gateway has taken the first `taken`.
-async fn sent(taken: usize) -> (Story, Peer, Attached, Vec<v1::Envelope>, kith_proto::id::GrantId) {
+pub(crate) async fn sent(
+    taken: usize,
+) -> (Story, Peer, Attached, Vec<v1::Envelope>, kith_proto::id::GrantId) {
     let mut story = Story::begin().await;
     let peer = story.peer("riverside-gp");
     let mut stream = story.gateway.greeted(vec![]).await;
@@ -80,7 +82,7 @@ async fn sent(taken: usize) -> (Story, Peer, Attached, Vec<v1::Envelope>, kith_p
 }
 
 /// Waits until a count of the node's store comes to a number.
-async fn reaches(story: &Story, text: &'static str, number: i64) {
+pub(crate) async fn reaches(story: &Story, text: &'static str, number: i64) {
     let wait = async {
         while story.host.number(text).await != number {
             tokio::task::yield_now().await;
@@ -92,7 +94,12 @@ async fn reaches(story: &Story, text: &'static str, number: i64) {
 }
 
 /// Tells the node, which leaves; gives the next stream, which begins further back.
-async fn told(story: &mut Story, mut stream: Attached, frame: v1::Reoffer, taken: PairPosition) -> Attached {
+pub(crate) async fn told(
+    story: &mut Story,
+    mut stream: Attached,
+    frame: v1::Reoffer,
+    taken: PairPosition,
+) -> Attached {
     stream.notice(7, Down::Reoffer(frame)).await;
     let left = async { while let Ok(Some(_)) = stream.up.message().await {} };
     tokio::time::timeout(PATIENCE, left)
@@ -278,7 +285,14 @@ async fn a_pair_goes_back_over_no_hole_and_one_that_is_stopped_is_told() {
     let node = story.host.node.clone();
     node.store.tx::<_, StoreError, _, _>("test", hole).await.unwrap();
     let wish = reoffer(&peer, Some(at(&peer, 0, &sent)));
-    let stream = told(&mut story, stream, wish, at(&peer, 3, &sent)).await;
+    let restore_id = wish.restore_id.clone();
+    let mut stream = told(&mut story, stream, wish.clone(), at(&peer, 3, &sent)).await;
+    // The stream ended, with or without a word; as long as the gateway does not know that the wish is held, it tells it again.
+    stream.notice(7, Down::Reoffer(wish)).await;
+    assert!(
+        matches!(stream.next().await, Up::NothingToOffer(again) if again.restore_id == restore_id && again.organisation == peer.org.as_str())
+    );
+    assert_eq!(stream.held().await, 7);
     story.host.link_is("up").await;
     assert_eq!(story.host.number("SELECT number FROM pair_sent").await, 3);
     assert_eq!(story.host.words("SELECT problem FROM link_state").await, [""]);

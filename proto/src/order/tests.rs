@@ -206,3 +206,58 @@ fn a_later_run_follows_on_whatever_came_before_it() {
     bad.lines[1].number = (1 << 63) + 1;
     assert_eq!(resume(Position::START, &bad), Err(OrderError::Malformed));
 }
+
+#[test]
+fn a_position_is_read_as_it_is_written() {
+    let run = Position::run(3).unwrap();
+    for position in [
+        Position::START,
+        Position::at(7, [7; 32]),
+        run,
+        Position::at(run.number() + 1, [1; 32]),
+    ] {
+        let hash = position.hash().map(|hash| hash.to_vec()).unwrap_or_default();
+        assert_eq!(Position::of_wire(position.number(), &hash), Some(position));
+    }
+    assert_eq!(
+        Position::of_wire(0, &[0; 32]),
+        Some(Position::START),
+        "as older nodes write it"
+    );
+    for (number, hash) in [
+        (7, &[][..]),
+        (7, &[7; 31]),
+        (run.number(), &[7; 32]),
+        (u64::MAX, &[7; 32]),
+        (1 << 63, &[]),
+    ] {
+        assert_eq!(Position::of_wire(number, hash), None, "{number}");
+    }
+}
+
+#[test]
+fn a_line_follows_on_the_one_before_it_or_begins_a_later_run() {
+    let first = 2 * RUN_LINES + 1;
+    for (number, last) in [
+        (1, 0),
+        (8, 7),
+        (first, 0),
+        (first, 7),
+        (first, RUN_LINES + 9),
+        (first + 1, first),
+    ] {
+        assert!(follows(number, last), "{number} on {last}");
+    }
+    for (number, last) in [
+        (0, 0),
+        (7, 7),
+        (6, 7),
+        (9, 7),
+        (first, first),
+        (first, first + 1),
+        (first + 1, 7),
+        (2 * RUN_LINES, 7),
+    ] {
+        assert!(!follows(number, last), "{number} on {last}");
+    }
+}

@@ -5,10 +5,12 @@ use std::collections::BTreeSet;
 
 use kith_proto::envelope::{Ground, Verified};
 use kith_proto::id::OrgId;
+use kith_proto::order;
+use kith_proto::problem::Problem;
 use kith_proto::v1;
 use kith_service::store::{StoreError, Tx};
 
-use super::decide::{Decider, Held};
+use super::decide::{Decider, Held, Stored};
 use super::{Answer, TakeError};
 use crate::limits::{CLOCK_AHEAD_MS_MAX, RESTORE_MS_MAX};
 use crate::relay::reoffer::barred;
@@ -33,6 +35,8 @@ pub(super) struct Again<'a> {
     pub(super) tombstone: Option<v1::Dropped>,
     /// It waits already: only its place is new.
     pub(super) waits: bool,
+    /// Its place among all that was decided.
+    pub(super) place: usize,
 }
 
 /// Reads which pairs are to be offered again and who was restored, and what of the lines that came before waits. Two small reads of
@@ -49,7 +53,9 @@ pub(super) async fn look_up(
     let mut loose: BTreeSet<&OrgId> = BTreeSet::new();
     for row in rows {
         for line in &row.lines {
+            let last = held.pairs.get(&row.pair).map_or(0, |pair| pair.position.number());
             let known = match line.number {
+                Some(number) if number > last => held.ids.get(&line.answer_id),
                 Some(number) if held.reoffers.contains_key(&row.pair) => {
                     held.numbers.get(&(row.pair.clone(), number))
                 }
@@ -57,7 +63,7 @@ pub(super) async fn look_up(
                 None => held.ids.get(&line.answer_id),
             };
             let Some(known) = known else { continue };
-            ids.insert(known.envelope_id);
+            ids.extend([known.envelope_id, line.answer_id]);
             if line.number.is_none() {
                 loose.insert(&row.pair.recipient);
             }
@@ -88,10 +94,17 @@ impl<'a> Decider<'a, '_> {
         (number, line): (u64, &'a Line),
         known: &TakenRow,
     ) -> Result<Option<Answer>, TakeError> {
+        // At a second number stands a stand-in of what the envelope came to at its first.
+        let first = self.held.ids.get(&line.answer_id).cloned();
+        let first = first.filter(|first| first.pair == row.pair && first.envelope_hash == line.hash);
+        let known = &TakenRow {
+            number: Some(number),
+            ..first.unwrap_or_else(|| known.clone())
+        };
         let Some(wish) = self.reoffer(&row.pair) else {
             return Ok(None);
         };
-        if number > wish.through || wish.after.checked_add(1) != Some(number) {
+        if number > wish.through || !order::follows(number, wish.after) {
             return Ok(None);
         }
         let (head, unreadable) = match &line.what {
@@ -123,6 +136,7 @@ impl<'a> Decider<'a, '_> {
             outcome: known.clone(),
             tombstone,
             waits,
+            place: self.place(),
         });
         let moved = ReofferRow {
             after: number,
@@ -130,6 +144,69 @@ impl<'a> Decider<'a, '_> {
         };
         self.out.reoffers.insert(row.pair.clone(), moved);
         Ok(None)
+    }
+
+    /// The outcome of an envelope of the order that comes under a second number: its sender came back from a backup, lacks a line of those that a
+    /// restored recipient lost, and so cannot offer the others where they stood.
+    pub(super) fn taken_before(&self, row: &Submission, line: &Line) -> Option<TakenRow> {
+        let known = self.held.ids.get(&line.answer_id)?;
+        let is_same = known.pair == row.pair && known.envelope_hash == line.hash && known.number.is_some();
+        let is_taken = known.refused.is_none() && matches!(&line.what, What::Envelope { read: Ok(_), .. });
+        (is_same && is_taken).then(|| known.clone())
+    }
+
+    /// Takes an envelope under a second number and puts it into the mailbox again; whoever holds it passes over it by its id. Where it may not pass any more,
+    /// or waits under its first number, a tombstone stands at the second.
+    pub(super) fn take_again(
+        &mut self,
+        (index, row): (usize, &'a Submission),
+        line: &'a Line,
+        known: &TakenRow,
+    ) -> Result<Answer, TakeError> {
+        let (What::Envelope { read: Ok(head), .. }, Some(number)) = (&line.what, line.number) else {
+            return Err(TakeError::Library);
+        };
+        self.advance(row, line, 0);
+        self.idle_rows += 1;
+        let stand_in = self.gateway.rng.bytes().map_err(|_| TakeError::Library)?;
+        let outcome = TakenRow {
+            problem: Some(Problem::Conflict),
+            ..self.outcome(row, line, stand_in)
+        };
+        let stopped = self.is_stopped(head);
+        let problem = barred(known, Some(&head.head), stopped, self.now_ms);
+        let waits = self.held.waits.contains(&known.envelope_id);
+        let problem = problem.or(waits.then_some(Problem::Conflict));
+        let tombstone = match problem {
+            Some(problem) => Some(self.tombstone(stand_in, line, number, problem)?),
+            None => None,
+        };
+        let envelope_id = problem.map_or(known.envelope_id, |_| stand_in);
+        self.put_again(Again {
+            submission: index,
+            line,
+            head: Some(head),
+            outcome: TakenRow {
+                envelope_id,
+                ..outcome.clone()
+            },
+            tombstone,
+            waits: false,
+            place: self.place(),
+        });
+        self.store(Stored {
+            submission: index,
+            line,
+            head: None,
+            outcome,
+            tombstone: None,
+            place: self.place(),
+        });
+        Ok(Answer::Taken {
+            envelope_id: known.envelope_id,
+            envelope_hash: known.envelope_hash,
+            taken_at_ms: known.taken_at_ms,
+        })
     }
 
     /// Puts an envelope outside the order into the mailbox again when its recipient had it and lost it.
@@ -164,6 +241,7 @@ impl<'a> Decider<'a, '_> {
             outcome: known.clone(),
             tombstone: None,
             waits: false,
+            place: self.place(),
         });
     }
 

@@ -65,6 +65,8 @@ pub(super) struct Stored<'a> {
     pub(super) outcome: TakenRow,
     /// What its recipient gets in its place; `None` when it was taken, or stands outside the order.
     pub(super) tombstone: Option<v1::Dropped>,
+    /// Its place among all that was decided.
+    pub(super) place: usize,
 }
 
 /// What a batch comes to.
@@ -116,14 +118,14 @@ pub(super) fn decide<'a>(
 }
 
 pub(super) struct Decider<'a, 'g> {
-    gateway: &'g Gateway,
+    pub(super) gateway: &'g Gateway,
     members: Arc<MemberMap>,
     /// Whether members may be missing who joined after the backup that this gateway came back from.
     is_restored: bool,
     pub(super) now_ms: i64,
     pub(super) held: Held,
     /// Rows of the submission at hand that serve nobody.
-    idle_rows: usize,
+    pub(super) idle_rows: usize,
     pub(super) out: Decided<'a>,
 }
 
@@ -146,24 +148,21 @@ impl<'a> Decider<'a, '_> {
                 repeats += 1;
                 self.repeat((index, row), (number, line))
             }
-            Some(number) if order::begins_run(number) && number > self.position(&row.pair).number() => {
-                self.begin_run(index, row, line)
-            }
             Some(_) if let Some(wish) = self.held.reoffers.get(&row.pair) => {
                 // What is missing in front comes first, and this in a later transaction, behind it.
                 let ended = self.reoffer(&row.pair).unwrap_or(*wish).after >= wish.through;
                 let wait_ms = if ended { BEHIND_RETRY_MS } else { REOFFER_RETRY_MS };
                 Ok(self.later(row, line, Refusal::later(Problem::Unavailable, wait_ms)))
             }
-            Some(number) if Some(number) == self.position(&row.pair).number().checked_add(1) => {
+            Some(number) if order::follows(number, self.position(&row.pair).number()) => {
                 self.next(index, row, line)
             }
             _ => Ok(self.later(row, line, Refusal::later(Problem::Unavailable, BEHIND_RETRY_MS))),
         });
         let answers = answers.collect::<Result<Vec<Answer>, TakeError>>()?;
         if self.out.stored.len() > stored {
-            // The batch is kept whole.
-            self.idle_rows += repeats - (self.out.again.len() - offered);
+            // The batch is kept whole. What comes under a second number is among what is offered, and was counted by itself.
+            self.idle_rows += usize::saturating_sub(repeats, self.out.again.len() - offered);
         }
         Ok(answers)
     }
@@ -194,27 +193,14 @@ impl<'a> Decider<'a, '_> {
 
     /// Decides the line that follows on the pair's last one.
     fn next(&mut self, index: usize, row: &'a Submission, line: &'a Line) -> Result<Answer, TakeError> {
+        if let Some(known) = self.taken_before(row, line) {
+            return self.take_again((index, row), line, &known);
+        }
         match self.verdict(row, line, true) {
             Ok(head) => Ok(self.take(index, row, line, head)),
             Err(refusal) if refusal.is_final() => self.refuse(index, row, line, refusal),
             Err(refusal) => Ok(self.later(row, line, refusal)),
         }
-    }
-
-    /// Decides the first line of a later run. What was missing in front comes no more: its sender has lost it, or sends it in this run.
-    fn begin_run(&mut self, index: usize, row: &'a Submission, line: &'a Line) -> Result<Answer, TakeError> {
-        let before = self.position(&row.pair);
-        let answer = self.next(index, row, line)?;
-        if self.position(&row.pair) != before
-            && let Some(wish) = self.reoffer(&row.pair)
-        {
-            let ended = ReofferRow {
-                after: wish.through,
-                ..wish
-            };
-            self.out.reoffers.insert(row.pair.clone(), ended);
-        }
-        Ok(answer)
     }
 
     /// Decides an envelope outside the order: a repeat is answered as before, another envelope under its id refused.
@@ -313,6 +299,7 @@ impl<'a> Decider<'a, '_> {
             head: Some(head),
             outcome,
             tombstone: None,
+            place: self.place(),
         });
         answer
     }
@@ -349,6 +336,7 @@ impl<'a> Decider<'a, '_> {
             head: None,
             outcome,
             tombstone,
+            place: self.place(),
         });
         Ok(Answer::Refused(refused))
     }
@@ -382,7 +370,12 @@ impl<'a> Decider<'a, '_> {
             .map_err(|_| TakeError::Library)
     }
 
-    fn outcome(&self, row: &Submission, line: &Line, envelope_id: [u8; 16]) -> TakenRow {
+    /// The next place among all that is decided.
+    pub(super) fn place(&self) -> usize {
+        self.out.stored.len() + self.out.again.len()
+    }
+
+    pub(super) fn outcome(&self, row: &Submission, line: &Line, envelope_id: [u8; 16]) -> TakenRow {
         TakenRow {
             envelope_id,
             envelope_hash: line.hash,
@@ -408,7 +401,7 @@ impl<'a> Decider<'a, '_> {
         later(line, refusal)
     }
 
-    fn advance(&mut self, row: &Submission, line: &Line, bytes: i64) {
+    pub(super) fn advance(&mut self, row: &Submission, line: &Line, bytes: i64) {
         let position = match line.number {
             Some(number) => Position::at(number, line.hash),
             None => self.position(&row.pair),
@@ -426,7 +419,7 @@ impl<'a> Decider<'a, '_> {
         moved.or_insert(Moved { position, bytes: 0 }).bytes += bytes;
     }
 
-    fn store(&mut self, stored: Stored<'a>) {
+    pub(super) fn store(&mut self, stored: Stored<'a>) {
         let outcome = &stored.outcome;
         self.held.ids.insert(outcome.envelope_id, outcome.clone());
         if let Some(number) = outcome.number {

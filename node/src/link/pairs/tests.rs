@@ -202,6 +202,43 @@ fn a_run_goes_on_whatever_the_gateway_holds_of_before_it() {
 }
 
 #[test]
+fn a_pair_that_goes_back_behind_a_run_sends_what_it_had_and_goes_on_in_the_run() {
+    let start = Position::run(2).unwrap();
+    let first = start.number() + 1;
+    let again = |seq: i64, number: u64| OutboxRow {
+        number: Some(number),
+        ..row(seq, "hope-street")
+    };
+    let held = vec![(org("hope-street"), Position::at(5, [5; 32]))];
+    let mut pairs = Pairs::new(start, held.clone(), 10);
+    for (seq, number) in [(6, 6), (7, 7), (8, first)] {
+        assert_eq!(left(pairs.take(again(seq, number))), Some(number));
+    }
+    assert_eq!(left(pairs.take(row(9, "hope-street"))), Some(first + 1));
+    assert_eq!(pairs.before(&org("hope-street"), first), start);
+    assert_eq!(
+        pairs.before(&org("hope-street"), first + 1),
+        Position::at(first, [8; 32])
+    );
+    for (seq, number) in [(6, 6), (7, 7), (8, first), (9, first + 1)] {
+        assert_eq!(
+            settled(&say(&mut pairs, seq, Word::Taken(5))),
+            [(seq, Some(number))]
+        );
+    }
+    // Nothing was sent in the run yet: its numbers are for what is new, all the same.
+    let mut pairs = Pairs::new(start, held.clone(), 10);
+    assert_eq!(left(pairs.take(again(6, 6))), Some(6));
+    assert_eq!(left(pairs.take(row(7, "hope-street"))), Some(first));
+    // A line of before the run that comes behind it, or one that has a hole before it, stops the pair.
+    for number in [5, 7, first + 1] {
+        let mut pairs = Pairs::new(start, held.clone(), 10);
+        assert_eq!(left(pairs.take(again(6, number))), None, "{number}");
+        assert_eq!(pairs.went_back(), number == 5);
+    }
+}
+
+#[test]
 fn rows_outside_the_order_wait_for_themselves() {
     let mut pairs = Pairs::new(Position::START, Vec::new(), 2);
     let loose = OutboxRow {

@@ -382,3 +382,89 @@ fn what_a_sender_and_the_gateway_have_both_lost_stands_at_its_recipient_and_the_
         assert_eq!(states(&ran.facts), all, "{first:?} first");
     }
 }
+
+#[test]
+fn sender_recipient_and_gateway_come_back_in_any_order() {
+    let orders = [
+        [CIRCLE, Host::Gateway, GP],
+        [CIRCLE, GP, Host::Gateway],
+        [GP, CIRCLE, Host::Gateway],
+        [GP, Host::Gateway, CIRCLE],
+        [Host::Gateway, CIRCLE, GP],
+        [Host::Gateway, GP, CIRCLE],
+    ];
+    for (seed, [first, second, third]) in (62..).zip(orders) {
+        let ran = holds(
+            seed,
+            &[
+                REFER,
+                WAIT,
+                backup(GP),
+                recipient(Move::Acknowledge),
+                WAIT,
+                backup(CIRCLE),
+                backup(Host::Gateway),
+                recipient(Move::Accept),
+                WAIT,
+                restore(first),
+                Op::Rest,
+                BACK,
+                WAIT,
+                restore(second),
+                Op::Rest,
+                BACK,
+                WAIT,
+                restore(third),
+                Op::Rest,
+                BACK,
+                REFER,
+                recipient(Move::Start),
+                LONG,
+            ],
+        );
+        let states = states(&ran.facts);
+        assert_eq!(
+            states[0],
+            ("in_progress", "in_progress"),
+            "{first:?} {second:?} {third:?}"
+        );
+        for sent in &states[3..] {
+            assert_eq!(*sent, ("received", "received"), "{first:?} {second:?} {third:?}");
+        }
+    }
+}
+
+#[test]
+fn a_gateway_that_comes_back_while_something_is_offered_again_is_asked_again() {
+    for (seed, cut) in (70..).zip([Org::Circle, Org::Gp]) {
+        let ran = holds(
+            seed,
+            &[
+                REFER,
+                WAIT,
+                backup(GP),
+                recipient(Move::Acknowledge),
+                WAIT,
+                backup(CIRCLE),
+                recipient(Move::Accept),
+                WAIT,
+                restore(CIRCLE),
+                Op::Rest,
+                BACK,
+                WAIT,
+                Op::Partition { org: cut },
+                backup(Host::Gateway),
+                restore(GP),
+                restore(Host::Gateway),
+                Op::Repair { org: cut },
+                Op::Rest,
+                BACK,
+                recipient(Move::Start),
+                LONG,
+            ],
+        );
+        let states = states(&ran.facts);
+        assert_eq!(states[0], ("in_progress", "in_progress"), "{cut:?}");
+        assert_eq!(states[1..], [("received", "received"); 2], "{cut:?}");
+    }
+}
