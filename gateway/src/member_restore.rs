@@ -169,7 +169,7 @@ pub async fn restore(
             let pairs = pair::lock(tx, &pairs.into_keys().collect()).await?;
             check(gateway, tx, (member, asked), &pairs).await?;
             let found = missing::of(tx, asked, &pairs).await?;
-            let others = others(gateway, tx, member).await?;
+            let others = others(gateway, tx, (member, asked)).await?;
             let woken = match store::find(tx, member, &asked.restore_id).await? {
                 Some(_) => BTreeSet::new(),
                 None => take(gateway, tx, (member, asked), (&found, &others)).await?,
@@ -214,10 +214,17 @@ async fn check(
     Ok(())
 }
 
-/// The members with whom something ever went in either direction.
-async fn others(gateway: &Gateway, tx: &mut Tx, member: &OrgId) -> Result<BTreeSet<OrgId>, StoreError> {
+/// The members with whom something ever went in either direction; a pair that this gateway lost with a backup of its own the member names
+/// itself, as it holds what it received.
+async fn others(
+    gateway: &Gateway,
+    tx: &mut Tx,
+    (member, asked): (&OrgId, &Asked),
+) -> Result<BTreeSet<OrgId>, StoreError> {
     let mut others = store::others(tx, member).await?;
-    others.retain(|org| gateway.members.get(org).is_some());
+    let received = asked.received.iter().filter(|(_, held)| held.number() > 0);
+    others.extend(received.map(|(sender, _)| sender.clone()));
+    others.retain(|org| org != member && gateway.members.get(org).is_some());
     Ok(others)
 }
 

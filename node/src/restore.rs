@@ -9,6 +9,7 @@
 //!   ──> what was answered is settled, what was stopped is withdrawn, both by the link's own code
 //!   ──> the gateway cosigns the new epoch ──> done
 //! ```
+//! From the new epoch on nothing is opened that was shared under another member's slip before that has returned the thread ([`crate::returning`]).
 //! After an interruption every step may be taken again: under the same id, with the same effect. The epoch comes before what is
 //! applied again, so that each withdrawal stands in a log that somebody vouches for.
 
@@ -30,6 +31,7 @@ use crate::settle::{Answered, OutboxRow, SettleError, Settlement, Stopped};
 use crate::store;
 use crate::store::restore::Restore;
 use crate::store::slip::SlipStanding;
+use crate::store::status::Awaiting;
 
 pub(crate) use books::{Books, Reader};
 
@@ -110,6 +112,8 @@ pub struct Restored {
     pub epoch: u64,
     /// Sign-ins that count in this copy, also where they were revoked since.
     pub tokens: usize,
+    /// Whose word is awaited before anything that they shared is opened.
+    pub awaiting: Vec<Awaiting>,
 }
 
 /// Marks this database as a backup that came back; the restore that is pending, where one is. The backup reaches to what the gateway
@@ -150,6 +154,7 @@ pub async fn finish(node: &Node, dial: &Dial) -> Result<Restored, RestoreError> 
         asked: Vec::new(),
         epoch: 0,
         tokens: live_tokens(node).await?,
+        awaiting: Vec::new(),
     };
     let mut after = 0;
     loop {
@@ -178,6 +183,8 @@ pub async fn finish(node: &Node, dial: &Dial) -> Result<Restored, RestoreError> 
     let done = |mut tx: Tx| async move { store::restore::done(&mut tx, id, now_ms).await };
     node.store.tx::<_, StoreError, _, _>("restore done", done).await?;
     node.own_log_ended.send_replace(false);
+    let read = |mut tx: Tx| async move { store::status::awaiting(&mut tx).await };
+    restored.awaiting = node.store.read::<_, StoreError, _, _>("awaiting", read).await?;
     Ok(restored)
 }
 

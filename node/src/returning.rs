@@ -14,7 +14,7 @@ use kith_proto::words::{Category, EnvelopeKind};
 use kith_service::store::{StoreError, Tx};
 
 use crate::audit;
-use crate::content::ContentError;
+use crate::content::{ContentError, Section};
 use crate::moves::MoveError;
 use crate::moves::look::{Seen, look_at};
 use crate::moves::told::{self, EnvelopeHead, Told};
@@ -223,6 +223,8 @@ fn tell(
         answer_by_ms: found.standing.answer_by_ms,
         came_from: found.standing.came_from.map_or(0, State::number),
         events: newest.map(|event| wire_event(event, String::new())).collect(),
+        cut: seen.thread.situation.consent != Consent::Live,
+        narrowed: narrowed(node, seen)?,
     };
     let event = v1::Event {
         event_id: envelope_id.as_bytes().to_vec(),
@@ -235,6 +237,19 @@ fn tell(
         categories: CategorySet::EMPTY,
     };
     told::seal(node, seen, head, Body::Event(event), None).map(Some)
+}
+
+/// What was taken back of the categories that a slip of this node's own allows: its holding has no key for them. The WITHDRAWAL that says so
+/// goes outside the order, and may come after this.
+fn narrowed(node: &Node, seen: &Seen) -> Result<Vec<i32>, MoveError> {
+    let Some(keys) = seen.keys(node)?.filter(|_| seen.thread.side == Side::Sent) else {
+        return Ok(Vec::new());
+    };
+    let allowed = seen.terms.terms(false).allowed();
+    let gone = allowed
+        .iter()
+        .filter(|category| !keys.has(Section::Category(*category)));
+    Ok(gone.map(Category::number).collect())
 }
 
 /// One transaction: the envelope is queued, and the thread is behind the place that was reached.

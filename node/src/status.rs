@@ -13,7 +13,7 @@ use crate::keylog::Held;
 use crate::keys::Membership;
 use crate::members::Members;
 use crate::store as rows;
-pub use crate::store::status::{Counts, Link};
+pub use crate::store::status::{Awaiting, Counts, Link};
 
 /// How a node is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub struct Status {
     pub own_log: Option<Epoch>,
     /// Whether this is a backup that came back and has not heard yet what it cannot know: nothing is served.
     pub is_restoring: bool,
+    /// Whose word is awaited since this node came back from a backup, before anything that they shared is opened.
+    pub awaiting: Vec<Awaiting>,
     /// What a person must look at.
     pub alarms: Vec<Alarm>,
 }
@@ -102,6 +104,7 @@ pub async fn read(store: &Store) -> Result<Status, StoreError> {
                 key_log: rows::keylog::held(&mut tx).await?,
                 own_log: epoch::newest(&mut tx).await?,
                 is_restoring: rows::restore::pending(&mut tx).await?.is_some(),
+                awaiting: rows::status::awaiting(&mut tx).await?,
                 alarms: rows::alarm::all(&mut tx).await?,
             })
         })

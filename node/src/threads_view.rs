@@ -209,6 +209,7 @@ fn wire_line(line: &Line) -> v1::ReferralLine {
         deadline_ms: line.deadline_ms,
         number: line.arrival.unsigned_abs(),
         problem: line.problem.map_or(0, Problem::number),
+        awaits_word: line.is_waiting(),
     }
 }
 

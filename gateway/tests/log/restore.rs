@@ -7,7 +7,7 @@ use kith_gateway::keys::RootKeys;
 use kith_gateway::members::Standing;
 use kith_gateway::membership::{MembershipError, enrol, set_standing};
 use kith_gateway::restore::{RestoreError, restore};
-use kith_gateway::{log, whole, witnessing};
+use kith_gateway::{log, member_restore, whole, witnessing};
 use kith_proto::log::checkpoint::Checkpoint;
 use kith_proto::log::epoch_word::{EpochWord, read_word};
 use kith_proto::log::leaf_proof::LeafProof;
@@ -16,7 +16,7 @@ use kith_proto::log::tree::Hash;
 use kith_proto::recovery::RestoreReason;
 use kith_proto::sign::SigningKey;
 use kith_proto::trust::TrustError;
-use kith_proto::v1;
+use kith_proto::v1::{self, restore_response::What};
 use kith_service::clock::Clock;
 use kith_service::rng::Rng;
 use std::sync::Arc;
@@ -291,5 +291,66 @@ async fn an_invite_that_a_lost_member_used_is_nobodys_while_it_could_be_used_sti
     let newcomer = Node::new("harbour-welcome");
     let request = newcomer.enrol_request(&fresh, T0 + 2000);
     enrol(&gateway, request).await.unwrap();
+    gateway.store.close().await;
+}
+
+/// Whom a member that came back under this id has asked, as it holds mail of these.
+async fn asked(
+    gateway: &Gateway,
+    id: u8,
+    senders: &[&str],
+) -> Result<Vec<String>, member_restore::RestoreError> {
+    let held = |sender: &&str| v1::PairPosition {
+        organisation: (*sender).to_owned(),
+        number: 3,
+        envelope_hash: vec![7; 32],
+    };
+    let request = v1::RestoreRequest {
+        restore_id: vec![id; 16],
+        backup_at_ms: T0,
+        received: senders.iter().map(held).collect(),
+        queued: Vec::new(),
+    };
+    let member = "riverside-gp".parse().unwrap();
+    let answer = member_restore::restore(gateway, &member, &request).await?;
+    match answer.into_iter().next().unwrap().what.unwrap() {
+        What::Standing(standing) => Ok(standing.asked),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_member_that_comes_back_names_whom_the_gateway_has_forgotten() {
+    let network = Network::start(DATABASE).await;
+    network.join("riverside-gp").await;
+    network.join("harbour-welcome").await;
+    network.counted(4).await;
+    let stopped = Stopped::of(network).await;
+    let gateway = stopped.open().await;
+    let named = ["harbour-welcome", "riverside-gp", "nobody-here"];
+    let refused = asked(&gateway, 1, &named).await;
+    assert!(
+        matches!(refused, Err(member_restore::RestoreError::OtherHistory)),
+        "a gateway that has lost nothing knows better"
+    );
+    let word = stopped.word(1);
+    restore(&gateway, &word, RestoreReason::Broken).await.unwrap();
+    gateway.store.close().await;
+    let gateway = stopped.open().await;
+    assert_eq!(asked(&gateway, 2, &[]).await.unwrap(), [""; 0]);
+    assert_eq!(
+        asked(&gateway, 3, &named).await.unwrap(),
+        ["harbour-welcome"],
+        "a member, and another one"
+    );
+    let read = |mut tx: kith_service::store::Tx| async move {
+        let told = kith_service::store::query("SELECT organisation FROM notice");
+        tx.all(told).await
+    };
+    let told = gateway
+        .store
+        .read::<_, kith_service::store::StoreError, _, _>("test", read)
+        .await;
+    assert_eq!(told.unwrap().len(), 1);
     gateway.store.close().await;
 }

@@ -231,6 +231,7 @@ mod tests {
             key_log: None,
             own_log: None,
             is_restoring: false,
+            awaiting: Vec::new(),
             alarms: Vec::new(),
         };
         let well = |status: &Status| -> Vec<(&'static str, bool)> {

@@ -73,6 +73,11 @@ pub(crate) async fn show(client: &Client, code: &str, reason: &str) -> anyhow::R
             line.organisation
         ))?,
         Some(referral) => parts_lines(out, &referral.parts)?,
+        None if line.awaits_word => out.remark(&format!(
+            "This node came back from a backup. What was shared here opens once {} has said that it still stands; it was asked to. You can \
+             answer all the same. If it takes long, ask them to start their node.",
+            line.organisation
+        ))?,
         None => out.remark("What was shared is no longer here: consent has ended.")?,
     }
     for event in &thread.events {
@@ -131,6 +136,9 @@ pub(crate) fn sentence(line: &v1::ReferralLine) -> String {
     if let Ok(problem) = Problem::try_from(line.problem) {
         text.push_str(&format!(". {}", problem.sentence()));
     }
+    if line.awaits_word {
+        text.push_str("; closed until they have said that consent still stands");
+    }
     if line.deadline_ms > 0 {
         text.push_str(&format!("; by {}", day(line.deadline_ms)));
     }
@@ -158,6 +166,7 @@ pub(crate) fn line_json(line: &v1::ReferralLine) -> Value {
         "deadline_ms": line.deadline_ms,
         "number": line.number,
         "problem": Problem::try_from(line.problem).ok().map(Problem::as_str),
+        "awaits_word": line.awaits_word,
     })
 }
 

@@ -5,6 +5,7 @@
 mod bundle;
 
 use super::join;
+use super::say;
 use super::talk::{Talk, store_of};
 use crate::join::Joining;
 use crate::keys::DataFolder;
@@ -156,12 +157,17 @@ pub(super) fn sentences(restored: &Restored) -> String {
         1 => "1 withdrawal since the backup was applied again".to_owned(),
         count => format!("{count} withdrawals since the backup were applied again"),
     };
-    format!(
+    let mut said = format!(
         "{withdrawn}; {asked}; the log continues as epoch {}. Next: `kith-node serve --data DIR`. What others send again \
          comes in over the next days, as they connect.{}",
         restored.epoch,
         tokens(restored.tokens)
-    )
+    );
+    for one in &restored.awaiting {
+        said.push(' ');
+        said.push_str(&say::awaiting(one));
+    }
+    said
 }
 
 /// Sign-ins that were revoked after the backup count again in it: only a person knows which.
@@ -183,5 +189,6 @@ pub(super) fn as_json(restored: &Restored) -> serde_json::Value {
         "asked": asked,
         "epoch": restored.epoch,
         "tokens": restored.tokens,
+        "awaiting": say::awaiting_json(&restored.awaiting),
     })
 }

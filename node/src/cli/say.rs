@@ -11,6 +11,7 @@ use kith_service::status::{Failure, failure_of};
 use serde_json::{Value, json};
 use std::io::{self, Write as _};
 
+use crate::status::Awaiting;
 pub(crate) use kith_proto::calendar::{DAY_MS, day};
 
 /// Where the answers go.
@@ -184,6 +185,22 @@ pub(crate) fn end_of_day_ms(text: &str) -> anyhow::Result<i64> {
     };
     let days = days(*year, *month, *day).with_context(say)?;
     Ok(days * DAY_MS + DAY_MS - 1)
+}
+
+/// Says of a member what stays closed after a restore until it has spoken.
+pub(crate) fn awaiting(one: &Awaiting) -> String {
+    let (organisation, threads) = (&one.organisation, one.threads);
+    let referrals = if threads == 1 { "referral" } else { "referrals" };
+    format!(
+        "What {organisation} shared in {threads} {referrals} opens once it has said that it still stands: this node came back from a \
+         backup, and {organisation} was asked to. If it takes long, ask them to start their node."
+    )
+}
+
+/// The same for machines.
+pub(crate) fn awaiting_json(all: &[Awaiting]) -> Value {
+    let one = |one: &Awaiting| json!({ "organisation": one.organisation.as_str(), "referrals": one.threads });
+    all.iter().map(one).collect()
 }
 
 /// Where a referral stands, in words; `here` says whether this organisation received it.

@@ -3,7 +3,7 @@
 //! It must never say "connected" on anything but what the link itself last wrote.
 
 use super::recovery;
-use super::say::day;
+use super::say::{self, day};
 use super::talk::{Talk, store_of};
 use crate::alarms::Alarm;
 use crate::keylog;
@@ -103,6 +103,7 @@ fn sentences(me: &Membership, running: bool, status: &Status, now_ms: i64) -> Ve
     if status.is_restoring {
         said.push(restore::SENTENCE.to_owned());
     }
+    said.extend(status.awaiting.iter().map(say::awaiting));
     said.extend(status.alarms.iter().map(alarm));
     let counts = &status.counts;
     said.push(format!("{} organisations are in the network.", counts.members));
@@ -185,6 +186,7 @@ fn as_json(me: &Membership, running: bool, status: &Status, now_ms: i64) -> Valu
             "standing": keylog::standing_in_words(held, me, now_ms),
         })),
         "restoring": status.is_restoring,
+        "awaiting": say::awaiting_json(&status.awaiting),
         "own_log_cosigned": status.is_own_log_cosigned(),
         "alarms": status.alarms.iter().map(|alarm| json!({
             "kind": alarm.kind.as_str(),

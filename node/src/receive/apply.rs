@@ -47,6 +47,8 @@ pub(super) struct Work<'a> {
     new_threads: Vec<&'a NewReferral>,
     /// Sent from here, and given back after a restore.
     pub(super) returned_threads: Vec<store::referral::NewThread>,
+    /// Whose consent stands, by the word of who captured it.
+    pub(super) word_came: BTreeSet<ThreadId>,
     content: Vec<&'a Content>,
     messages: Vec<store::message::NewMessage>,
     outgoing: Vec<&'a Outgoing>,
@@ -442,6 +444,9 @@ impl<'a> Work<'a> {
         store::received::insert(tx, &self.received).await?;
         let positions: Vec<(OrgId, Position)> = self.positions.into_iter().collect();
         store::pair::put_received(tx, &positions).await?;
+        let heard = self.word_came.iter();
+        let heard: Vec<(ThreadId, i64)> = heard.map(|id| (*id, counter.next_change())).collect();
+        store::thread::word_came(tx, &heard).await?;
         self.trail.extend(self.threads.take_trail());
         self.threads.write(tx, counter).await?;
         audit::insert(tx, counter, rng, &self.trail).await?;

@@ -93,6 +93,8 @@ pub(super) struct Returning {
     pub(super) slip_id: SlipId,
     pub(super) returned: Returned,
     pub(super) new_slip: NewSlip,
+    /// The holding without what was taken back, where it has keys for any of that.
+    pub(super) narrowed: Option<Holding>,
 }
 
 impl Effect {

@@ -110,6 +110,10 @@ pub(super) struct Returned {
     pub(super) answer_by_ms: i64,
     pub(super) came_from: Option<State>,
     pub(super) events: Vec<Event>,
+    /// Whether consent has ended at the other party.
+    pub(super) cut: bool,
+    /// Categories that were taken back there.
+    pub(super) narrowed: Vec<Category>,
 }
 
 impl Letter {
@@ -285,6 +289,7 @@ fn returned(opened: &Opened, around: &v1::Event, what: &v1::Returned) -> Result<
         ..v1::Event::default()
     };
     must(*around == alone && what.events.len() <= EVENTS_MAX)?;
+    must(what.narrowed.len() <= Category::ALL.len())?;
     let yours = opened.slip.from == opened.head.to;
     must(what.yours == yours && what.created_at_ms >= 0 && what.answer_by_ms >= 0)?;
     let came_from = match what.came_from {
@@ -299,6 +304,8 @@ fn returned(opened: &Opened, around: &v1::Event, what: &v1::Returned) -> Result<
         answer_by_ms: what.answer_by_ms,
         came_from,
         events: what.events.iter().map(returned_event).collect::<Result<_, _>>()?,
+        cut: what.cut,
+        narrowed: categories(&what.narrowed)?,
     })
 }
 
@@ -343,15 +350,16 @@ fn message(message: &v1::ThreadMessage) -> Result<Content, Problem> {
 fn withdrawal(opened: &Opened, withdrawal: &v1::Withdrawal) -> Result<Content, Problem> {
     let id = WithdrawalId::try_from(withdrawal.withdrawal_id.as_slice()).map_err(|_| Problem::Invalid)?;
     must(withdrawal.slip_id == opened.slip.id.as_bytes() && withdrawal.withdrawn_at_ms >= 0)?;
-    let categories = withdrawal.categories.iter().map(|n| Category::try_from(*n));
-    let categories = categories
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|_| Problem::Invalid)?;
     Ok(Content::Withdrawal {
         id,
-        categories,
+        categories: categories(&withdrawal.categories)?,
         withdrawn_at_ms: withdrawal.withdrawn_at_ms,
     })
+}
+
+fn categories(numbers: &[i32]) -> Result<Vec<Category>, Problem> {
+    let categories = numbers.iter().map(|number| Category::try_from(*number));
+    categories.collect::<Result<_, _>>().map_err(|_| Problem::Invalid)
 }
 
 /// Each category once (the envelope saw to that), each field of the category's closed list and once, within limits.

@@ -381,11 +381,18 @@ impl Slips {
         } else {
             None
         };
+        // Who captured the consent may narrow it, however that is told.
+        let narrowed = if slip.from == about.opened.head.from {
+            self.narrowed(node, &slip.id, &returned.narrowed)?
+        } else {
+            None
+        };
         Ok(Effect::Returned(Box::new(Returning {
             thread_id: about.opened.head.thread_id,
             slip_id: slip.id,
             returned: returned.clone(),
             new_slip,
+            narrowed,
         })))
     }
 
@@ -423,7 +430,7 @@ impl Slips {
     }
 
     /// The holding without the keys of these categories, which letters after this one do without as well; none when the
-    /// slip is not known or its keys are destroyed.
+    /// slip is not known, its keys are destroyed, or none of them is of these.
     fn narrowed(
         &mut self,
         node: &Node,
@@ -431,7 +438,8 @@ impl Slips {
         categories: &[Category],
     ) -> Result<Option<Holding>, ReceiveError> {
         let known = self.known.get_mut(slip_id);
-        let Some(known) = known.filter(|known| known.keys.is_some() && !categories.is_empty()) else {
+        let has_any = |keys: &HoldingKeys| categories.iter().any(|c| keys.has(Section::Category(*c)));
+        let Some(known) = known.filter(|known| known.keys.as_ref().is_some_and(has_any)) else {
             return Ok(None);
         };
         let kept = |section: &Section| !categories.iter().any(|c| *section == Section::Category(*c));

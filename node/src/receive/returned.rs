@@ -1,6 +1,6 @@
 //! A thread that its other party returns, after this node came back from a backup. Called inside the `receive` transaction.
 //! Never takes anything of one that no restore of this node asked for, or one too long ago: it is receipted, so that nobody looks for a
-//! fault, and has no effect. Never one from anybody but the thread's other party; never lets a sender
+//! fault, and has no effect; but for the word that consent still stands, which is taken however late. Never one from anybody but the thread's other party; never lets a sender
 //! lead a thread of this inbox where the table does not.
 //!
 //! | the thread | what comes of it |
@@ -54,12 +54,15 @@ impl<'a> Work<'a> {
         meta: &Meta,
         returning: &'a Returning,
     ) -> Result<Result<(), Problem>, ReceiveError> {
+        let stands = self.take_word(tx, meta, returning).await?;
         let since_ms = meta.received_at_ms.saturating_sub(RETURNED_MS_MAX);
-        if !store::restore::accepts(tx, &returning.returned.restore_id, since_ms).await? {
+        let is_recent = store::restore::accepts(tx, &returning.returned.restore_id, since_ms).await?;
+        if !is_recent && !stands {
             // Of an attempt that was itself lost: the other party did nothing wrong, and returns the thread for the attempt that stands.
             return Ok(Ok(()));
         }
         let taken = match self.threads.get(&returning.thread_id).cloned() {
+            _ if !is_recent => Ok(()),
             Some(thread) => self.known(tx, meta, (returning, &thread)).await?,
             None => self.unknown(tx, meta, returning).await?,
         };
@@ -78,6 +81,36 @@ impl<'a> Work<'a> {
             });
         }
         Ok(taken)
+    }
+
+    /// Who captured the consent says whether it stands: what was shared may be opened again here, but for what was taken back. Says whether
+    /// it stands. A word for an earlier coming back counts no more: consent may have ended between that and the last.
+    async fn take_word(
+        &mut self,
+        tx: &mut Tx,
+        meta: &Meta,
+        returning: &'a Returning,
+    ) -> Result<bool, ReceiveError> {
+        let (thread_id, slip_id) = (&returning.thread_id, &returning.slip_id);
+        if returning.returned.cut
+            || returning.returned.yours
+            || !self.is_of(meta, thread_id, slip_id, Some(Side::Inbox))
+            || !store::restore::is_newest(tx, &returning.returned.restore_id).await?
+        {
+            return Ok(false);
+        }
+        if let Some(narrowed) = &returning.narrowed {
+            // The referral, and its slip, may have come just now, before this.
+            self.write_new(tx).await?;
+            let held = self.slips.get(slip_id).map(|(_, holding_id)| *holding_id);
+            if held != Some(narrowed.holding_id)
+                || !store::holding::replace_keys(tx, self.newest, std::slice::from_ref(narrowed)).await?
+            {
+                return Err(ReceiveError::Changed);
+            }
+        }
+        self.word_came.insert(*thread_id);
+        Ok(true)
     }
 
     async fn known(

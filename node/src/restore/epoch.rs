@@ -71,6 +71,7 @@ async fn begin(
         store::alarm::end(tx, kind).await?;
     }
     store::restore::threads_begin(tx, number).await?;
+    store::restore::await_word(tx).await?;
     store::restore::began(tx, &restore.restore_id, number).await?;
     counter.save(tx).await?;
     Ok(Some(number))

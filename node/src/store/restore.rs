@@ -138,6 +138,16 @@ pub async fn accepts(tx: &mut Tx, restore_id: &[u8; 16], since_ms: i64) -> Resul
     Ok(count > 0)
 }
 
+const IS_NEWEST: &str = "SELECT CAST(COUNT(*) AS BIGINT) AS n FROM restore WHERE restore_id = $1 \
+     AND epoch = (SELECT MAX(epoch) FROM restore)";
+
+/// Whether this is this node's last coming back, however long ago, by whichever of its ids: one that was told again has the epoch of the first.
+pub async fn is_newest(tx: &mut Tx, restore_id: &[u8; 16]) -> Result<bool, StoreError> {
+    let row = tx.one(query(IS_NEWEST).bind(restore_id.to_vec())).await?;
+    let count: i64 = row.map_or(Ok(0), |row| column(&row, TABLE, "n"))?;
+    Ok(count > 0)
+}
+
 const COVERS: &str = "SELECT CAST(COUNT(*) AS BIGINT) AS n FROM restore WHERE begun_at_ms >= $1 AND backup_at_ms <= $2 AND begun_at_ms >= $2";
 
 /// Whether something that happened at `at_ms` may be what this node forgot with a backup that came back since a time.
@@ -219,6 +229,15 @@ const THREADS: &str = "UPDATE referral SET epoch = $1 WHERE side = 'inbox' AND e
 /// Numbers that this node gives from now on to events of its inbox are of this epoch, so that none is one that was lost.
 pub async fn threads_begin(tx: &mut Tx, epoch: u64) -> Result<(), StoreError> {
     tx.run(query(THREADS).bind(stored(epoch))).await.map(drop)
+}
+
+const AWAIT_WORD: &str = "UPDATE referral SET awaits_word = 1 WHERE consent = 'live' AND slip_id IN \
+     (SELECT slip_id FROM slip WHERE side = 'received')";
+
+/// Nothing is opened that was shared under a slip of another member before that has returned the thread: consent may have ended since the
+/// backup.
+pub async fn await_word(tx: &mut Tx) -> Result<u64, StoreError> {
+    tx.run(query(AWAIT_WORD)).await
 }
 
 const STOPPED: &str =

@@ -8,6 +8,7 @@ use kith_proto::words::Purpose;
 use kith_service::store::{InList, Row, StoreError, Tx, bytes, column, query};
 
 use super::{id, word};
+use crate::restore::RETURNED_MS_MAX;
 
 const TABLE: &str = "returning_to";
 
@@ -47,23 +48,39 @@ pub async fn all(tx: &mut Tx) -> Result<Vec<Returning>, StoreError> {
     tx.all(query(ALL)).await?.iter().map(read).collect()
 }
 
-const THREADS: &str = "SELECT thread_id FROM referral WHERE peer = $1 AND thread_id > $2 AND (updated_at_ms >= $3 OR \
-     state NOT IN ('completed', 'not_completed', 'declined', 'forwarded', 'cancelled', 'withdrawn', 'expired', \
-     'entered_in_error')) ORDER BY thread_id LIMIT $4";
-
-/// Threads with it that are open or changed since its backup, by id, after the last that was returned. Of a member with nothing left
-/// those that are open: what is over is of no more use to it.
-pub async fn threads(tx: &mut Tx, one: &Returning, limit: i64) -> Result<Vec<ThreadId>, StoreError> {
-    let since_ms = if one.is_from_nothing() {
-        i64::MAX
-    } else {
-        one.since_ms
+macro_rules! threads {
+    ($or:literal) => {
+        concat!(
+            "SELECT thread_id FROM referral WHERE peer = $1 AND thread_id > $2 AND (state NOT IN ('completed', ",
+            "'not_completed', 'declined', 'forwarded', 'cancelled', 'withdrawn', 'expired', 'entered_in_error')",
+            $or,
+            ") ORDER BY thread_id LIMIT $3"
+        )
     };
-    let asked = query(THREADS)
+}
+
+const OPEN: &str = threads!("");
+const THREADS: &str = threads!(
+    " OR updated_at_ms >= $4 OR EXISTS (SELECT 1 FROM slip WHERE slip.slip_id = referral.slip_id AND slip.side = 'captured' \
+     AND (referral.consent = 'live' OR slip.ended_at_ms >= $5))"
+);
+
+/// Threads with it that are open or changed since its backup, by id, after the last that was returned; and those whose consent was
+/// captured here and still stands, or has ended since a mailbox window before the backup, as it opens none of them without this word. Of a
+/// member with nothing left those that are open: what is over is of no more use to it.
+pub async fn threads(tx: &mut Tx, one: &Returning, limit: i64) -> Result<Vec<ThreadId>, StoreError> {
+    let text = if one.is_from_nothing() { OPEN } else { THREADS };
+    let asked = query(text)
         .bind(one.peer.to_string())
         .bind(one.after.clone())
-        .bind(since_ms)
         .bind(limit);
+    let asked = if one.is_from_nothing() {
+        asked
+    } else {
+        asked
+            .bind(one.since_ms)
+            .bind(one.since_ms.saturating_sub(RETURNED_MS_MAX))
+    };
     let rows = tx.all(asked).await?;
     rows.iter().map(|row| id(row, "referral", "thread_id")).collect()
 }

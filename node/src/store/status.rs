@@ -3,7 +3,7 @@
 
 use kith_proto::id::OrgId;
 use kith_proto::problem::Problem;
-use kith_service::store::{StoreError, Tx, column, query};
+use kith_service::store::{Row, StoreError, Tx, column, query};
 
 use super::{word, word_or_null};
 
@@ -67,6 +67,29 @@ pub async fn counts(tx: &mut Tx) -> Result<Counts, StoreError> {
         unacknowledged: number(tx, NEW).await?,
         undelivered: number(tx, UNDELIVERED).await?,
     })
+}
+
+const AWAITING: &str = "SELECT peer, CAST(COUNT(*) AS BIGINT) AS number FROM referral \
+     WHERE awaits_word = 1 AND consent = 'live' GROUP BY peer ORDER BY peer";
+
+/// Referrals that stay closed after a restore until the member that captured their consent has said that it still stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Awaiting {
+    /// The member.
+    pub organisation: OrgId,
+    /// How many.
+    pub threads: i64,
+}
+
+/// Whose word is awaited.
+pub async fn awaiting(tx: &mut Tx) -> Result<Vec<Awaiting>, StoreError> {
+    let read = |row: &Row| {
+        Ok(Awaiting {
+            organisation: word(row, "referral", "peer")?,
+            threads: column(row, "referral", "number")?,
+        })
+    };
+    tx.all(query(AWAITING)).await?.iter().map(read).collect()
 }
 
 const OPEN_WITH: &str = "SELECT DISTINCT peer FROM referral WHERE state NOT IN ('draft', 'completed', 'not_completed', 'declined', \

@@ -101,6 +101,23 @@ pub async fn taken(tx: &mut Tx, threads: &[(ThreadId, i64)]) -> Result<(), Store
     taken.await.map(drop)
 }
 
+static WORD_CAME: WithRows = WithRows::new(
+    "WITH v(thread_id, changed) AS (VALUES",
+    2,
+    "UPDATE referral SET awaits_word = 0, changed = v.changed FROM v WHERE referral.thread_id = v.thread_id AND \
+     referral.awaits_word = 1",
+);
+
+/// The member that captured the consent of these threads has said that it stands; each gets its place in the order of changes. Says how many
+/// had waited for that.
+pub async fn word_came(tx: &mut Tx, threads: &[(ThreadId, i64)]) -> Result<u64, StoreError> {
+    WORD_CAME
+        .run(tx, threads, |q, (id, changed)| {
+            q.bind(id.as_bytes().to_vec()).bind(*changed)
+        })
+        .await
+}
+
 static PUT_EVENTS: Insert = Insert::into(
     "INSERT INTO event (thread_id, event_id, epoch, number, move, state, reason, party, late, provisional, \
      happened_at_ms, deadline_ms, words_id)",

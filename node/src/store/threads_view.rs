@@ -29,6 +29,8 @@ pub(crate) struct Line {
     pub(crate) owner_token: Option<TokenId>,
     pub(crate) purpose: Purpose,
     pub(crate) situation: Situation,
+    /// Whether nothing of what was shared is shown before the member that captured the consent has said that it still stands.
+    pub(crate) awaits_word: bool,
     pub(crate) delivery: Delivery,
     pub(crate) problem: Option<Problem>,
     pub(crate) answer_by_ms: i64,
@@ -71,7 +73,7 @@ macro_rules! lines {
     ($rest:literal) => {
         concat!(
             "SELECT thread_id, slip_id, side, peer, owner_token, purpose, state, came_from, expired_from, consent, ",
-            "delivery, problem, answer_by_ms, deadline_ms, created_at_ms, updated_at_ms, changed, arrival ",
+            "awaits_word, delivery, problem, answer_by_ms, deadline_ms, created_at_ms, updated_at_ms, changed, arrival ",
             "FROM referral ",
             $rest
         )
@@ -143,6 +145,18 @@ pub(crate) async fn by_code(tx: &mut Tx, prefix: [u8; 5]) -> Result<Vec<Line>, S
     tx.all(asked).await?.iter().map(line).collect()
 }
 
+impl Line {
+    /// Whether content may be read that was shared.
+    pub(crate) fn is_readable(&self) -> bool {
+        self.situation.consent == Consent::Live && !self.awaits_word
+    }
+
+    /// Whether it could be read but for a word that is awaited; once consent has ended no word opens anything.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.situation.consent == Consent::Live && self.awaits_word
+    }
+}
+
 const EVENTS: &str = "SELECT event_id, epoch, number, move, state, reason, provisional, happened_at_ms, deadline_ms, \
      words_id \
      FROM event WHERE thread_id = $1 ORDER BY happened_at_ms DESC, \
@@ -187,6 +201,7 @@ fn line(row: &Row) -> Result<Line, StoreError> {
             expired_from: word_or_null(row, TABLE, "expired_from")?,
             consent: word::<Consent>(row, TABLE, "consent")?,
         },
+        awaits_word: number("awaits_word")? != 0,
         delivery: word(row, TABLE, "delivery")?,
         problem: word_or_null(row, TABLE, "problem")?,
         answer_by_ms: number("answer_by_ms")?,

@@ -1,8 +1,10 @@
 //! Opening one thread: its trail line is committed first, then its content is unsealed and shown.
-//! Called by `GetReferral`. Never shows content once consent is cut, never opens without the line in the trail.
+//! Called by `GetReferral`. Never shows content once consent is cut, nor after a restore before the member that captured the consent has
+//! returned the thread; never opens without the line in the trail.
 
 use kith_proto::id::HoldingId;
-use kith_proto::lifecycle::{Consent, Move};
+use kith_proto::lifecycle::Move;
+use kith_proto::sign::sha256;
 use kith_proto::v1;
 use kith_service::store::{StoreError, Tx};
 use prost::Message as _;
@@ -20,6 +22,9 @@ use crate::store::holding::Holding;
 use crate::store::referral_content::{ReferralContent, Said};
 use crate::store::threads_view::{Line, ShownEvent};
 use crate::tokens::Caller;
+
+/// In front of what an opening that shows nothing is noted by.
+const CLOSED_LABEL: &[u8] = b"kith/node/opened-closed\0";
 
 /// Who opens which thread.
 #[derive(Clone, Copy, Debug)]
@@ -58,22 +63,29 @@ async fn open_rows(tx: &mut Tx, node: &Node, opening: &Opening, now_ms: i64) -> 
     let event = opening_event(&opening.caller, "thread", &record, now_ms)
         .id("slip", line.slip_id.as_bytes())
         .org("with", &line.peer)
-        .word("purpose", line.purpose.as_str())
-        .word("consent", line.situation.consent.as_str());
-    if note_opening(tx, &mut counter, node, (&opening.caller, &record), event).await? {
-        access::note(tx, node, (&opening.caller, &line), now_ms).await?;
+        .word("purpose", line.purpose.as_str());
+    if line.is_waiting() {
+        // It shows nothing: nobody is told of it, and the first one that does is none that was noted a moment ago.
+        let event = event.word("consent", "awaited");
+        note_opening(tx, &mut counter, node, (&opening.caller, &closed(&record)), event).await?;
+    } else {
+        let event = event.word("consent", line.situation.consent.as_str());
+        if note_opening(tx, &mut counter, node, (&opening.caller, &record), event).await? {
+            access::note(tx, node, (&opening.caller, &line), now_ms).await?;
+        }
     }
     counter.save(tx).await?;
     let events = store::threads_view::events(tx, &line.thread_id).await?;
     let messages = store::threads_view::messages(tx, &line.thread_id).await?;
     let messages = messages.iter().map(|id| *id.as_bytes()).collect();
-    // Once consent is cut nothing of what was shared is read, whatever may still be there.
-    let (said, content) = match line.situation.consent {
-        Consent::Live => (
+    // Once consent is cut, or while it may be, nothing of what was shared is read, whatever may still be there.
+    let (said, content) = if line.is_readable() {
+        (
             store::referral_content::find(tx, &line.thread_id).await?,
             store::content::of_owners(tx, &[record]).await?,
-        ),
-        Consent::Cut | Consent::Erased => (None, Vec::new()),
+        )
+    } else {
+        (None, Vec::new())
     };
     let of_content = content.iter().map(|row| row.holding_id);
     let mut ids: Vec<HoldingId> = of_content
@@ -90,6 +102,13 @@ async fn open_rows(tx: &mut Tx, node: &Node, opening: &Opening, now_ms: i64) -> 
         content,
         holdings,
     })
+}
+
+/// What an opening of a closed thread is noted by.
+fn closed(record: &[u8; 16]) -> [u8; 16] {
+    let hash = sha256(&[CLOSED_LABEL, record]);
+    // cannot be shorter: a hash has 32 bytes.
+    hash.first_chunk().copied().unwrap_or(*record)
 }
 
 fn shown(node: &Node, found: &Found) -> Result<v1::Thread, ViewError> {
@@ -134,7 +153,7 @@ fn shown(node: &Node, found: &Found) -> Result<v1::Thread, ViewError> {
             .into_iter()
             .map(Move::number)
             .collect(),
-        referral: (line.situation.consent == Consent::Live).then(|| texts.referral(line)),
+        referral: line.is_readable().then(|| texts.referral(line)),
     })
 }
 

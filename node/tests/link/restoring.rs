@@ -233,6 +233,7 @@ async fn a_restored_node_hears_what_its_backup_cannot_know() {
         asked: vec![lost.peer.org.clone()],
         epoch: 2,
         tokens: 0,
+        awaiting: Vec::new(),
     };
     assert_eq!(restored, expected);
     lost.is_restored().await;
@@ -307,8 +308,15 @@ async fn an_epoch_that_the_network_has_seen_is_not_begun_again() {
     };
     lost.says(vec![What::Standing(standing)]);
     restore::begin(lost.node(), RestoreReason::Damaged).await.unwrap();
-    assert_eq!(lost.finish().await.unwrap().epoch, 5);
+    let restored = lost.finish().await.unwrap();
+    assert_eq!(restored.epoch, 5);
     assert_eq!(lost.story.host.words(EPOCHS).await, ["1", "5"]);
+    let awaiting: Vec<(&str, i64)> = restored
+        .awaiting
+        .iter()
+        .map(|one| (one.organisation.as_str(), one.threads))
+        .collect();
+    assert_eq!(awaiting, [("riverside-gp", 1)], "what came; not what was sent");
     lost.is_whole().await;
 }
 

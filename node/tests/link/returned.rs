@@ -81,8 +81,7 @@ impl Back {
             yours: slip.from.as_str() == "hope-street",
             created_at_ms: T0,
             answer_by_ms: 0,
-            came_from: 0,
-            events: Vec::new(),
+            ..v1::Returned::default()
         };
         turn(&mut returned);
         let event = v1::Event {

@@ -20,6 +20,7 @@ mod sqlite {
         Fresh::sqlite()
     }
 
+    mod awaiting;
     mod moving;
     mod reporting;
     mod talking;
@@ -38,6 +39,7 @@ mod postgres {
         Fresh::postgres().await
     }
 
+    mod awaiting;
     mod moving;
     mod reporting;
     mod talking;

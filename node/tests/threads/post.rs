@@ -111,6 +111,12 @@ async fn carry_one(from: &Node, to: &Node, row: OutboxRow, number: Option<u64>) 
 
 /// Opens one envelope as the link does and hands it in.
 async fn deliver(from: &Node, to: &Node, bytes: &[u8], position: Option<Position>) -> Receipt {
+    let received = receive::receive(to, vec![arrival(from, to, bytes, position)]).await;
+    received.unwrap().receipts.into_iter().next().unwrap()
+}
+
+/// Opens one envelope as the link does.
+pub(crate) fn arrival(from: &Node, to: &Node, bytes: &[u8], position: Option<Position>) -> Arrival {
     let wire = v1::Envelope::decode(bytes).unwrap();
     let key = from.keys.signing.public();
     let verified = envelope::verify(&wire, |_| Some(key)).unwrap();
@@ -125,7 +131,7 @@ async fn deliver(from: &Node, to: &Node, bytes: &[u8], position: Option<Position
             .map(|keys| keys.signing_key)
     };
     let slip = SignedSlip::verify(&signed, &verified.head.network, captured).unwrap();
-    let arrival = Arrival {
+    Arrival {
         peer: from.organisation().clone(),
         position,
         envelope_id: verified.head.envelope_id,
@@ -136,7 +142,5 @@ async fn deliver(from: &Node, to: &Node, bytes: &[u8], position: Option<Position
             slip,
             body,
         })),
-    };
-    let received = receive::receive(to, vec![arrival]).await.unwrap();
-    received.receipts.into_iter().next().unwrap()
+    }
 }

@@ -1,11 +1,12 @@
 //! A node and the gateway both come back from yesterday: the gateway forgets what the node had asked for when it came back, and is asked
-//! again. Nothing is lost, nothing comes twice, and what was withdrawn stays gone.
+//! again. Nothing is lost, nothing comes twice, and what was withdrawn stays gone: also where neither of the two knows of the withdrawal
+//! any more, and the organisation that captured the consent is off.
 
 use crate::restore::{copy, roll_back};
 use crate::scene::{
     self, company, count, data, doctor, gateway, json, lines, node, node_with, shares, status,
 };
-use kith_demo::cast::{self, GP, PEERS, said};
+use kith_demo::cast::{self, GP, Org, PEERS, said};
 use kith_demo::network::Network;
 use kith_demo::story::steps::{Sent, Teller};
 use kith_proto::lifecycle::{Consent, Move, State};
@@ -15,6 +16,8 @@ use std::path::{Path, PathBuf};
 /// What happened after the bundle.
 struct Since {
     withdrawn: Sent,
+    /// From before the bundle, and its consent stands.
+    stands: Sent,
     /// To the circle.
     came: Sent,
     /// By the circle.
@@ -28,6 +31,10 @@ async fn live(network: &mut Network, bundle: &str, copied: &Path) -> Since {
     let mut tell = Teller::of(network);
     let withdrawn = tell.refer(company(cast::SELAM, said::TEA)).await.unwrap();
     tell.expect(PEERS, &withdrawn, State::Received, "it is there")
+        .await
+        .unwrap();
+    let stands = tell.refer(company(cast::DAWIT, said::COAT)).await.unwrap();
+    tell.expect(PEERS, &stands, State::Received, "it is there")
         .await
         .unwrap();
     let at = data(tell.network, PEERS);
@@ -58,6 +65,7 @@ async fn live(network: &mut Network, bundle: &str, copied: &Path) -> Since {
         .unwrap();
     Since {
         withdrawn,
+        stands,
         came,
         went,
         forgotten,
@@ -97,6 +105,46 @@ async fn practice_hears(network: &Network) {
     .await;
 }
 
+/// The circle serves, and shows nothing of what the practice shared with it before the bundle: the practice is off, and has not said yet that
+/// its consent stands.
+async fn nothing_opens(network: &mut Network, since: &Since) {
+    let place = data(network, PEERS);
+    let token = network.node(PEERS).unwrap().tokens["coordinator"].clone();
+    let mut tell = Teller::of(network);
+    for sent in [&since.withdrawn, &since.stands] {
+        let thread = tell.thread(PEERS, sent).await.unwrap();
+        assert_eq!(thread.referral, None, "nothing of it can be read");
+        assert!(thread.messages.is_empty());
+        let line = thread.line.unwrap();
+        let ended = line.consent != Consent::Live.number();
+        assert_ne!(ended, line.awaits_word);
+        let show = ["show", &sent.code, "--data", &place, "--token", &token];
+        let said = node(tell.network, &show);
+        let why = if ended {
+            "consent has ended"
+        } else {
+            "opens once riverside-gp has said that it still stands"
+        };
+        assert!(said.contains(why), "{said}");
+        for name in [cast::SELAM.name, cast::DAWIT.name] {
+            assert!(!said.contains(name));
+        }
+    }
+}
+
+/// The practice is on again, and what stands opens.
+async fn what_stands_opens(network: &mut Network, since: &Since) {
+    scene::until("the practice says that it stands", async || {
+        let lines = lines(network, PEERS, Side::Inbox).await;
+        lines.iter().all(|line| !line.awaits_word)
+    })
+    .await;
+    let place = data(network, PEERS);
+    assert_eq!(status(network, &place)["awaiting"], serde_json::json!([]));
+    let opened = Teller::of(network).open(PEERS, &since.stands).await.unwrap();
+    assert!(opened.contains(cast::DAWIT.name));
+}
+
 /// The gateway's database of before that, by the root's word.
 async fn gateway_comes_back(network: &mut Network, folder: &Path, copied: &Path) {
     roll_back(network, copied).await;
@@ -105,8 +153,6 @@ async fn gateway_comes_back(network: &mut Network, folder: &Path, copied: &Path)
     let said = gateway(network, &["restore", "--root", &root, "--reason", "broken"]);
     assert!(said.contains("begins anew as epoch 2"), "{said}");
     network.start_gateway().await.unwrap();
-    // Not a minute later, as it would by itself.
-    network.crash_node(GP).await.unwrap();
 }
 
 /// Everything is at both ends as it was, and goes on both ways.
@@ -152,7 +198,7 @@ async fn all_go_on(network: &mut Network, since: &Since) {
         assert_eq!(count(network, PEERS, Side::Sent, sent).await, 1, "{}", sent.code);
         assert_eq!(count(network, GP, Side::Inbox, sent).await, 1, "{}", sent.code);
     }
-    assert_eq!(lines(network, PEERS, Side::Inbox).await.len(), 3);
+    assert_eq!(lines(network, PEERS, Side::Inbox).await.len(), 4);
 }
 
 /// Who comes back first.
@@ -160,6 +206,20 @@ async fn all_go_on(network: &mut Network, since: &Since) {
 enum First {
     Circle,
     Gateway,
+}
+
+/// The practice's word is awaited for so many referrals.
+fn awaiting(referrals: u64) -> serde_json::Value {
+    serde_json::json!([{ "organisation": GP.id, "referrals": referrals }])
+}
+
+async fn follows(network: &Network, org: Org) {
+    let data = data(network, org);
+    scene::until("the node follows the new epoch", async || {
+        let status = status(network, &data);
+        status["key_log"]["epoch"] == 2 && status["link"]["state"] == "up"
+    })
+    .await;
 }
 
 async fn come_back(first: First) {
@@ -176,21 +236,24 @@ async fn come_back(first: First) {
             (&restored["epoch"], &restored["withdrawn"]),
             (&2.into(), &1.into())
         );
+        assert_eq!(restored["awaiting"], awaiting(1));
         practice_hears(&network).await;
     }
+    network.stop_node(GP).await.unwrap();
     gateway_comes_back(&mut network, folder.path(), &copied).await;
     if first == First::Gateway {
-        circle_comes_back(&mut network, &bundle, &new);
+        let restored = circle_comes_back(&mut network, &bundle, &new);
+        assert_eq!(
+            (&restored["withdrawn"], &restored["awaiting"]),
+            (&0.into(), &awaiting(2))
+        );
     }
     network.start_node(PEERS).await.unwrap();
-    for org in [GP, PEERS] {
-        let data = data(&network, org);
-        scene::until("the node follows the new epoch", async || {
-            let status = status(&network, &data);
-            status["key_log"]["epoch"] == 2 && status["link"]["state"] == "up"
-        })
-        .await;
-    }
+    follows(&network, PEERS).await;
+    nothing_opens(&mut network, &since).await;
+    network.start_node(GP).await.unwrap();
+    follows(&network, GP).await;
+    what_stands_opens(&mut network, &since).await;
     all_go_on(&mut network, &since).await;
     scene::all_well(&network);
     scene::export_verifies(&network, PEERS, folder.path()).await;

@@ -92,6 +92,13 @@ fn at_rest(facts: &Facts) -> Vec<String> {
         let (org, rows) = (org.name(), node.outbox.iter().filter(waits));
         breaches.extend(rows.map(|row| format!("{} to {} is {} at {org}", row.kind, row.peer, row.state)));
     }
+    for (number, _, _, inbox) in pairs(facts) {
+        if inbox.is_some_and(|inbox| inbox.awaits_word) {
+            breaches.push(format!(
+                "referral {number} is still closed at a recipient that came back"
+            ));
+        }
+    }
     if facts.panics > 0 {
         breaches.push(format!("{} tasks panicked", facts.panics));
     }

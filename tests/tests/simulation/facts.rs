@@ -110,6 +110,8 @@ pub(crate) struct ThreadFacts {
     pub(crate) delivery: String,
     /// Categories of the referral that can be read; none where it cannot be read at all.
     pub(crate) categories: Option<Vec<i32>>,
+    /// Whether nothing can be read before the sender has said, since a restore here, that consent stands.
+    pub(crate) awaits_word: bool,
     /// Ids of messages that can be read.
     pub(crate) messages: Vec<Vec<u8>>,
     /// Every event: epoch and number, move, id.
@@ -341,6 +343,7 @@ async fn thread(node: &Node, row: &Row) -> ThreadFacts {
         consent: text(row, "consent"),
         delivery: text(row, "delivery"),
         categories: opened.referral.map(categories),
+        awaits_word: opened.line.is_some_and(|line| line.awaits_word),
         messages: opened.messages.into_iter().map(|m| m.message_id).collect(),
         events: opened
             .events

@@ -56,7 +56,10 @@ fn circle(facts: &mut Facts) -> &mut NodeFacts {
 }
 
 /// What each rule must find, once it is made wrong.
-const FALSIFIED: [(&str, Falsify); 35] = [
+const FALSIFIED: [(&str, Falsify); 36] = [
+    ("at rest", |f| {
+        circle(f).threads.iter_mut().for_each(|t| t.awaits_word = true);
+    }),
     ("at rest", |f| f.rested = Err("a withdrawal".into())),
     ("at rest", |f| f.panics = 1),
     ("at rest", |f| gp(f).outbox[0].state = "taken".into()),
