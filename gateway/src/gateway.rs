@@ -21,7 +21,7 @@ use kith_service::clock::Clock;
 use kith_service::log::{Log, LogError, sequencer};
 use kith_service::rng::{RandomFailed, Rng};
 use kith_service::shutdown::{Shutdown, Unfinished};
-use kith_service::store::{Store, StoreError};
+use kith_service::store::{Store, StoreError, Tx};
 use kith_service::tls::incoming::{Accepted, Peer};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -141,6 +141,8 @@ pub struct Gateway {
     pub log: Log,
     /// Whether it came back from a backup, in this epoch of its log or one before.
     pub is_restored: bool,
+    /// When it last came back, as its log has it.
+    pub restored_at_ms: Option<i64>,
     /// Its time.
     pub clock: Clock,
     /// Its randomness.
@@ -175,7 +177,14 @@ impl Gateway {
         rng: Rng,
     ) -> Result<Arc<Self>, OpenError> {
         let log = Log::open(&store, &keys.network, Keeper::Gateway).await?;
-        let is_restored = log.newest().await?.number > 1;
+        let newest = log.newest().await?;
+        let is_restored = newest.number > 1;
+        let began = |mut tx: Tx| async move { store::log::event_at(&mut tx, newest.first_seq).await };
+        let restored_at_ms = if is_restored {
+            store.read::<_, StoreError, _, _>("restored", began).await?
+        } else {
+            None
+        };
         let policies = Policies::new(&keys).map_err(KeyError::from)?;
         let gateway = Arc::new_cyclic(|this| Self {
             network: keys.network.clone(),
@@ -184,6 +193,7 @@ impl Gateway {
             store,
             log,
             is_restored,
+            restored_at_ms,
             clock,
             rng,
             policies,

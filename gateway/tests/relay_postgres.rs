@@ -12,6 +12,9 @@ mod delivering;
 #[path = "relay/enduring.rs"]
 mod enduring;
 #[cfg(test)]
+#[path = "relay/forgotten.rs"]
+mod forgotten;
+#[cfg(test)]
 #[path = "relay/hostile.rs"]
 mod hostile;
 #[cfg(test)]

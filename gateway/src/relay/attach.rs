@@ -169,6 +169,7 @@ impl Reader<'_> {
                 From::Submission(submission) => self.submission(submission).await?,
                 From::Receipts(receipts) => self.receipts(receipts).await?,
                 From::Stop(notice) => self.stop(&notice).await?,
+                From::StopsTold(_) => self.gateway.relay.streams.tell_stops(&self.peer.org),
                 From::NothingToOffer(said) => self.nothing_to_offer(&said).await?,
                 From::NoticesHeld(held) => {
                     let member = self.peer.org.clone();

@@ -42,6 +42,8 @@ pub struct Courier<'a> {
     /// Senders whose mail waits for the end of a suspension, and where the first of it stands.
     held_back: BTreeSet<OrgId>,
     held_back_at: Option<i64>,
+    /// How many members had told their stops when that was looked at.
+    told: usize,
 }
 
 impl<'a> Courier<'a> {
@@ -58,6 +60,7 @@ impl<'a> Courier<'a> {
             noticed: 0,
             held_back: BTreeSet::new(),
             held_back_at: None,
+            told: 0,
         }
     }
 
@@ -91,6 +94,10 @@ impl<'a> Courier<'a> {
         if self.members.has_changed().unwrap_or(false) {
             return self.members_changed().await.map(|()| true);
         }
+        let told = self.gateway.relay.streams.told_count();
+        if std::mem::replace(&mut self.told, told) != told {
+            self.look_again();
+        }
         if self.checkpoints.has_changed().unwrap_or(false) {
             return self.checkpoint_offered().await.map(|()| true);
         }
@@ -107,6 +114,14 @@ impl<'a> Courier<'a> {
         self.out.frame(Frame::CheckpointOffered(offered)).await
     }
 
+    /// Looks again at what was held back.
+    fn look_again(&mut self) {
+        if let Some(first) = self.held_back_at.take() {
+            self.cursor = self.cursor.min(first.saturating_sub(1));
+            self.held_back.clear();
+        }
+    }
+
     /// Tells the node, and looks again at what waited for the end of a suspension.
     async fn members_changed(&mut self) -> Result<(), RelayError> {
         let cursor = self.members.borrow_and_update().unsigned_abs();
@@ -118,10 +133,7 @@ impl<'a> Courier<'a> {
         if !membership::certificate_counts(&known, self.peer) {
             return Err(RelayError::CertificateEnded);
         }
-        if let Some(first) = self.held_back_at.take() {
-            self.cursor = self.cursor.min(first.saturating_sub(1));
-            self.held_back.clear();
-        }
+        self.look_again();
         let changed = v1::MembersChanged { cursor };
         self.out.frame(Frame::MembersChanged(changed)).await
     }
@@ -172,7 +184,8 @@ impl<'a> Courier<'a> {
         Ok(true)
     }
 
-    /// Leaves out what is out already, what stands behind a re-offer, and what waits for the end of a suspension: then also what stands behind it in its pair.
+    /// Leaves out what is out already, what stands behind a re-offer, and what waits for the end of a suspension or for its sender's word: then also what
+    /// stands behind it in its pair.
     fn passing(&mut self, rows: Vec<Waiting>) -> Vec<Waiting> {
         let members = self.gateway.members.all();
         let own = is_suspended(&members, &self.peer.org);
@@ -186,7 +199,8 @@ impl<'a> Courier<'a> {
                 continue;
             }
             let tombstone = matches!(row.what, What::Tombstone(_));
-            let barred = !row.exempt && !tombstone && (own || is_suspended(&members, &row.sender));
+            let waits = own || is_suspended(&members, &row.sender) || self.is_forgotten(&row);
+            let barred = !row.exempt && !tombstone && waits;
             if barred || (row.ordered && self.held_back.contains(&row.sender)) {
                 self.held_back_at.get_or_insert(row.position);
                 if row.ordered {
@@ -197,6 +211,16 @@ impl<'a> Courier<'a> {
             }
         }
         passing
+    }
+
+    /// Whether this gateway may have forgotten that a person took consent back: it came back from a backup with this mail, and its sender has not told
+    /// the stops since.
+    fn is_forgotten(&self, row: &Waiting) -> bool {
+        let before = self
+            .gateway
+            .restored_at_ms
+            .is_some_and(|at_ms| row.taken_at_ms < at_ms);
+        before && !self.gateway.relay.streams.has_told(&row.sender)
     }
 
     async fn send(&self, rows: Vec<Waiting>) -> Result<(), RelayError> {

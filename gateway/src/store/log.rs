@@ -39,6 +39,14 @@ fn read(row: &Row) -> Result<Stored, StoreError> {
     })
 }
 
+const EVENT_AT: &str = "SELECT at_ms FROM audit_event WHERE seq = $1";
+
+/// When an event was; none where there is no such event.
+pub async fn event_at(tx: &mut Tx, seq: i64) -> Result<Option<i64>, StoreError> {
+    let row = tx.one(query(EVENT_AT).bind(seq)).await?;
+    row.map(|row| column(&row, EVENT, "at_ms")).transpose()
+}
+
 const ORIGINS: &str = "SELECT origin FROM log_seen WHERE origin LIKE $1 ORDER BY origin LIMIT 1000";
 
 /// The origins with this beginning of which a head was put down. `prefix` is of names of a network, which hold no wildcard.

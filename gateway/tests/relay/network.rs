@@ -11,7 +11,9 @@ use kith_gateway::invite::{Invited, token};
 use kith_gateway::keys::{self, NetworkTerms, RegistrarKeys};
 use kith_gateway::members::Standing;
 use kith_gateway::membership;
+use kith_gateway::restore::restore;
 use kith_proto::id::OrgId;
+use kith_proto::recovery::RestoreReason;
 use kith_proto::seal::SealingKey;
 use kith_proto::sign::{PublicKey, SigningKey};
 use kith_proto::trust::{self, InviteToken, NewKeys};
@@ -64,6 +66,7 @@ pub(crate) struct Network {
     place: Place,
     address: SocketAddr,
     shutdown: Shutdown,
+    serving: tokio::task::JoinHandle<()>,
 }
 
 impl Network {
@@ -85,7 +88,8 @@ impl Network {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = Shutdown::new();
-        tokio::spawn(serve(gateway.clone(), incoming::tcp(listener), shutdown.clone()));
+        let serving = serve(gateway.clone(), incoming::tcp(listener), shutdown.clone());
+        let serving = tokio::spawn(async move { serving.await.unwrap() });
         Self {
             gateway,
             hand,
@@ -94,7 +98,32 @@ impl Network {
             place,
             address,
             shutdown,
+            serving,
         }
+    }
+
+    /// The gateway ends, and begins the next epoch of its log on the same database, as one does that came back from a backup.
+    pub(crate) async fn comes_back(&mut self) {
+        self.shutdown.request();
+        (&mut self.serving).await.unwrap();
+        let keys_dir = self.place.dir.path().join("keys");
+        let config = GatewayConfig {
+            data_dir: keys_dir.join("gateway"),
+            store_url: self.place.url.clone(),
+        };
+        let root_dir = keys_dir.join("root");
+        let root = keys::RootKeys::load(&root_dir).unwrap();
+        let (_, word) = root.sign_epoch(&root_dir, 1, self.clock.now_ms()).unwrap();
+        let open = || Gateway::open(&config, self.clock.clone(), Rng::system());
+        let began = restore(&open().await.unwrap(), &word, RestoreReason::Broken).await;
+        assert!(began.unwrap().is_some());
+        let gateway = open().await.unwrap();
+        let listener = TcpListener::bind(self.address).await.unwrap();
+        let shutdown = Shutdown::new();
+        let serving = serve(gateway.clone(), incoming::tcp(listener), shutdown.clone());
+        self.serving = tokio::spawn(async move { serving.await.unwrap() });
+        self.gateway = gateway;
+        self.shutdown = shutdown;
     }
 
     /// Invites and enrols a member; its keys come from `seed`.

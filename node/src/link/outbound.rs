@@ -53,6 +53,8 @@ pub(super) struct Outbound<'a> {
     cursor: i64,
     /// Stops that left on this stream.
     stops: BTreeSet<SlipId>,
+    /// Whether the gateway was told on this stream that it has all of them.
+    stops_told: bool,
 }
 
 impl<'a> Outbound<'a> {
@@ -97,6 +99,7 @@ impl<'a> Outbound<'a> {
             pairs,
             cursor: 0,
             stops: BTreeSet::new(),
+            stops_told: false,
         })
     }
 
@@ -319,11 +322,12 @@ impl<'a> Outbound<'a> {
         })
     }
 
-    /// Tells the gateway of slips that are to be stopped, each once on this stream, until it says that they are.
+    /// Tells the gateway of slips that are to be stopped, each once on this stream, until it says that they are; and when none is left that it was not told.
     async fn send_stops(&mut self) -> Result<(), Ended> {
         let node = self.session.node;
         let read = |mut tx| async move { store::slip_link::stops(&mut tx, STOPS_MAX).await };
         let stops = node.store.look::<_, StoreError, _, _>("stops", read).await?;
+        let all = i64::try_from(stops.len()).is_ok_and(|count| count < STOPS_MAX);
         for (slip_id, withdrawn_at_ms) in stops {
             if !self.stops.insert(slip_id) {
                 continue;
@@ -335,6 +339,10 @@ impl<'a> Outbound<'a> {
             };
             receipt::sign(&node.keys.signing, &mut notice).map_err(|_| KeysError::Library)?;
             self.session.send(Frame::Stop(notice)).await?;
+        }
+        if all && !self.stops_told {
+            self.stops_told = true;
+            self.session.send(Frame::StopsTold(v1::StopsTold {})).await?;
         }
         Ok(())
     }

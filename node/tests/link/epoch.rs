@@ -13,6 +13,7 @@ use kith_proto::sign::SigningKey;
 use kith_proto::trail::Code;
 use kith_proto::trust::CLOCK_SKEW_MS;
 use kith_proto::v1;
+use kith_proto::v1::attach_request::Frame as Up;
 use kith_proto::v1::attach_response::Frame as Down;
 use kith_proto::v1::restore_response::What;
 use kith_service::store::StoreError;
@@ -273,4 +274,18 @@ async fn a_gateway_that_came_back_itself_is_told_once_more_under_one_id() {
     );
     assert_eq!(story.host.number(PENDING).await, 0);
     assert_eq!(story.host.words(EPOCHS).await, ["1", "2"], "its own log goes on");
+}
+
+#[tokio::test]
+async fn the_gateway_is_told_when_it_has_every_stop() {
+    let mut story = Story::begin().await;
+    let peer = story.peer("riverside-gp");
+    let mut stream = story.gateway.greeted(vec![]).await;
+    assert!(matches!(stream.any().await, Up::StopsTold(_)), "there is none");
+    let (_, grant_id) = story.consent(&mut stream, &[&peer]).await;
+    stream.break_off().await;
+    story.withdraw(grant_id).await;
+    let mut stream = story.gateway.greeted(vec![]).await;
+    assert!(matches!(stream.any().await, Up::Stop(_)), "the stop comes first");
+    assert!(matches!(stream.any().await, Up::StopsTold(_)));
 }

@@ -292,17 +292,35 @@ impl Attached {
         self.send(Down::Hello(hello)).await;
     }
 
-    /// The node's next frame.
+    /// The node's next frame, but for the word that all stops were told.
     pub(crate) async fn next(&mut self) -> Up {
+        loop {
+            match self.any().await {
+                Up::StopsTold(_) => {}
+                frame => return frame,
+            }
+        }
+    }
+
+    /// The node's next frame.
+    pub(crate) async fn any(&mut self) -> Up {
         let next = tokio::time::timeout(PATIENCE, self.up.message()).await;
         let next = next.expect("a frame comes in time").expect("the stream is whole");
         next.expect("the stream is open").frame.unwrap()
     }
 
-    /// Whether the node ends the stream before it sends anything more.
+    /// Whether the node ends the stream before it sends anything more, but for the word that all stops were told.
     pub(crate) async fn is_left(&mut self) -> bool {
-        let next = tokio::time::timeout(PATIENCE, self.up.message()).await;
-        matches!(next.expect("something comes in time"), Ok(None) | Err(_))
+        loop {
+            let next = tokio::time::timeout(PATIENCE, self.up.message()).await;
+            match next
+                .expect("something comes in time")
+                .map(|next| next.and_then(|next| next.frame))
+            {
+                Ok(Some(Up::StopsTold(_))) => {}
+                next => return matches!(next, Ok(None) | Err(_)),
+            }
+        }
     }
 
     /// The next frame, which must be a submission.
