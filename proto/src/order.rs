@@ -40,6 +40,35 @@ pub const fn follows(number: u64, last: u64) -> bool {
     number > last && (number - last == 1 || begins_run(number))
 }
 
+/// Lines of one run of a pair that somebody has, as a count of numbers shows them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stretch {
+    /// The lowest number.
+    pub first: u64,
+    /// The highest number.
+    pub last: u64,
+    /// How many there are.
+    pub count: u64,
+}
+
+/// Whether these stretches, the earliest run first, are every line behind the number `after` up to `through`: no run has a hole. How many lines a run had
+/// before the next began, nobody knows but its sender: what is there of it, is all. In front of a run (`through` a multiple of [`RUN_LINES`]) nothing
+/// of it is needed.
+pub fn is_whole((after, through): (u64, u64), stretches: &[Stretch]) -> bool {
+    let mut last = after;
+    for stretch in stretches {
+        let counted = stretch
+            .last
+            .checked_sub(stretch.first)
+            .and_then(|more| more.checked_add(1));
+        if !follows(stretch.first, last) || counted != Some(stretch.count) {
+            return false;
+        }
+        last = stretch.last;
+    }
+    last == through || (through > last && through % RUN_LINES == 0)
+}
+
 /// Most lines in one batch.
 pub const ORDER_LINES_MAX: usize = 256;
 

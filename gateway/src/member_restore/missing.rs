@@ -5,12 +5,12 @@
 use std::collections::BTreeMap;
 
 use kith_proto::id::OrgId;
-use kith_proto::order::{self, Position};
+use kith_proto::order::{self, Position, Stretch};
 use kith_service::store::{StoreError, Tx};
 
 use super::Asked;
 use crate::store::pair::{Pair, PairRow};
-use crate::store::reoffer::{self, Behind, Known, ReofferRow};
+use crate::store::reoffer::{self, Behind, ReofferRow};
 
 /// What is missing at a member.
 #[derive(Debug, Default)]
@@ -41,7 +41,7 @@ pub(super) async fn of(
         let known = reoffer::known(tx, pair, (held.number(), through)).await?;
         if through <= held.number() {
             missing.whole.push(pair.clone());
-        } else if asked.has_backup() && is_whole((held.number(), through), &known) {
+        } else if asked.has_backup() && order::is_whole((held.number(), through), &known) {
             let row = ReofferRow {
                 restore_id: asked.restore_id,
                 after: held.number(),
@@ -64,7 +64,7 @@ pub(super) async fn of(
 }
 
 /// The last number behind the one that is held, up to the pair's last, that does not wait; `behind` is what waits, the last one first.
-fn last_missing((held, last): (u64, u64), behind: &[Behind], known: &[Known]) -> u64 {
+fn last_missing((held, last): (u64, u64), behind: &[Behind], known: &[Stretch]) -> u64 {
     let mut number = last;
     for line in behind {
         if line.number != number {
@@ -78,19 +78,6 @@ fn last_missing((held, last): (u64, u64), behind: &[Behind], known: &[Known]) ->
         };
     }
     number
-}
-
-/// Whether every line behind the one that is held is known, up to the last: in each run they have no hole. How many lines a run had before the next
-/// began, nobody knows but its sender: what is known there, is all.
-fn is_whole((held, through): (u64, u64), known: &[Known]) -> bool {
-    let mut last = held;
-    for run in known {
-        if !order::follows(run.first, last) || run.last - run.first != run.count.saturating_sub(1) {
-            return false;
-        }
-        last = run.last;
-    }
-    last == through
 }
 
 #[cfg(test)]
@@ -107,8 +94,8 @@ mod tests {
         numbers.iter().map(line).collect()
     }
 
-    fn run(first: u64, last: u64) -> Known {
-        Known {
+    fn run(first: u64, last: u64) -> Stretch {
+        Stretch {
             first,
             last,
             count: last - first + 1,
@@ -141,24 +128,5 @@ mod tests {
             3,
             "nothing of before is known"
         );
-    }
-
-    #[test]
-    fn a_run_may_follow_wherever_another_ended_but_has_no_hole() {
-        let first = 2 * RUN_LINES + 1;
-        assert!(is_whole((3, 3), &[]));
-        assert!(!is_whole((3, 4), &[]));
-        assert!(is_whole((3, 8), &[run(4, 8)]));
-        assert!(!is_whole((3, 8), &[run(5, 8)]), "one is missing in front");
-        assert!(!is_whole((3, 9), &[run(4, 8)]), "one is missing behind");
-        assert!(is_whole((3, first + 1), &[run(4, 8), run(first, first + 1)]));
-        assert!(is_whole((3, first + 1), &[run(first, first + 1)]));
-        assert!(is_whole((first, first + 1), &[run(first + 1, first + 1)]));
-        assert!(!is_whole((3, first + 1), &[run(4, 8), run(first + 1, first + 1)]));
-        let holey = Known {
-            count: 4,
-            ..run(4, 8)
-        };
-        assert!(!is_whole((3, first), &[holey, run(first, first)]));
     }
 }

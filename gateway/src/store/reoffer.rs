@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kith_proto::id::OrgId;
-use kith_proto::order::{self, Position, RUN_LINES};
+use kith_proto::order::{self, Position, RUN_LINES, Stretch};
 use kith_service::store::{InList, Insert, Row, StoreError, Tx, WithRows, bytes, column, query};
 
 use super::mailbox;
@@ -143,19 +143,12 @@ pub async fn overdue(
 const KNOWN: &str = "SELECT MIN(number) AS first_number, MAX(number) AS last_number, CAST(COUNT(*) AS BIGINT) AS n FROM taken \
      WHERE sender = $1 AND recipient = $2 AND number > $3 AND number <= $4 GROUP BY number / $5 ORDER BY 1";
 
-/// The lines of one run of a pair whose outcome is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Known {
-    /// The lowest number.
-    pub first: u64,
-    /// The highest number.
-    pub last: u64,
-    /// How many there are.
-    pub count: u64,
-}
-
 /// Of which numbers behind the first, up to the last, the outcome is still known: run by run, the earliest first.
-pub async fn known(tx: &mut Tx, pair: &Pair, (after, through): (u64, u64)) -> Result<Vec<Known>, StoreError> {
+pub async fn known(
+    tx: &mut Tx,
+    pair: &Pair,
+    (after, through): (u64, u64),
+) -> Result<Vec<Stretch>, StoreError> {
     let select = query(KNOWN)
         .bind(pair.sender.as_str().to_owned())
         .bind(pair.recipient.as_str().to_owned())
@@ -164,7 +157,7 @@ pub async fn known(tx: &mut Tx, pair: &Pair, (after, through): (u64, u64)) -> Re
         .bind(stored(RUN_LINES));
     let read = |row: &Row| {
         let of = |name| column::<i64>(row, "taken", name).map(i64::unsigned_abs);
-        Ok(Known {
+        Ok(Stretch {
             first: of("first_number")?,
             last: of("last_number")?,
             count: of("n")?,

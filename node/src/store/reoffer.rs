@@ -3,8 +3,8 @@
 //! Never gives a line another number than it had, but in a run or behind a hole: a line that is to be offered again keeps it below zero until it is answered again.
 
 use kith_proto::id::OrgId;
-use kith_proto::order::{self, Position, RUN_LINES};
-use kith_service::store::{StoreError, Tx, bytes, column, query};
+use kith_proto::order::{self, Position, RUN_LINES, Stretch};
+use kith_service::store::{Row, StoreError, Tx, bytes, column, query};
 
 use super::stored;
 
@@ -127,21 +127,20 @@ pub async fn offers(tx: &mut Tx, peer: &OrgId) -> Result<bool, StoreError> {
     Ok(count > 0)
 }
 
-/// Whether everything behind a number, up to the last, is kept: no run of it has a hole.
+/// Whether everything behind a number, up to the last, is kept.
 async fn is_kept(tx: &mut Tx, peer: &OrgId, (to, last): (u64, u64)) -> Result<bool, StoreError> {
     let kept = query(KEPT).bind(peer.to_string()).bind(stored(to));
-    let runs = tx.all(kept.bind(stored(last)).bind(stored(RUN_LINES))).await?;
-    let mut reached = to;
-    for run in &runs {
-        let of = |name| column::<i64>(run, TABLE, name).map(i64::unsigned_abs);
-        let (first, through, count) = (of("first_number")?, of("last_number")?, of("n")?);
-        if !order::follows(first, reached) || through - first != count.saturating_sub(1) {
-            return Ok(false);
-        }
-        reached = through;
-    }
-    // A run in which nothing was sent yet.
-    Ok(reached == last || last % RUN_LINES == 0)
+    let kept = tx.all(kept.bind(stored(last)).bind(stored(RUN_LINES))).await?;
+    let read = |row: &Row| {
+        let of = |name| column::<i64>(row, TABLE, name).map(i64::unsigned_abs);
+        Ok(Stretch {
+            first: of("first_number")?,
+            last: of("last_number")?,
+            count: of("n")?,
+        })
+    };
+    let kept: Vec<Stretch> = kept.iter().map(read).collect::<Result<_, StoreError>>()?;
+    Ok(order::is_whole((to, last), &kept))
 }
 
 const IN_RUN: &str = "UPDATE outbox SET number = NULL WHERE peer = $1 AND ordered = 1 \

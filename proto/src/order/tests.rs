@@ -261,3 +261,37 @@ fn a_line_follows_on_the_one_before_it_or_begins_a_later_run() {
         assert!(!follows(number, last), "{number} on {last}");
     }
 }
+
+#[test]
+fn a_run_may_follow_wherever_another_ended_but_has_no_hole() {
+    let run = |first: u64, last: u64| Stretch {
+        first,
+        last,
+        count: last - first + 1,
+    };
+    let first = 2 * RUN_LINES + 1;
+    assert!(is_whole((3, 3), &[]));
+    assert!(!is_whole((3, 4), &[]));
+    assert!(is_whole((3, 8), &[run(4, 8)]));
+    assert!(!is_whole((3, 8), &[run(5, 8)]), "one is missing in front");
+    assert!(!is_whole((3, 9), &[run(4, 8)]), "one is missing behind");
+    assert!(is_whole((3, first + 1), &[run(4, 8), run(first, first + 1)]));
+    assert!(is_whole((3, first + 1), &[run(first, first + 1)]));
+    assert!(is_whole((first, first + 1), &[run(first + 1, first + 1)]));
+    assert!(!is_whole((3, first + 1), &[run(4, 8), run(first + 1, first + 1)]));
+    assert!(
+        is_whole((3, first - 1), &[run(4, 8)]),
+        "nothing of the run is needed"
+    );
+    let holey = Stretch {
+        count: 4,
+        ..run(4, 8)
+    };
+    assert!(!is_whole((3, first), &[holey, run(first, first)]));
+    let backward = Stretch {
+        first: 4,
+        last: 3,
+        count: 0,
+    };
+    assert!(!is_whole((3, 3), &[backward]));
+}
