@@ -141,8 +141,8 @@ pub struct Gateway {
     pub log: Log,
     /// Whether it came back from a backup, in this epoch of its log or one before.
     pub is_restored: bool,
-    /// When it last came back, as its log has it.
-    pub restored_at_ms: Option<i64>,
+    /// The epoch that began when it last came back, and when that was, as its log has it.
+    pub restored: Option<(u64, i64)>,
     /// Its time.
     pub clock: Clock,
     /// Its randomness.
@@ -180,8 +180,9 @@ impl Gateway {
         let newest = log.newest().await?;
         let is_restored = newest.number > 1;
         let began = |mut tx: Tx| async move { store::log::event_at(&mut tx, newest.first_seq).await };
-        let restored_at_ms = if is_restored {
-            store.read::<_, StoreError, _, _>("restored", began).await?
+        let restored = if is_restored {
+            let began = store.read::<_, StoreError, _, _>("restored", began).await?;
+            began.map(|at_ms| (newest.number, at_ms))
         } else {
             None
         };
@@ -193,7 +194,7 @@ impl Gateway {
             store,
             log,
             is_restored,
-            restored_at_ms,
+            restored,
             clock,
             rng,
             policies,

@@ -36,6 +36,10 @@ static SQLITE: LazyLock<Migrator> = LazyLock::new(|| {
         ("policy", include_str!("../migrations/sqlite/0003_policy.sql")),
         ("recovery", include_str!("../migrations/sqlite/0004_recovery.sql")),
         ("lost", include_str!("../migrations/sqlite/0005_lost.sql")),
+        (
+            "stops_told",
+            include_str!("../migrations/sqlite/0006_stops_told.sql"),
+        ),
     ])
 });
 static POSTGRES: LazyLock<Migrator> = LazyLock::new(|| {
@@ -48,6 +52,10 @@ static POSTGRES: LazyLock<Migrator> = LazyLock::new(|| {
             include_str!("../migrations/postgres/0004_recovery.sql"),
         ),
         ("lost", include_str!("../migrations/postgres/0005_lost.sql")),
+        (
+            "stops_told",
+            include_str!("../migrations/postgres/0006_stops_told.sql"),
+        ),
     ])
 });
 

@@ -10,6 +10,7 @@ use kith_proto::id::{OrgId, SlipId};
 use kith_proto::problem::Problem;
 use kith_proto::receipt;
 use kith_proto::v1::{self, attach_request::Frame as From, attach_response::Frame};
+use kith_service::store::{StoreError, Tx};
 use kith_service::tls::identity::Identity;
 use tokio::sync::mpsc;
 use tokio_stream::{Stream, StreamExt as _};
@@ -31,8 +32,8 @@ use crate::limits::{
 };
 use crate::members::KnownMember;
 use crate::stop;
-use crate::store::mailbox;
 use crate::store::pair::{self, Pair};
+use crate::store::{mailbox, restore};
 
 /// The version of the link that this gateway speaks.
 const VERSION: u32 = 1;
@@ -169,7 +170,7 @@ impl Reader<'_> {
                 From::Submission(submission) => self.submission(submission).await?,
                 From::Receipts(receipts) => self.receipts(receipts).await?,
                 From::Stop(notice) => self.stop(&notice).await?,
-                From::StopsTold(_) => self.gateway.relay.streams.tell_stops(&self.peer.org),
+                From::StopsTold(told) => self.stops_told(told.epoch).await?,
                 From::NothingToOffer(said) => self.nothing_to_offer(&said).await?,
                 From::NoticesHeld(held) => {
                     let member = self.peer.org.clone();
@@ -233,6 +234,19 @@ impl Reader<'_> {
             Some(stopped) => self.out.frame(Frame::Stopped(stopped)).await,
             None => Ok(()),
         }
+    }
+
+    /// Stops are worked on before the next frame is read, so that all of them are kept by now.
+    async fn stops_told(&self, epoch: u64) -> Result<(), RelayError> {
+        let member = &self.peer.org;
+        let Some((newest, _)) = self.gateway.restored.filter(|(newest, _)| *newest == epoch) else {
+            return Ok(());
+        };
+        let told = |mut tx: Tx| async move { restore::stops_told(&mut tx, member, newest).await };
+        let store = &self.gateway.store;
+        store.tx::<_, StoreError, _, _>("stops told", told).await?;
+        self.gateway.relay.streams.wake_open();
+        Ok(())
     }
 
     async fn nothing_to_offer(&self, said: &v1::NothingToOffer) -> Result<(), RelayError> {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use kith_proto::id::OrgId;
 use kith_proto::problem::Problem;
 use kith_proto::v1::{self, attach_response::Frame, delivered_envelope::What};
-use kith_service::store::StoreError;
+use kith_service::store::{StoreError, Tx};
 use kith_service::tls::identity::Identity;
 use tokio::sync::watch;
 
@@ -24,7 +24,7 @@ use crate::limits::{
 use crate::members::{MemberMap, Standing};
 use crate::membership;
 use crate::store::mailbox::{self, Waiting};
-use crate::store::notice;
+use crate::store::{notice, restore};
 use crate::witnessing::Stand;
 
 /// The courier of one stream.
@@ -42,8 +42,8 @@ pub struct Courier<'a> {
     /// Senders whose mail waits for the end of a suspension, and where the first of it stands.
     held_back: BTreeSet<OrgId>,
     held_back_at: Option<i64>,
-    /// How many members had told their stops when that was looked at.
-    told: usize,
+    /// Members that have told their stops to a gateway that came back, as last looked at.
+    told: BTreeSet<OrgId>,
 }
 
 impl<'a> Courier<'a> {
@@ -60,7 +60,7 @@ impl<'a> Courier<'a> {
             noticed: 0,
             held_back: BTreeSet::new(),
             held_back_at: None,
-            told: 0,
+            told: BTreeSet::new(),
         }
     }
 
@@ -94,10 +94,7 @@ impl<'a> Courier<'a> {
         if self.members.has_changed().unwrap_or(false) {
             return self.members_changed().await.map(|()| true);
         }
-        let told = self.gateway.relay.streams.told_count();
-        if std::mem::replace(&mut self.told, told) != told {
-            self.look_again();
-        }
+        self.look_who_told().await?;
         if self.checkpoints.has_changed().unwrap_or(false) {
             return self.checkpoint_offered().await.map(|()| true);
         }
@@ -112,6 +109,24 @@ impl<'a> Courier<'a> {
             size: stand.offered,
         };
         self.out.frame(Frame::CheckpointOffered(offered)).await
+    }
+
+    /// Reads who has told their stops, while something waits that may wait for it; looks again at what was held back where it is more.
+    async fn look_who_told(&mut self) -> Result<(), RelayError> {
+        let Some((epoch, _)) = self.gateway.restored.filter(|_| self.held_back_at.is_some()) else {
+            return Ok(());
+        };
+        let read = |mut tx: Tx| async move { restore::all_told(&mut tx, epoch).await };
+        let told = self
+            .gateway
+            .store
+            .look::<_, StoreError, _, _>("stops told", read)
+            .await?;
+        if told.len() > self.told.len() {
+            self.told = told;
+            self.look_again();
+        }
+        Ok(())
     }
 
     /// Looks again at what was held back.
@@ -216,11 +231,9 @@ impl<'a> Courier<'a> {
     /// Whether this gateway may have forgotten that a person took consent back: it came back from a backup with this mail, and its sender has not told
     /// the stops since.
     fn is_forgotten(&self, row: &Waiting) -> bool {
-        let before = self
-            .gateway
-            .restored_at_ms
-            .is_some_and(|at_ms| row.taken_at_ms < at_ms);
-        before && !self.gateway.relay.streams.has_told(&row.sender)
+        let restored = self.gateway.restored;
+        let before = restored.is_some_and(|(_, at_ms)| row.taken_at_ms < at_ms);
+        before && !self.told.contains(&row.sender)
     }
 
     async fn send(&self, rows: Vec<Waiting>) -> Result<(), RelayError> {

@@ -1,7 +1,7 @@
 //! The open streams: at most one a member, the newest; woken when something waits for their member.
 //! Those that have not said hello yet are counted too. Filled by [`mod@super::attach`]; woken by whoever commits something for a member. Keeps nothing that must survive the process.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -19,8 +19,6 @@ pub struct Streams {
     opened: AtomicU64,
     /// How many streams of each member are at work, the replaced ones and those without a hello included.
     count: Mutex<BTreeMap<OrgId, usize>>,
-    /// Members that have told every stop since this process began.
-    told: Mutex<BTreeSet<OrgId>>,
 }
 
 /// One open stream.
@@ -82,27 +80,6 @@ impl Streams {
         for stream in self.lock().values() {
             stream.wake.notify_one();
         }
-    }
-
-    /// Notes that a member has told every stop; what was held back of it may go on.
-    pub fn tell_stops(&self, member: &OrgId) {
-        if self.told().insert(member.clone()) {
-            self.wake_open();
-        }
-    }
-
-    /// Whether a member has told every stop since this process began.
-    pub fn has_told(&self, member: &OrgId) -> bool {
-        self.told().contains(member)
-    }
-
-    /// How many members have.
-    pub fn told_count(&self) -> usize {
-        self.told().len()
-    }
-
-    fn told(&self) -> MutexGuard<'_, BTreeSet<OrgId>> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<OrgId, Arc<Open>>> {

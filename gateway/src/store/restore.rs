@@ -146,3 +146,22 @@ pub async fn stops(tx: &mut Tx, member: &OrgId, after: &[u8]) -> Result<Vec<v1::
     };
     tx.all(select).await?.iter().map(stopped).collect()
 }
+
+const TOLD: &str = "INSERT INTO stops_told (organisation, epoch) VALUES ($1, $2) \
+     ON CONFLICT (organisation) DO UPDATE SET epoch = excluded.epoch WHERE stops_told.epoch < excluded.epoch";
+
+/// Notes that a member has told every stop in an epoch of the gateway's log.
+pub async fn stops_told(tx: &mut Tx, member: &OrgId, epoch: u64) -> Result<(), StoreError> {
+    let told = query(TOLD).bind(member.as_str().to_owned());
+    tx.run(told.bind(epoch.cast_signed())).await.map(drop)
+}
+
+const ALL_TOLD: &str = "SELECT organisation FROM stops_told WHERE epoch = $1 LIMIT 10000";
+
+/// The members that have told every stop in an epoch.
+pub async fn all_told(tx: &mut Tx, epoch: u64) -> Result<BTreeSet<OrgId>, StoreError> {
+    let rows = tx.all(query(ALL_TOLD).bind(epoch.cast_signed())).await?;
+    rows.iter()
+        .map(|row| org(row, "stops_told", "organisation"))
+        .collect()
+}

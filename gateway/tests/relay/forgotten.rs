@@ -30,6 +30,8 @@ async fn what_a_restored_gateway_had_taken_waits_for_its_senders_word() {
         let second = gp.submission(&peers, vec![second]);
         let at_ms = START_MS + 2_000;
         assert_eq!(line.submit(&second).await, [Answered::Taken { at_ms }]);
+        // Nor does it help to have told an earlier epoch.
+        line.send(Up::StopsTold(StopsTold { epoch: 1 })).await;
         let ends = alone(gp.envelope(&peers, Withdrawal, &slip));
         assert_eq!(line.submit(&ends).await, [Answered::Taken { at_ms }]);
         let got = receiving.delivered(1).await;
@@ -38,7 +40,7 @@ async fn what_a_restored_gateway_had_taken_waits_for_its_senders_word() {
         if withdrawn {
             line.send(Up::Stop(gp.stop_notice(&slip))).await;
         }
-        line.send(Up::StopsTold(StopsTold {})).await;
+        line.send(Up::StopsTold(StopsTold { epoch: 2 })).await;
         if withdrawn {
             assert!(matches!(receiving.next().await, Frame::Stopped(_)));
         }

@@ -280,13 +280,15 @@ impl Line {
         }
     }
 
-    /// Reads until the stream ends, and says with which problem.
+    /// Reads until the stream ends, and says with which problem; without word of changed members and of checkpoints, which come when they come.
     pub(crate) async fn ended(&mut self) -> (Vec<Frame>, Problem) {
         let mut frames = Vec::new();
         loop {
             let response = tokio::time::timeout(PATIENCE, self.down.message()).await;
             match response.expect("an end in time") {
-                Ok(Some(response)) => frames.extend(response.frame),
+                Ok(Some(response)) => frames.extend(response.frame.filter(|frame| {
+                    !matches!(frame, Frame::MembersChanged(_) | Frame::CheckpointOffered(_))
+                })),
                 Ok(None) => panic!("the stream ended without a status"),
                 Err(status) => return (frames, failure_of(&status).problem),
             }

@@ -342,7 +342,11 @@ impl<'a> Outbound<'a> {
         }
         if all && !self.stops_told {
             self.stops_told = true;
-            self.session.send(Frame::StopsTold(v1::StopsTold {})).await?;
+            let read = |mut tx| async move { store::keylog::epoch(&mut tx).await };
+            let epoch = node.store.look::<_, StoreError, _, _>("log epoch", read).await?;
+            self.session
+                .send(Frame::StopsTold(v1::StopsTold { epoch }))
+                .await?;
         }
         Ok(())
     }
