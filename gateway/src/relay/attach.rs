@@ -244,8 +244,9 @@ impl Reader<'_> {
         };
         let told = |mut tx: Tx| async move { restore::stops_told(&mut tx, member, newest).await };
         let store = &self.gateway.store;
-        store.tx::<_, StoreError, _, _>("stops told", told).await?;
-        self.gateway.relay.streams.wake_open();
+        if store.tx::<_, StoreError, _, _>("stops told", told).await? {
+            self.gateway.relay.streams.wake_open();
+        }
         Ok(())
     }
 

@@ -214,8 +214,10 @@ impl<'a> Courier<'a> {
                 continue;
             }
             let tombstone = matches!(row.what, What::Tombstone(_));
-            let waits = own || is_suspended(&members, &row.sender) || self.is_forgotten(&row);
-            let barred = !row.exempt && !tombstone && waits;
+            let suspended = !row.exempt && (own || is_suspended(&members, &row.sender));
+            // A bare code may say that consent stands, so it waits as well; what ends things stands outside the order.
+            let forgotten = (row.ordered || !row.exempt) && self.is_forgotten(&row);
+            let barred = !tombstone && (suspended || forgotten);
             if barred || (row.ordered && self.held_back.contains(&row.sender)) {
                 self.held_back_at.get_or_insert(row.position);
                 if row.ordered {

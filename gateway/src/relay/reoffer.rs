@@ -137,7 +137,13 @@ async fn give_up(
     let ids: Vec<[u8; 16]> = known.iter().map(|row| row.envelope_id).collect();
     let waiting = mailbox::held(tx, &ids).await?;
     let mut posted = Vec::new();
-    for outcome in known.iter().filter(|row| !waiting.contains_key(&row.envelope_id)) {
+    // One that waits under a second number leaves its first empty.
+    let waits = |row: &TakenRow| {
+        waiting
+            .get(&row.envelope_id)
+            .is_some_and(|held| held.number == row.number)
+    };
+    for outcome in known.iter().filter(|row| !waits(row)) {
         let number = outcome.number.unwrap_or_default();
         let problem = outcome.problem.unwrap_or(Problem::DeadlineExceeded);
         // Under an id of its own: the envelope may yet come again, under another number.

@@ -150,10 +150,10 @@ pub async fn stops(tx: &mut Tx, member: &OrgId, after: &[u8]) -> Result<Vec<v1::
 const TOLD: &str = "INSERT INTO stops_told (organisation, epoch) VALUES ($1, $2) \
      ON CONFLICT (organisation) DO UPDATE SET epoch = excluded.epoch WHERE stops_told.epoch < excluded.epoch";
 
-/// Notes that a member has told every stop in an epoch of the gateway's log.
-pub async fn stops_told(tx: &mut Tx, member: &OrgId, epoch: u64) -> Result<(), StoreError> {
+/// Notes that a member has told every stop in an epoch of the gateway's log; says whether that is new.
+pub async fn stops_told(tx: &mut Tx, member: &OrgId, epoch: u64) -> Result<bool, StoreError> {
     let told = query(TOLD).bind(member.as_str().to_owned());
-    tx.run(told.bind(epoch.cast_signed())).await.map(drop)
+    Ok(tx.run(told.bind(epoch.cast_signed())).await? == 1)
 }
 
 const ALL_TOLD: &str = "SELECT organisation FROM stops_told WHERE epoch = $1 LIMIT 10000";

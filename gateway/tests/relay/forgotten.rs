@@ -3,7 +3,7 @@
 
 use kith_proto::problem::Problem;
 use kith_proto::v1::{StopsTold, attach_request::Frame as Up, attach_response::Frame};
-use kith_proto::words::EnvelopeKind::{Referral, Withdrawal};
+use kith_proto::words::EnvelopeKind::{Event, Referral, Withdrawal};
 
 use crate::network::{START_MS, pair};
 use crate::node::{Answered, Got, alone};
@@ -16,9 +16,14 @@ fn numbers(got: &[Got]) -> Vec<(Option<u64>, Option<Problem>)> {
 async fn what_a_restored_gateway_had_taken_waits_for_its_senders_word() {
     for withdrawn in [false, true] {
         let (mut network, mut gp, peers, slip, mut line) = pair().await;
-        let first = gp.envelope(&peers, Referral, &slip);
-        let first = gp.submission(&peers, vec![first]);
-        assert_eq!(line.submit(&first).await, [Answered::Taken { at_ms: START_MS }]);
+        // A bare code may say that consent stands: it waits too.
+        let bare = gp.seal(&peers, Event, &slip, |head| head.categories.clear());
+        let first = vec![gp.envelope(&peers, Referral, &slip), bare];
+        let first = gp.submission(&peers, first);
+        assert_eq!(
+            line.submit(&first).await,
+            vec![Answered::Taken { at_ms: START_MS }; 2]
+        );
         drop(line);
         network.hand.advance(1_000);
         network.comes_back().await;
@@ -45,7 +50,7 @@ async fn what_a_restored_gateway_had_taken_waits_for_its_senders_word() {
             assert!(matches!(receiving.next().await, Frame::Stopped(_)));
         }
         let why = withdrawn.then_some(Problem::ConsentWithdrawn);
-        let got = receiving.delivered(2).await;
-        assert_eq!(numbers(&got), [(Some(1), why), (Some(2), None)]);
+        let got = receiving.delivered(3).await;
+        assert_eq!(numbers(&got), [(Some(1), why), (Some(2), None), (Some(3), None)]);
     }
 }

@@ -60,9 +60,12 @@ pub(super) async fn run(session: &Session<'_>, mut said: mpsc::Receiver<Said>) -
 /// Tells the gateway where nothing of a wish can be offered, as it is not kept here. Before it is told that the wish is held, so that it is told again
 /// where the stream ends between the two.
 async fn say_if_nothing(session: &Session<'_>, wish: &Reoffer) -> Result<(), Ended> {
-    let look = |mut tx| async move { store::reoffer::offers(&mut tx, &wish.peer).await };
+    let Some(held) = wish.held else {
+        return Ok(());
+    };
+    let read = |mut tx| async move { store::reoffer::offers(&mut tx, &wish.peer, held).await };
     let store = &session.node.store;
-    if wish.held.is_none() || store.look::<_, StoreError, _, _>("offers", look).await? {
+    if store.read::<_, StoreError, _, _>("offers", read).await? {
         return Ok(());
     }
     let nothing = v1::NothingToOffer {

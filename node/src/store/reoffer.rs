@@ -89,10 +89,7 @@ const POSITION: &str = "UPDATE pair_sent SET number = $1, envelope_hash = $2 WHE
 
 /// Takes a pair back to a position that it had, so that what follows is sent again under the same numbers and hashes.
 pub async fn rewind(tx: &mut Tx, peer: &OrgId, to: Position) -> Result<Rewound, StoreError> {
-    let last = match tx.one(query(LAST).bind(peer.to_string())).await? {
-        Some(row) => column(&row, "pair_sent", "number")?,
-        None => 0,
-    };
+    let last = last(tx, peer).await?;
     if last <= stored(to.number()) {
         return Ok(Rewound::Nothing);
     }
@@ -115,16 +112,28 @@ pub async fn rewind(tx: &mut Tx, peer: &OrgId, to: Position) -> Result<Rewound, 
     })
 }
 
-const OFFERS: &str =
+const BELOW_ZERO: &str =
     "SELECT CAST(COUNT(*) AS BIGINT) AS n FROM outbox WHERE peer = $1 AND ordered = 1 AND number < 0";
 
-/// Whether anything of a pair is on its way to be offered again, under the number that it had.
-pub async fn offers(tx: &mut Tx, peer: &OrgId) -> Result<bool, StoreError> {
-    let count: i64 = match tx.one(query(OFFERS).bind(peer.to_string())).await? {
+/// Whether what follows a position can be offered again under the numbers that it had, or was: it is on its way, or all of it is kept.
+pub async fn offers(tx: &mut Tx, peer: &OrgId, held: Position) -> Result<bool, StoreError> {
+    let last = last(tx, peer).await?;
+    if last > stored(held.number()) {
+        return is_kept(tx, peer, (held.number(), last.unsigned_abs())).await;
+    }
+    let count: i64 = match tx.one(query(BELOW_ZERO).bind(peer.to_string())).await? {
         Some(row) => column(&row, TABLE, "n")?,
         None => 0,
     };
     Ok(count > 0)
+}
+
+/// The last number of a pair that was answered; 0 before the first.
+async fn last(tx: &mut Tx, peer: &OrgId) -> Result<i64, StoreError> {
+    match tx.one(query(LAST).bind(peer.to_string())).await? {
+        Some(row) => column(&row, "pair_sent", "number"),
+        None => Ok(0),
+    }
 }
 
 /// Whether everything behind a number, up to the last, is kept.
@@ -157,9 +166,11 @@ pub async fn in_run(tx: &mut Tx, peer: &OrgId, theirs: Position, start: Position
     tx.run(answered).await.map(drop)
 }
 
-const ANEW: &str = "UPDATE outbox SET number = NULL WHERE peer = $1 AND ordered = 1 AND number > $2 AND seq IN (SELECT seq FROM outbox_envelope)";
+const ANEW: &str = "UPDATE outbox SET number = NULL WHERE peer = $1 AND ordered = 1 AND number > $2 AND seq IN (SELECT seq FROM outbox_envelope) \
+     AND NOT EXISTS (SELECT 1 FROM outbox AS waiting WHERE waiting.peer = $1 AND waiting.ordered = 1 AND waiting.number IS NULL)";
 
-/// Has what is kept behind a position sent again under new numbers: where the pair cannot go back over a hole. Whoever holds one of them knows it by its id.
+/// Has what is kept behind a position sent again under new numbers: where the pair cannot go back over a hole. Whoever holds one of them knows it by its
+/// id. Not while a line waits for its answer, which may have the next number at the gateway already.
 pub async fn anew(tx: &mut Tx, peer: &OrgId, held: Position) -> Result<u64, StoreError> {
     tx.run(query(ANEW).bind(peer.to_string()).bind(stored(held.number())))
         .await

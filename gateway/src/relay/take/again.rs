@@ -50,7 +50,7 @@ pub(super) async fn look_up(
     let recipients: BTreeSet<&OrgId> = rows.iter().map(|row| &row.pair.recipient).collect();
     held.reoffers = reoffer::of(tx, &recipients).await?;
     let mut ids: BTreeSet<[u8; 16]> = BTreeSet::new();
-    let mut loose: BTreeSet<&OrgId> = BTreeSet::new();
+    let mut restored: BTreeSet<&OrgId> = BTreeSet::new();
     for row in rows {
         for line in &row.lines {
             let last = held.pairs.get(&row.pair).map_or(0, |pair| pair.position.number());
@@ -64,8 +64,8 @@ pub(super) async fn look_up(
             };
             let Some(known) = known else { continue };
             ids.extend([known.envelope_id, line.answer_id]);
-            if line.number.is_none() {
-                loose.insert(&row.pair.recipient);
+            if line.number.is_none_or(|number| number > last) {
+                restored.insert(&row.pair.recipient);
             }
         }
     }
@@ -73,7 +73,7 @@ pub(super) async fn look_up(
         return Ok(());
     }
     let since_ms = now_ms.saturating_sub(RESTORE_MS_MAX);
-    held.restores = restore::last_after(tx, &loose, since_ms).await?;
+    held.restores = restore::last_after(tx, &restored, since_ms).await?;
     let ids: Vec<[u8; 16]> = ids.into_iter().collect();
     held.waits = mailbox::held(tx, &ids).await?.into_keys().collect();
     Ok(())
@@ -155,8 +155,8 @@ impl<'a> Decider<'a, '_> {
         (is_same && is_taken).then(|| known.clone())
     }
 
-    /// Takes an envelope under a second number and puts it into the mailbox again; whoever holds it passes over it by its id. Where it may not pass any more,
-    /// or waits under its first number, a tombstone stands at the second.
+    /// Takes an envelope under a second number and puts it into the mailbox again, where its recipient lost it. Where it did not, where the envelope may not
+    /// pass any more, or waits under its first number, a tombstone stands at the second.
     pub(super) fn take_again(
         &mut self,
         (index, row): (usize, &'a Submission),
@@ -176,7 +176,8 @@ impl<'a> Decider<'a, '_> {
         let stopped = self.is_stopped(head);
         let problem = barred(known, Some(&head.head), stopped, self.now_ms);
         let waits = self.held.waits.contains(&known.envelope_id);
-        let problem = problem.or(waits.then_some(Problem::Conflict));
+        let again = !waits && self.is_lost(row, known);
+        let problem = problem.or((!again).then_some(Problem::Conflict));
         let tombstone = match problem {
             Some(problem) => Some(self.tombstone(stand_in, line, number, problem)?),
             None => None,
@@ -216,17 +217,10 @@ impl<'a> Decider<'a, '_> {
         line: &'a Line,
         known: &TakenRow,
     ) {
-        let Some(restore) = self.held.restores.get(&row.pair.recipient) else {
-            return;
-        };
         let What::Envelope { read: Ok(head), .. } = &line.what else {
             return;
         };
-        // Delivered, not taken, since the backup: what waited long was lost as well.
-        let since_ms = restore.backup_at_ms.saturating_sub(CLOCK_AHEAD_MS_MAX);
-        let lost = known
-            .delivered_at_ms
-            .is_some_and(|at_ms| at_ms >= since_ms && at_ms <= restore.at_ms);
+        let lost = self.is_lost(row, known);
         let stopped = self.is_stopped(head);
         if !lost
             || self.held.waits.contains(&known.envelope_id)
@@ -243,6 +237,18 @@ impl<'a> Decider<'a, '_> {
             waits: false,
             place: self.place(),
         });
+    }
+
+    /// Whether the recipient came back from a backup since it signed for an envelope: delivered, not taken, since the backup, as what waited long
+    /// was lost as well.
+    fn is_lost(&self, row: &Submission, known: &TakenRow) -> bool {
+        let Some(restore) = self.held.restores.get(&row.pair.recipient) else {
+            return false;
+        };
+        let since_ms = restore.backup_at_ms.saturating_sub(CLOCK_AHEAD_MS_MAX);
+        known
+            .delivered_at_ms
+            .is_some_and(|at_ms| at_ms >= since_ms && at_ms <= restore.at_ms)
     }
 
     fn is_stopped(&self, verified: &Verified) -> bool {
