@@ -384,16 +384,31 @@ fn what_a_sender_and_the_gateway_have_both_lost_stands_at_its_recipient_and_the_
 }
 
 #[test]
-fn sender_recipient_and_gateway_come_back_in_any_order() {
-    let orders = [
-        [CIRCLE, Host::Gateway, GP],
-        [CIRCLE, GP, Host::Gateway],
-        [GP, CIRCLE, Host::Gateway],
-        [GP, Host::Gateway, CIRCLE],
-        [Host::Gateway, CIRCLE, GP],
-        [Host::Gateway, GP, CIRCLE],
-    ];
-    for (seed, [first, second, third]) in (62..).zip(orders) {
+fn sender_recipient_and_gateway_come_back_in_any_order_the_sender_before_its_recipient() {
+    all_come_back(
+        62,
+        [
+            [CIRCLE, Host::Gateway, GP],
+            [CIRCLE, GP, Host::Gateway],
+            [Host::Gateway, CIRCLE, GP],
+        ],
+    );
+}
+
+#[test]
+fn sender_recipient_and_gateway_come_back_in_any_order_the_recipient_before_its_sender() {
+    all_come_back(
+        65,
+        [
+            [GP, CIRCLE, Host::Gateway],
+            [GP, Host::Gateway, CIRCLE],
+            [Host::Gateway, GP, CIRCLE],
+        ],
+    );
+}
+
+fn all_come_back(first_seed: u64, orders: [[Host; 3]; 3]) {
+    for (seed, [first, second, third]) in (first_seed..).zip(orders) {
         let ran = holds(
             seed,
             &[
