@@ -139,9 +139,7 @@ pub struct Gateway {
     pub store: Store,
     /// Its log, which the key log is a part of.
     pub log: Log,
-    /// Whether it came back from a backup, in this epoch of its log or one before.
-    pub is_restored: bool,
-    /// The epoch that began when it last came back, and when that was, as its log has it.
+    /// The epoch that began when it last came back from a backup, and when that was, as its log has it; none if it never did.
     pub restored: Option<(u64, i64)>,
     /// Its time.
     pub clock: Clock,
@@ -178,11 +176,11 @@ impl Gateway {
     ) -> Result<Arc<Self>, OpenError> {
         let log = Log::open(&store, &keys.network, Keeper::Gateway).await?;
         let newest = log.newest().await?;
-        let is_restored = newest.number > 1;
         let began = |mut tx: Tx| async move { store::log::event_at(&mut tx, newest.first_seq).await };
-        let restored = if is_restored {
+        let restored = if newest.number > 1 {
             let began = store.read::<_, StoreError, _, _>("restored", began).await?;
-            began.map(|at_ms| (newest.number, at_ms))
+            // Of a log without that event all mail is older than it.
+            Some((newest.number, began.unwrap_or(i64::MAX)))
         } else {
             None
         };
@@ -193,7 +191,6 @@ impl Gateway {
             keys,
             store,
             log,
-            is_restored,
             restored,
             clock,
             rng,

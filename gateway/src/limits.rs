@@ -131,7 +131,8 @@ pub const RESTORE_PAGE: usize = 1024;
 /// When a new line of a pair may come that is being offered again: its sender offers what is missing first.
 pub const REOFFER_RETRY_MS: i64 = 2_000;
 /// How long a sender may hold the wish to offer again and offer nothing of it: one that can has done so within minutes, and a weekend
-/// may lie between. One that cannot, as it came back from a backup too, sends nothing new to the pair's recipient until then.
+/// may lie between. One that cannot, as it came back from a backup too, says so; one of a version that cannot say it sends nothing new to the
+/// pair's recipient until then.
 pub const REOFFER_STALLED_MS: i64 = 3 * 24 * 60 * 60 * 1000;
 /// Tombstones for what never came, of one transaction of the sweeper.
 pub const REOFFER_ROWS_MAX: usize = 1024;

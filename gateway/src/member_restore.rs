@@ -196,7 +196,7 @@ async fn check(
             recipient: member.clone(),
         };
         let last = pairs.get(&pair).map_or(Position::START, |row| row.position);
-        if gateway.is_restored && held.number() > last.number() {
+        if gateway.restored.is_some() && held.number() > last.number() {
             continue;
         }
         if held.number() > last.number() || (held.number() == last.number() && *held != last) {

@@ -18,6 +18,7 @@ use crate::members::Standing;
 use crate::store::counter::{self, Counter};
 use crate::store::whole as rows;
 use data_encoding::HEXLOWER;
+use kith_proto::problem::Problem;
 use kith_proto::slip::SLIP_LIFE_MS_MAX;
 use kith_proto::trail::event::Told;
 use kith_proto::trust::binding_hash;
@@ -157,7 +158,9 @@ impl Done {
             Code::SlipStopped => {
                 self.stops.insert((text("slip"), text("by")), told.at_ms);
             }
-            Code::EnvelopeTaken | Code::EnvelopeRefused => self.taken(told, since_ms),
+            Code::EnvelopeTaken | Code::EnvelopeTakenAgain | Code::EnvelopeRefused => {
+                self.taken(told, since_ms);
+            }
             Code::EnvelopeDropped | Code::EnvelopeDelivered => {
                 if let Some(envelope) = self.envelopes.get_mut(&text("envelope")) {
                     envelope.at_ms = told.at_ms;
@@ -204,15 +207,18 @@ impl Done {
             }
         }
         if told.at_ms >= since_ms {
+            let is_second = told.code == Code::EnvelopeTakenAgain;
+            let id = text(if is_second { "stand_in" } else { "envelope" });
+            let second = is_second.then_some(Problem::Conflict.as_str());
             let envelope = Envelope {
                 hash: text("envelope_hash"),
-                problem: told.get("problem").map(str::to_owned),
+                problem: second.or(told.get("problem")).map(str::to_owned),
                 pair: (text("from"), text("to")),
                 taken_at_ms: told.at_ms,
                 at_ms: told.at_ms,
                 ..Envelope::default()
             };
-            self.envelopes.insert(text("envelope"), envelope);
+            self.envelopes.insert(id, envelope);
         }
     }
 }

@@ -200,7 +200,7 @@ async fn settle(tx: &mut Tx, rng: &Rng, rows: &[Settlement]) -> Result<i64, Stor
     notices::dropped(tx, &mut work, &dropped).await?;
     notices::stopped(tx, &mut work, &stopped).await?;
     notices::given_up(tx, &mut work, &given_up).await?;
-    reoffers::write(tx, &mut work, &reoffers).await?;
+    reoffers::write(tx, &mut counter, &mut work, &reoffers).await?;
     work.trail.extend(work.threads.take_trail());
     work.threads.write(tx, &mut counter).await?;
     audit::insert(tx, &mut counter, rng, &work.trail).await?;

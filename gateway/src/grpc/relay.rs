@@ -42,7 +42,7 @@ impl RelayService for Relay {
         &self,
         request: Request<v1::PublishBindingRequest>,
     ) -> Result<Response<v1::PublishBindingResponse>, Status> {
-        if self.gateway.is_restored && request.get_ref().invite.is_some() {
+        if self.gateway.restored.is_some() && request.get_ref().invite.is_some() {
             return self.give_back(request).await;
         }
         let peer = caller(&self.gateway, &request).map_err(status)?;

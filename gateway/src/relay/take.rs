@@ -370,21 +370,32 @@ fn event(
     now_ms: i64,
 ) -> Result<Salted, kith_service::rng::RandomFailed> {
     let outcome = &stored.outcome;
-    let code = match outcome.problem {
-        None => Code::EnvelopeTaken,
-        Some(_) => Code::EnvelopeRefused,
+    let (code, problem) = match (stored.second, outcome.problem) {
+        (Some(second), _) => (Code::EnvelopeTakenAgain, second.problem),
+        (None, None) => (Code::EnvelopeTaken, None),
+        (None, problem) => (Code::EnvelopeRefused, problem),
     };
+    let envelope_id = stored
+        .second
+        .map_or(outcome.envelope_id, |second| second.envelope_id);
     let number = outcome
         .number
         .map_or(0, |number| i64::try_from(number).unwrap_or(i64::MAX));
     let event = Event::new(code, now_ms)
         .org("from", &outcome.pair.sender)
         .org("to", &outcome.pair.recipient)
-        .id("envelope", &outcome.envelope_id)
+        .id("envelope", &envelope_id)
         .hash("envelope_hash", &outcome.envelope_hash)
         .number("number", number);
-    let event = match outcome.problem {
+    let event = match problem {
         Some(problem) => event.word("problem", problem.as_str()),
+        None => event,
+    };
+    // The row that is kept of a second number stands under an id of its own.
+    let event = match stored.second {
+        Some(second) => event
+            .id("stand_in", &outcome.envelope_id)
+            .word("delivery", if second.again { "again" } else { "not_again" }),
         None => event,
     };
     // Of a refused one as well, as far as it could be read.

@@ -7,10 +7,13 @@ use kith_proto::problem::Problem;
 use kith_proto::v1::{self, attach_request::Frame as Up, attach_response::Frame};
 use kith_proto::words::EnvelopeKind::Referral;
 
+use crate::network::START_MS;
 use crate::node::{later, named, refused};
 use crate::reoffering::{Story, TAKEN, call, numbers, request, standing};
 
 const RUN: u64 = 2 * RUN_LINES;
+const AGAIN: &str = "SELECT COUNT(*) AS n FROM audit_event WHERE code = 'envelope_taken_again'";
+const REFUSED: &str = "SELECT COUNT(*) AS n FROM audit_event WHERE code = 'envelope_refused'";
 const WISHES: &str = "SELECT COUNT(*) AS n FROM reoffer";
 
 /// The GP, which came back from a backup, sends two more in a run of its own numbers.
@@ -119,6 +122,8 @@ async fn what_a_sender_cannot_offer_where_it_stood_comes_again_under_a_second_nu
     while story.network.count(WISHES).await > 0 {
         tokio::task::yield_now().await;
     }
+    // An hour later: the answer is that of the first number, also to a repeat.
+    story.network.hand.advance(60 * 60 * 1000);
     assert_eq!(story.line.submit(&again).await, vec![TAKEN; 2]);
     assert_eq!(
         story.line.submit(&again).await,
@@ -158,6 +163,66 @@ async fn what_a_sender_cannot_offer_where_it_stood_comes_again_under_a_second_nu
     let unlike = "SELECT CAST(COALESCE(SUM(mailbox_bytes), 0) AS BIGINT) AS n FROM pair";
     assert_eq!(story.network.count(unlike).await, 0);
     story.is_whole(6).await;
+    assert_eq!(story.network.count(AGAIN).await, 3, "no refusal, but what it was");
+    assert_eq!(story.network.count(REFUSED).await, 1, "the other envelope");
+}
+
+#[tokio::test]
+async fn a_second_number_passes_nothing_whose_consent_has_ended() {
+    let mut story = Story::begin(6).await;
+    story.restore(story.holds(6)).await;
+    assert_eq!(story.reoffer().await.held, None, "it lacks nothing");
+    story.line.send(Up::Stop(story.gp.stop_notice(&story.slip))).await;
+    assert!(matches!(story.line.next().await, Frame::Stopped(_)));
+    let last = story.sent[5].clone();
+    second(&mut story, (6, &last)).await;
+    let mut receiving = story.peers.attach_holding(story.holds(6)).await;
+    assert!(matches!(receiving.next().await, Frame::Stopped(_)));
+    let all = [7, 8, 9].map(|number| (Some(number), Some(Problem::ConsentWithdrawn)));
+    assert_eq!(numbers(&receiving.delivered(3).await), all);
+    story.is_whole(6).await;
+}
+
+#[tokio::test]
+async fn a_second_number_passes_nothing_that_came_too_late() {
+    let mut story = Story::begin(6).await;
+    let soon = story.gp.seal(&story.peers, Referral, &story.slip, |head| {
+        head.expires_at_ms = START_MS + 1000;
+    });
+    let first = story.gp.submission(&story.peers, vec![soon.clone()]);
+    assert_eq!(story.line.submit(&first).await, [TAKEN]);
+    story.network.hand.advance(60 * 1000);
+    second(&mut story, (7, &soon)).await;
+    let mut receiving = story.peers.attach_holding(story.holds(6)).await;
+    let all = numbers(&receiving.delivered(4).await);
+    let late = [8, 9, 10].map(|number| (Some(number), Some(Problem::DeadlineExceeded)));
+    assert_eq!(all[1..], late);
+    story.is_whole(7).await;
+}
+
+#[tokio::test]
+async fn a_second_number_to_a_member_that_lost_nothing_is_no_way_into_its_mailbox() {
+    let mut story = Story::begin(6).await;
+    let last = story.sent[5].clone();
+    second(&mut story, (6, &last)).await;
+    let mut receiving = story.peers.attach_holding(story.holds(6)).await;
+    let all = [7, 8, 9].map(|number| (Some(number), Some(Problem::Conflict)));
+    assert_eq!(numbers(&receiving.delivered(3).await), all);
+    story.is_whole(6).await;
+}
+
+/// An envelope comes under a second number, three times, behind the pair's last one: each is answered as the first was, and is no refusal.
+async fn second(story: &mut Story, (after, envelope): (u64, &v1::Envelope)) {
+    let last = if after == 6 { &story.sent[5] } else { envelope };
+    story
+        .gp
+        .go_back(&story.peers, Position::at(after, envelope_hash(last)));
+    for _ in 0..3 {
+        let one = story.gp.submission(&story.peers, vec![envelope.clone()]);
+        assert_eq!(story.line.submit(&one).await, [TAKEN]);
+    }
+    assert_eq!(story.network.count(AGAIN).await, 3);
+    assert_eq!(story.network.count(REFUSED).await, 0);
 }
 
 #[tokio::test]

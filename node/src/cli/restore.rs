@@ -192,3 +192,39 @@ pub(super) fn as_json(restored: &Restored) -> serde_json::Value {
         "awaiting": say::awaiting_json(&restored.awaiting),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::Awaiting;
+
+    #[test]
+    fn what_came_of_a_restore_is_said_with_whose_word_is_awaited() {
+        let awaiting = |organisation: &str, threads| Awaiting {
+            organisation: organisation.parse().unwrap(),
+            threads,
+        };
+        let restored = Restored {
+            withdrawn: 1,
+            answered: 0,
+            asked: vec!["riverside-gp".parse().unwrap()],
+            epoch: 3,
+            tokens: 0,
+            awaiting: vec![awaiting("riverside-gp", 1), awaiting("hillcrest-school", 12)],
+        };
+        let said = sentences(&restored);
+        for part in [
+            "1 withdrawal since the backup was applied again; 1 organisation was asked to send again; the log continues as epoch 3.",
+            "What riverside-gp shared in 1 referral opens once it has said that it still stands",
+            "What hillcrest-school shared in 12 referrals opens once it has said that it still stands",
+            "If it takes long, ask them to start their node.",
+        ] {
+            assert!(said.contains(part), "{part}: {said}");
+        }
+        let json = as_json(&restored);
+        assert_eq!(
+            json["awaiting"][1],
+            json!({"organisation": "hillcrest-school", "referrals": 12})
+        );
+    }
+}

@@ -6,6 +6,7 @@ use kith_service::store::{StoreError, Tx};
 
 use super::{Reoffer, Work};
 use crate::audit::{Code, Event};
+use crate::store::counter::Counter;
 use crate::store::reoffer::{self, Rewound};
 use crate::threads::DAY_MS;
 
@@ -13,7 +14,12 @@ use crate::threads::DAY_MS;
 const WAITED_MS: i64 = 30 * DAY_MS;
 
 /// Goes back with each member's pair.
-pub(super) async fn write(tx: &mut Tx, work: &mut Work, all: &[&Reoffer]) -> Result<(), StoreError> {
+pub(super) async fn write(
+    tx: &mut Tx,
+    counter: &mut Counter,
+    work: &mut Work,
+    all: &[&Reoffer],
+) -> Result<(), StoreError> {
     for one in all {
         let times = (one.since_ms, one.asked_at_ms);
         if !reoffer::returning(tx, &one.peer, &one.restore_id, times).await? {
@@ -29,7 +35,7 @@ pub(super) async fn write(tx: &mut Tx, work: &mut Work, all: &[&Reoffer]) -> Res
                 }
                 Rewound::TooOld => {
                     tracing::warn!(member = %one.peer, "a restored member lacks what is not kept here any more; the rest is sent again under new numbers");
-                    reoffer::anew(tx, &one.peer, held).await?;
+                    reoffer::anew(tx, counter, &one.peer, held).await?;
                 }
             }
         }

@@ -54,6 +54,13 @@ impl Counter {
         self.outbox
     }
 
+    /// How far the places from `first` to `last` have to move to stand behind all that were given out; those are given out with it.
+    pub const fn skip_outbox(&mut self, first: i64, last: i64) -> i64 {
+        let by = self.outbox + 1 - first;
+        self.outbox = last + by;
+        by
+    }
+
     /// The next place in the order of changes; tell watchers the last one after the commit.
     pub fn next_change(&mut self) -> i64 {
         self.change += 1;

@@ -1,11 +1,12 @@
 //! Sending again what a member, or the gateway, has lost: pairs go back to an earlier position, and rows that had their answer are
 //! read by the link once more. Called inside the transaction of settling, and when a stream opens.
-//! Never gives a line another number than it had, but in a run or behind a hole: a line that is to be offered again keeps it below zero until it is answered again.
+//! Never gives a line another number than it had, but in a run or behind a hole, where it has a new place as well: a line that is to be offered again keeps it below zero until it is answered again.
 
 use kith_proto::id::OrgId;
 use kith_proto::order::{self, Position, RUN_LINES, Stretch};
 use kith_service::store::{Row, StoreError, Tx, bytes, column, query};
 
+use super::counter::Counter;
 use super::stored;
 
 const TABLE: &str = "outbox";
@@ -166,14 +167,34 @@ pub async fn in_run(tx: &mut Tx, peer: &OrgId, theirs: Position, start: Position
     tx.run(answered).await.map(drop)
 }
 
-const ANEW: &str = "UPDATE outbox SET number = NULL WHERE peer = $1 AND ordered = 1 AND number > $2 AND seq IN (SELECT seq FROM outbox_envelope) \
-     AND NOT EXISTS (SELECT 1 FROM outbox AS waiting WHERE waiting.peer = $1 AND waiting.ordered = 1 AND waiting.number IS NULL)";
+const BEHIND: &str = "SELECT CAST(MIN(seq) AS BIGINT) AS first_seq, CAST(MAX(seq) AS BIGINT) AS last_seq FROM outbox \
+     WHERE peer = $1 AND ordered = 1 AND number > $2 AND seq IN (SELECT seq FROM outbox_envelope)";
+const MOVE_ENVELOPES: &str = "UPDATE outbox_envelope SET seq = seq + $3 WHERE seq IN \
+     (SELECT seq FROM outbox WHERE peer = $1 AND ordered = 1 AND number > $2)";
+// Their envelopes have moved already.
+const MOVE: &str = "UPDATE outbox SET seq = seq + $3, number = NULL WHERE peer = $1 AND ordered = 1 AND number > $2 \
+     AND seq + $3 IN (SELECT seq FROM outbox_envelope)";
 
 /// Has what is kept behind a position sent again under new numbers: where the pair cannot go back over a hole. Whoever holds one of them knows it by its
-/// id. Not while a line waits for its answer, which may have the next number at the gateway already.
-pub async fn anew(tx: &mut Tx, peer: &OrgId, held: Position) -> Result<u64, StoreError> {
-    tx.run(query(ANEW).bind(peer.to_string()).bind(stored(held.number())))
-        .await
+/// id. Their places are behind everything in the outbox: what waits for its answer may have the next number at the gateway already, and the order
+/// of places stays the order of numbers. Says how many.
+pub async fn anew(
+    tx: &mut Tx,
+    counter: &mut Counter,
+    peer: &OrgId,
+    held: Position,
+) -> Result<u64, StoreError> {
+    let of_pair = |text| query(text).bind(peer.to_string()).bind(stored(held.number()));
+    let Some(row) = tx.one(of_pair(BEHIND)).await? else {
+        return Ok(0);
+    };
+    let of = |name| column::<Option<i64>>(&row, TABLE, name);
+    let (Some(first), Some(last)) = (of("first_seq")?, of("last_seq")?) else {
+        return Ok(0);
+    };
+    let by = counter.skip_outbox(first, last);
+    tx.run(of_pair(MOVE_ENVELOPES).bind(by)).await?;
+    tx.run(of_pair(MOVE).bind(by)).await
 }
 
 const LOOSE: &str = "UPDATE outbox SET state = 'queued', number = CASE WHEN state = 'delivered' THEN -1 ELSE number END WHERE peer = $1 AND ordered = 0 AND state IN ('taken', 'delivered') \

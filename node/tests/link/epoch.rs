@@ -1,6 +1,7 @@
 //! The gateway comes back from a backup: its log begins anew, by the root's word alone, and this node gives back what was lost of it.
 //! Never an earlier epoch again, and never a word of anybody else.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use kith_node::rekey::rekey;
@@ -16,11 +17,15 @@ use kith_proto::v1;
 use kith_proto::v1::attach_request::Frame as Up;
 use kith_proto::v1::attach_response::Frame as Down;
 use kith_proto::v1::restore_response::What;
-use kith_service::store::StoreError;
+use kith_service::store::{StoreError, Tx, query};
 
 use crate::gateway::{Attached, DAY_MS, T0};
 use crate::host::{Host, Story};
+use crate::peer::random;
 use crate::restoring::{EPOCHS, Lost, PENDING};
+
+/// More than the node reads at once, and twice the same would be.
+const STOPS: usize = 300;
 
 const ALARMS: &str = "SELECT kind FROM alarm ORDER BY kind";
 const FOLLOWED: &str = "SELECT COUNT(*) FROM audit_event WHERE code = 'epoch_followed'";
@@ -291,4 +296,46 @@ async fn the_gateway_is_told_when_it_has_every_stop() {
     let mut stream = story.gateway.greeted(vec![]).await;
     assert!(matches!(stream.any().await, Up::Stop(_)), "the stop comes first");
     assert!(matches!(stream.any().await, Up::StopsTold(_)));
+}
+
+#[tokio::test]
+async fn of_more_stops_than_are_read_at_once_the_gateway_is_told_every_one_first() {
+    let mut story = Story::begin().await;
+    let peer = story.peer("riverside-gp");
+    let mut stream = story.gateway.greeted(vec![]).await;
+    let (_, grant_id) = story.consent(&mut stream, &[&peer]).await;
+    stream.break_off().await;
+    story.withdraw(grant_id).await;
+    let another = "INSERT INTO slip (slip_id, grant_id, side, peer, slip, signature, holding_id, person_salt, issued_at_ms, expires_at_ms, \
+         state, ended_at_ms, stop_state) SELECT $1, grant_id, side, peer, slip, signature, holding_id, person_salt, issued_at_ms, \
+         expires_at_ms, state, ended_at_ms, stop_state FROM slip LIMIT 1";
+    let write = |mut tx: Tx| async move {
+        for _ in 1..STOPS {
+            tx.run(query(another).bind(random::<16>().to_vec())).await?;
+        }
+        Ok::<_, StoreError>(())
+    };
+    let store = &story.host.node.store;
+    store.tx("test", write).await.unwrap();
+    let mut stream = story.gateway.greeted(vec![]).await;
+    let mut told = BTreeSet::new();
+    loop {
+        match stream.any().await {
+            Up::Stop(stop) => {
+                assert!(told.insert(stop.slip_id.clone()), "each once");
+                let stopped = v1::SlipStopped {
+                    slip_id: stop.slip_id,
+                    stopped_at_ms: T0,
+                    by_secret: false,
+                };
+                stream.notice(told.len() as u64, Down::Stopped(stopped)).await;
+            }
+            Up::StopsTold(_) => break,
+            Up::NoticesHeld(_) => {}
+            // What is sent to the peer of it.
+            Up::Submission(_) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(told.len(), STOPS);
 }

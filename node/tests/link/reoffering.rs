@@ -126,9 +126,9 @@ async fn a_restored_member_gets_again_what_it_lost_and_nothing_happens_twice() {
     assert_eq!(again[0].envelopes, sent[1..]);
     stream.take(&sent[1..]).await;
     reaches(&story, "SELECT number FROM pair_sent", 3).await;
-    // The same notice again: nothing goes back a second time.
+    // The same notice again: nothing goes back a second time, nor is it said that there is nothing.
     stream.notice(7, Down::Reoffer(wish)).await;
-    story.told_held(&mut stream, 7).await;
+    assert_eq!(stream.held().await, 7);
     assert_eq!(story.host.number("SELECT number FROM pair_sent").await, 3);
     stream.notice(8, Down::RecipientReceipts(receipts)).await;
     assert_eq!(stream.held().await, 8, "and the stream stays open");
@@ -281,9 +281,7 @@ async fn a_gateway_with_another_history_gets_nothing_of_that_pair() {
 #[tokio::test]
 async fn a_pair_goes_back_over_no_hole_and_one_that_is_stopped_is_told() {
     let (mut story, peer, stream, sent, _) = sent(3).await;
-    let hole = |mut tx: Tx| async move { tx.run(query("DELETE FROM outbox WHERE number = 2")).await };
-    let node = story.host.node.clone();
-    node.store.tx::<_, StoreError, _, _>("test", hole).await.unwrap();
+    lose(&story, "DELETE FROM outbox WHERE number = 2").await;
     let wish = reoffer(&peer, Some(at(&peer, 0, &sent)));
     let restore_id = wish.restore_id.clone();
     let mut stream = told(&mut story, stream, wish.clone(), at(&peer, 3, &sent)).await;
@@ -309,6 +307,57 @@ async fn a_pair_goes_back_over_no_hole_and_one_that_is_stopped_is_told() {
     let stopped = "SELECT COUNT(*) FROM link_state WHERE state = 'up' AND problem = 'conflict'";
     reaches(&story, stopped, 1).await;
     assert_eq!(story.host.number("SELECT number FROM pair_sent").await, 3);
+}
+
+#[tokio::test]
+async fn what_waits_for_its_answer_goes_before_what_comes_again_behind_a_hole() {
+    let (mut story, peer, stream, sent, _) = sent(2).await;
+    lose(&story, "DELETE FROM outbox WHERE number = 1").await;
+    let wish = reoffer(&peer, Some(at(&peer, 0, &sent)));
+    // The gateway has taken the third, and its answer was lost.
+    let mut stream = told(&mut story, stream, wish, at(&peer, 3, &sent)).await;
+    let mut all = Vec::new();
+    while all.len() < 2 {
+        if let Up::Submission(one) = stream.next().await {
+            all.extend(lines(&story, &one));
+        }
+    }
+    assert_eq!(all, [(3, hash(&sent[2])), (4, hash(&sent[1]))]);
+}
+
+#[tokio::test]
+async fn a_pair_with_a_withheld_line_behind_a_hole_can_go_back_later() {
+    let (mut story, peer, stream, sent, _) = sent(3).await;
+    lose(&story, "DELETE FROM outbox WHERE number = 1").await;
+    lose(
+        &story,
+        "DELETE FROM outbox_envelope WHERE seq = (SELECT seq FROM outbox WHERE number = 3)",
+    )
+    .await;
+    let wish = reoffer(&peer, Some(at(&peer, 0, &sent)));
+    let mut stream = told(&mut story, stream, wish, at(&peer, 3, &sent)).await;
+    let submission = loop {
+        if let Up::Submission(one) = stream.next().await {
+            break one;
+        }
+    };
+    assert_eq!(lines(&story, &submission), [(4, hash(&sent[1]))]);
+    stream.take(&submission.envelopes).await;
+    reaches(&story, "SELECT number FROM pair_sent", 4).await;
+    let wish = reoffer(&peer, Some(at(&peer, 2, &sent)));
+    let last = position(&peer.org, 4, envelope_hash(&sent[1]));
+    let mut stream = told(&mut story, stream, wish, last).await;
+    let submission = stream.submission().await;
+    let all = [(3, hash(&sent[2])), (4, hash(&sent[1]))];
+    assert_eq!(lines(&story, &submission), all);
+    assert_eq!(submission.envelopes, sent[1..2], "of the other the line alone");
+}
+
+/// The node's database loses a row.
+async fn lose(story: &Story, statement: &'static str) {
+    let lose = |mut tx: Tx| async move { tx.run(query(statement)).await };
+    let store = &story.host.node.store;
+    assert_eq!(store.tx::<_, StoreError, _, _>("test", lose).await.unwrap(), 1);
 }
 
 #[tokio::test]

@@ -69,6 +69,8 @@ codes! {
     EnvelopeSent = "envelope_sent",
     /// The gateway signed for an envelope.
     EnvelopeTaken = "envelope_taken",
+    /// An envelope that the gateway had taken came once more under a second number: delivered again where its recipient lost it.
+    EnvelopeTakenAgain = "envelope_taken_again",
     /// The gateway refused an envelope finally.
     EnvelopeRefused = "envelope_refused",
     /// A taken envelope will never be delivered.

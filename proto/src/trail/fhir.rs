@@ -87,9 +87,11 @@ fn identified(what: &str, value: &str) -> Value {
 
 fn type_of(code: Code) -> Value {
     match code {
-        Code::EnvelopeSent | Code::EnvelopeTaken | Code::EnvelopeDelivered | Code::TrailExported => {
-            coding(DICOM, "110106")
-        }
+        Code::EnvelopeSent
+        | Code::EnvelopeTaken
+        | Code::EnvelopeTakenAgain
+        | Code::EnvelopeDelivered
+        | Code::TrailExported => coding(DICOM, "110106"),
         Code::EnvelopeReceived => coding(DICOM, "110107"),
         _ => coding(EVENT_TYPE, "rest"),
     }

@@ -47,9 +47,11 @@ pub fn sentence(told: &Told<'_>, reader: &Reader<'_>) -> String {
         | Code::AccessReported
         | Code::HoldingDestroyed => of_slips(&said),
         Code::EnvelopeSent | Code::EnvelopeReceived | Code::EnvelopeRejected => of_own_envelopes(&said),
-        Code::EnvelopeTaken | Code::EnvelopeRefused | Code::EnvelopeDropped | Code::EnvelopeDelivered => {
-            of_relayed_envelopes(&said)
-        }
+        Code::EnvelopeTaken
+        | Code::EnvelopeTakenAgain
+        | Code::EnvelopeRefused
+        | Code::EnvelopeDropped
+        | Code::EnvelopeDelivered => of_relayed_envelopes(&said),
         Code::ReferralMoved => moved(&said),
         Code::KeyRotated | Code::KeyDestroyed => of_keys(&said),
         Code::RecoverySheetMade
@@ -226,6 +228,17 @@ fn of_relayed_envelopes(said: &Said<'_>) -> String {
     };
     match said.code() {
         Code::EnvelopeTaken => format!("The gateway took {thing}{from}{to}"),
+        Code::EnvelopeTakenAgain if said.is("delivery", "again") => {
+            format!("The gateway took {thing}{from}{to} once more, to deliver it again")
+        }
+        Code::EnvelopeTakenAgain => {
+            let held = if said.word("problem").is_some() {
+                ""
+            } else {
+                ", as it is there or on its way"
+            };
+            format!("The gateway was sent {thing}{from}{to} once more and did not pass it on again{held}")
+        }
         Code::EnvelopeRefused => format!("{thing}{from}{to} was refused"),
         Code::EnvelopeDropped => format!("{thing}{from}{to} was dropped and will not be delivered"),
         _ if said.word("problem").is_some() => {

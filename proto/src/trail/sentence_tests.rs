@@ -173,6 +173,27 @@ fn of_consent() -> Vec<(Event, &'static str)> {
     ]
 }
 
+fn of_second_numbers() -> Vec<(Event, &'static str)> {
+    let again = |delivery| {
+        let event = envelope(Code::EnvelopeTakenAgain).org("to", &org("harbour-welcome"));
+        event.word("delivery", delivery)
+    };
+    vec![
+        (
+            again("again"),
+            "The gateway took a referral from Riverside GP for Harbour Welcome once more, to deliver it again, referral NENT-QAXB-21",
+        ),
+        (
+            again("not_again"),
+            "The gateway was sent a referral from Riverside GP for Harbour Welcome once more and did not pass it on again, as it is there or on its way, referral NENT-QAXB-21",
+        ),
+        (
+            again("not_again").word("problem", Problem::ConsentWithdrawn.as_str()),
+            "The gateway was sent a referral from Riverside GP for Harbour Welcome once more and did not pass it on again, referral NENT-QAXB-21, because the person had taken their consent back",
+        ),
+    ]
+}
+
 fn of_envelopes() -> Vec<(Event, &'static str)> {
     let peer = org("harbour-welcome");
     vec![
@@ -414,6 +435,7 @@ fn every_code_is_told_in_a_plain_sentence() {
         (node(), of_people()),
         (node(), of_consent()),
         (node(), of_envelopes()),
+        (node(), of_second_numbers()),
         (node(), of_the_machine()),
         (Keeper::Gateway, of_the_gateway()),
         (Keeper::Gateway, of_coming_back()),

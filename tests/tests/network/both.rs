@@ -110,6 +110,13 @@ async fn practice_hears(network: &Network) {
 async fn nothing_opens(network: &mut Network, since: &Since) {
     let place = data(network, PEERS);
     let token = network.node(PEERS).unwrap().tokens["coordinator"].clone();
+    let status = node(network, &["status", "--data", &place]);
+    for part in [
+        "What riverside-gp shared in ",
+        " opens once it has said that it still stands",
+    ] {
+        assert!(status.contains(part), "{status}");
+    }
     let mut tell = Teller::of(network);
     for sent in [&since.withdrawn, &since.stands] {
         let thread = tell.thread(PEERS, sent).await.unwrap();

@@ -10,7 +10,7 @@ use kith_proto::problem::Problem;
 use kith_proto::v1;
 use kith_service::store::{StoreError, Tx};
 
-use super::decide::{Decider, Held, Stored};
+use super::decide::{Decider, Held, Second, Stored};
 use super::{Answer, TakeError};
 use crate::limits::{CLOCK_AHEAD_MS_MAX, RESTORE_MS_MAX};
 use crate::relay::reoffer::barred;
@@ -86,6 +86,13 @@ impl<'a> Decider<'a, '_> {
         moved.or_else(|| self.held.reoffers.get(pair)).copied()
     }
 
+    /// What an envelope came to at its first number: at a second one stands a stand-in of it.
+    pub(super) fn first(&self, row: &Submission, line: &Line, here: TakenRow) -> TakenRow {
+        let first = self.held.ids.get(&line.answer_id);
+        let first = first.filter(|first| first.pair == row.pair && first.envelope_hash == line.hash);
+        first.cloned().unwrap_or(here)
+    }
+
     /// Puts a line of the order into the mailbox again if it is the next one that is missing; says that it must come again where only
     /// time is lacking.
     pub(super) fn ordered_again(
@@ -94,12 +101,9 @@ impl<'a> Decider<'a, '_> {
         (number, line): (u64, &'a Line),
         known: &TakenRow,
     ) -> Result<Option<Answer>, TakeError> {
-        // At a second number stands a stand-in of what the envelope came to at its first.
-        let first = self.held.ids.get(&line.answer_id).cloned();
-        let first = first.filter(|first| first.pair == row.pair && first.envelope_hash == line.hash);
         let known = &TakenRow {
             number: Some(number),
-            ..first.unwrap_or_else(|| known.clone())
+            ..known.clone()
         };
         let Some(wish) = self.reoffer(&row.pair) else {
             return Ok(None);
@@ -176,13 +180,17 @@ impl<'a> Decider<'a, '_> {
         let stopped = self.is_stopped(head);
         let problem = barred(known, Some(&head.head), stopped, self.now_ms);
         let waits = self.held.waits.contains(&known.envelope_id);
-        let again = !waits && self.is_lost(row, known);
-        let problem = problem.or((!again).then_some(Problem::Conflict));
-        let tombstone = match problem {
-            Some(problem) => Some(self.tombstone(stand_in, line, number, problem)?),
-            None => None,
+        let second = Second {
+            envelope_id: known.envelope_id,
+            again: problem.is_none() && !waits && self.is_lost(row, known),
+            problem,
         };
-        let envelope_id = problem.map_or(known.envelope_id, |_| stand_in);
+        let (envelope_id, tombstone) = if second.again {
+            (known.envelope_id, None)
+        } else {
+            let problem = problem.unwrap_or(Problem::Conflict);
+            (stand_in, Some(self.tombstone(stand_in, line, number, problem)?))
+        };
         self.put_again(Again {
             submission: index,
             line,
@@ -200,6 +208,7 @@ impl<'a> Decider<'a, '_> {
             line,
             head: None,
             outcome,
+            second: Some(second),
             tombstone: None,
             place: self.place(),
         });

@@ -63,10 +63,23 @@ pub(super) struct Stored<'a> {
     pub(super) head: Option<&'a Verified>,
     /// Its outcome.
     pub(super) outcome: TakenRow,
+    /// What came under a second number.
+    pub(super) second: Option<Second>,
     /// What its recipient gets in its place; `None` when it was taken, or stands outside the order.
     pub(super) tombstone: Option<v1::Dropped>,
     /// Its place among all that was decided.
     pub(super) place: usize,
+}
+
+/// An envelope that the gateway had taken, under a second number.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Second {
+    /// Its id; its outcome stands under a stand-in.
+    pub(super) envelope_id: [u8; 16],
+    /// Whether it is delivered once more.
+    pub(super) again: bool,
+    /// Why it may not be.
+    pub(super) problem: Option<Problem>,
 }
 
 /// What a batch comes to.
@@ -96,7 +109,7 @@ pub(super) fn decide<'a>(
     let mut decider = Decider {
         gateway,
         members: gateway.members.all(),
-        is_restored: gateway.is_restored,
+        is_restored: gateway.restored.is_some(),
         now_ms,
         held,
         idle_rows: 0,
@@ -184,8 +197,9 @@ impl<'a> Decider<'a, '_> {
         match self.held.numbers.get(&(of.1.pair.clone(), number)).cloned() {
             Some(row) if row.envelope_hash != line.hash => Err(TakeError::Order(OrderError::Fork { number })),
             Some(row) => {
-                let not_now = self.ordered_again(of, (number, line), &row)?;
-                Ok(not_now.unwrap_or_else(|| again(&row)))
+                let first = self.first(of.1, line, row);
+                let not_now = self.ordered_again(of, (number, line), &first)?;
+                Ok(not_now.unwrap_or_else(|| again(&first)))
             }
             None => self.refused(line, Refusal::last(Problem::DeadlineExceeded)),
         }
@@ -298,6 +312,7 @@ impl<'a> Decider<'a, '_> {
             line,
             head: Some(head),
             outcome,
+            second: None,
             tombstone: None,
             place: self.place(),
         });
@@ -335,6 +350,7 @@ impl<'a> Decider<'a, '_> {
             line,
             head: None,
             outcome,
+            second: None,
             tombstone,
             place: self.place(),
         });

@@ -67,6 +67,8 @@ impl<'a> Word<'a> {
                 self.taken = true;
                 self.ending = self.ending.filter(|ending| !matches!(ending, Ending::Refused(_)));
             }
+            // It had its ending at its first number; what is delivered again says so by itself.
+            Code::EnvelopeTakenAgain => self.taken = true,
             Code::EnvelopeRefused => self.ending = Some(Ending::Refused(problem)),
             Code::EnvelopeDropped => self.ending = Some(Ending::Dropped(problem)),
             Code::EnvelopeReceived => self.ending = Some(Ending::Arrived(None)),
@@ -80,6 +82,7 @@ const fn is_of_envelopes(code: Code) -> bool {
         code,
         Code::EnvelopeSent
             | Code::EnvelopeTaken
+            | Code::EnvelopeTakenAgain
             | Code::EnvelopeRefused
             | Code::EnvelopeDropped
             | Code::EnvelopeReceived
