@@ -10,6 +10,7 @@
 //! | [`status`] | problem to status, in one place |
 //! | [`store`] | the two doors to the database |
 //! | [`tls`] | TLS 1.3, identities, issuing, dialling |
+//! | [`web`] | languages, words, frame and forms of pages, and what protects them |
 
 pub mod clock;
 pub mod deadline;
@@ -20,6 +21,7 @@ pub mod status;
 pub mod store;
 pub mod telemetry;
 pub mod tls;
+pub mod web;
 
 /// The memory of every program that serves: many small pieces that one thread takes and another gives back, for which
 /// the C library's own is slow, and in a static binary slower still.
