@@ -3,6 +3,7 @@
 //! It must never hold a rule: it reads words, calls the node and says what came of it.
 
 mod audit;
+mod colleague;
 mod consent;
 mod doctor;
 mod inbox;
@@ -63,6 +64,9 @@ enum Command {
     /// Make, list and revoke the tokens with which people and systems sign in.
     #[command(subcommand)]
     Token(token::TokenCommand),
+    /// Who signs in to the workspace.
+    #[command(subcommand)]
+    Colleague(colleague::ColleagueCommand),
     /// Show a consent text, and say that you have reviewed it for your organisation.
     #[command(subcommand)]
     Statement(statement::StatementCommand),
@@ -164,6 +168,7 @@ async fn dispatch(cli: Cli, clock: Clock, rng: Rng) -> anyhow::Result<()> {
         Command::Recovery(command) => recovery::run(talk, command, clock, rng).await,
         Command::Restore(arguments) => restore::run(talk, *arguments, clock, rng).await,
         Command::Token(command) => token::run(talk, command, clock, rng).await,
+        Command::Colleague(command) => colleague::run(talk, command, clock, rng).await,
         Command::Statement(command) => statement::run(talk, command, clock, rng).await,
         Command::Audit(command) => audit::run(talk, *command, clock, rng).await,
         Command::Watch(watch) => watch::run(talk, watch, rng).await,

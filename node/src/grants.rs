@@ -42,7 +42,7 @@ pub use record::consent_record;
 pub use review::{DEMO_REVIEWER, NewReview, REVIEWER_BYTES_MAX, ReviewError, review, reviewed_statement};
 pub use shown::{Page, get, list};
 pub use statement::{STATEMENT, is_in_language, text as statement_text};
-pub use stop::by_stop_seed;
+pub use stop::{by_stop_seed, stop_code};
 
 /// How long a grant holds when nobody chose: 90 days.
 pub const GRANT_LIFE_MS_DEFAULT: i64 = 90 * 24 * 60 * 60 * 1000;

@@ -13,10 +13,12 @@
 //! | [`members`] | the members of the network as verified |
 //! | [`audit`] | the trail's events |
 //! | [`tokens`] | who of the organisation may call |
+//! | [`colleagues`] | who signs in to the workspace |
 //! | [`requests`] | a repeat gets the first answer |
 //! | [`parts`] | what a record or a referral may hold, checked |
 //! | [`persons`] | records of people |
 //! | [`grants`] | statements, grants and their slips |
+//! | [`drafts`] | referrals that somebody is making, page by page |
 //! | [`outbox`] | sealing an envelope and queueing it |
 //! | [`referrals`] | sending referrals |
 //! | [`moves`] | moves that people ask for, and messages |
@@ -36,6 +38,7 @@
 //! | [`threads`] | one thread and what a move makes of it |
 //! | [`status`] | how a node is, for the command line |
 //! | [`grpc`] | what the organisation's own systems call |
+//! | [`web`] | the workspace of the organisation's own people |
 //! | [`cli`] | what people type |
 //! | [`serve`] | a running node: edge, link and timers together |
 
@@ -43,9 +46,11 @@ pub mod access;
 pub mod alarms;
 pub mod audit;
 pub mod cli;
+pub mod colleagues;
 pub mod content;
 mod cut;
 pub mod directory;
+pub mod drafts;
 pub mod grants;
 pub mod grpc;
 pub mod join;
@@ -76,6 +81,7 @@ pub mod threads_view;
 pub mod timers;
 pub mod tokens;
 pub mod trail;
+pub mod web;
 pub mod withdrawals;
 
 #[cfg(test)]

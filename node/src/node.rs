@@ -24,6 +24,7 @@ use crate::persons::Names;
 use crate::receive::ReceiveDoor;
 use crate::referrals::{self, SendDoor};
 use crate::settle::SettleDoor;
+use crate::tokens::FailedSignIns;
 use crate::{alarms, persons, receive, settle, store};
 
 /// What the store of a node calls itself.
@@ -79,6 +80,8 @@ pub struct Node {
     pub changes: watch::Sender<i64>,
     /// Envelopes that were just committed.
     pub fresh: Fresh,
+    /// Sign-ins that failed and are not in the trail yet.
+    pub failed_sign_ins: FailedSignIns,
     /// Wakes the link when the outbox has grown or a stop waits.
     pub outbox_ready: Notify,
     /// Held while a recovery bundle is made; when one was last tried, by this node's time.
@@ -195,6 +198,7 @@ impl Node {
             names,
             changes: watch::Sender::new(last_change),
             fresh: Fresh::default(),
+            failed_sign_ins: FailedSignIns::default(),
             outbox_ready: Notify::new(),
             bundling: Mutex::new(None),
             bundle_made: Notify::new(),

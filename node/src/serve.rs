@@ -4,7 +4,8 @@
 
 use crate::grpc::server::{self, ServerError};
 use crate::node::Node;
-use crate::{link, restore, timers};
+use crate::{link, restore, timers, web};
+use jiff::tz::TimeZone;
 use kith_proto::problem::Problem;
 use kith_service::log::sequencer;
 use kith_service::shutdown::{Shutdown, Unfinished};
@@ -26,6 +27,8 @@ pub const STOP_MAX: Duration = Duration::from_secs(10);
 pub struct Serve<IO> {
     /// Connections of the organisation's own systems.
     pub incoming: Incoming<IO>,
+    /// Connections of the organisation's own people, and the zone that they are told times in; none where there is no workspace.
+    pub web: Option<(Incoming<IO>, TimeZone)>,
     /// How to reach the gateway.
     pub dial: Dial,
     /// The wish to stop; everything is spawned through it.
@@ -60,6 +63,7 @@ where
 {
     let Serve {
         incoming,
+        web,
         dial,
         shutdown,
     } = serve;
@@ -71,6 +75,9 @@ where
     shutdown.spawn(tick(node.clone(), shutdown.clone()));
     shutdown.spawn(sequence(node.clone(), shutdown.clone()));
     shutdown.spawn(timers::bundles::run(node.clone(), shutdown.clone()));
+    if let Some((incoming, zone)) = web {
+        shutdown.spawn(workspace(node.clone(), incoming, zone, shutdown.clone()));
+    }
     let ended = server::run(node.clone(), incoming, dial.clone(), &shutdown).await;
     let stopped = shutdown.finish(STOP_MAX).await;
     if stopped.is_ok() && !*node.own_log_ended.borrow() {
@@ -79,6 +86,16 @@ where
     node.store.close().await;
     ended?;
     Ok(stopped?)
+}
+
+/// Serves the workspace. It ends before its time only by a fault of the build; the node goes on for its systems and the network.
+async fn workspace<IO>(node: Arc<Node>, incoming: Incoming<IO>, zone: TimeZone, shutdown: Shutdown)
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    if let Err(error) = web::server::run(node, incoming, zone, shutdown).await {
+        tracing::error!(%error, "the workspace is not there");
+    }
 }
 
 /// Waits, before anything is signed or shown, until the log was held against what the gateway has seen of it; not for ever, because a

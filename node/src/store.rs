@@ -6,8 +6,10 @@
 
 pub mod alarm;
 pub mod bundle;
+pub mod colleague;
 pub mod content;
 pub mod counter;
+pub mod draft;
 pub mod event;
 pub mod grant;
 pub mod holding;

@@ -3,6 +3,7 @@
 //! Never returns content or a list before the trail says who saw it; never tells a thread of somebody else's from none at all.
 
 mod opened;
+pub mod work;
 
 use kith_proto::human_code::HumanCode;
 use kith_proto::id::{ThreadId, TokenId};

@@ -2,6 +2,7 @@
 //! Called by the command line and by the gRPC guard.
 //! Never logs, returns or stores a token after it was made.
 
+mod failed;
 mod roles;
 
 use data_encoding::BASE64URL_NOPAD;
@@ -18,6 +19,7 @@ use crate::store::counter::Counter;
 use crate::store::token;
 
 pub use crate::store::token::Token;
+pub use failed::FailedSignIns;
 pub use roles::{Role, Roles};
 
 /// What a token begins with, so that one that leaked is recognised.

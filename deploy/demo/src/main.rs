@@ -66,8 +66,13 @@ fn how_to_use(network: &Network, folder: &Path, is_kept: bool) -> anyhow::Result
     } else {
         "ends it and deletes it (--data FOLDER keeps one)"
     };
+    let mut workspaces = String::new();
+    for org in ORGS {
+        workspaces.push_str(&format!("    {}: {}\n", org.name, network.sign_in_link(org)?));
+    }
     Ok(format!(
-        "The network stays up until Ctrl-C, which {end}. Everybody's addresses, folders and tokens are in\n{}\n\n\
+        "Each organisation's workspace, with a link that signs one browser in, once, within half an hour:\n\n{workspaces}\n\
+         The network stays up until Ctrl-C, which {end}. Everybody's addresses, folders and tokens are in\n{}\n\n\
          In another terminal, in this folder, as the coordinator of {} (the first time it builds the command):\n\n    \
          export KITH_DATA='{data}'\n    export KITH_TOKEN={token}\n    \
          cargo run --quiet -p kith-node -- organisations",

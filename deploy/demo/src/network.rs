@@ -2,6 +2,7 @@
 //! Does everything as its user would: through `kith-gateway` and `kith-node` commands.
 
 mod comeback;
+mod workspace;
 
 use crate::cast::{NETWORK, ORGS, Org};
 use crate::client::Client;
@@ -78,6 +79,7 @@ struct ListedNode<'a> {
     name: &'a str,
     kind: &'a str,
     grpc: &'a str,
+    web: String,
     data_dir: &'a Path,
     tokens: &'a BTreeMap<String, String>,
 }
@@ -419,15 +421,18 @@ impl Network {
             nodes: ORGS
                 .iter()
                 .filter_map(|org| self.nodes.get(org.id))
-                .map(|node| ListedNode {
-                    org: node.org.id,
-                    name: node.org.name,
-                    kind: node.org.kind,
-                    grpc: &node.address,
-                    data_dir: &node.data_dir,
-                    tokens: &node.tokens,
+                .map(|node| {
+                    Ok(ListedNode {
+                        org: node.org.id,
+                        name: node.org.name,
+                        kind: node.org.kind,
+                        grpc: &node.address,
+                        web: self.workspace(node.org)?,
+                        data_dir: &node.data_dir,
+                        tokens: &node.tokens,
+                    })
                 })
-                .collect(),
+                .collect::<anyhow::Result<_>>()?,
         };
         // It holds tokens: for this user alone.
         let mut options = std::fs::OpenOptions::new();

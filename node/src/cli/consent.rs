@@ -3,10 +3,10 @@
 //! It must never fill in an answer that only the person can give: what was understood is always asked for.
 
 use super::options::Own;
-use super::say::{day, end_of_day_ms, hex, id, opened_words, stop_code, stop_seed};
+use super::say::{day, end_of_day_ms, hex, id, opened_words, stop_seed};
 use super::statement::of_another_language;
 use super::talk::{Client, answer, answer_to, ask, long_text};
-use crate::grants::is_in_language;
+use crate::grants::{is_in_language, stop_code};
 use anyhow::{Context as _, bail};
 use clap::ValueEnum;
 use kith_proto::lifecycle::Consent;

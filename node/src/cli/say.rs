@@ -122,12 +122,6 @@ pub(crate) fn id(text: &str) -> anyhow::Result<Vec<u8>> {
     }
 }
 
-/// Writes the seed of a grant's stop secrets as people copy it: letters and digits in groups of four.
-pub(crate) fn stop_code(seed: &[u8]) -> String {
-    let groups: Vec<String> = seed.chunks(2).map(hex).collect();
-    groups.join("-")
-}
-
 /// Reads a stop code, however it is grouped.
 pub(crate) fn stop_seed(text: &str) -> anyhow::Result<Vec<u8>> {
     let plain: String = text.chars().filter(|c| !matches!(c, '-' | ' ')).collect();
@@ -334,7 +328,7 @@ mod tests {
             assert!(id(bad).is_err());
             assert!(stop_seed(bad).is_err());
         }
-        let code = stop_code(&id(text).unwrap());
+        let code = crate::grants::stop_code(&id(text).unwrap());
         assert_eq!(code, "0011-2233-4455-6677-8899-aabb-ccdd-eeff");
         for typed in [code.as_str(), "0011 2233 4455 6677 8899 AABB CCDD EEFF", text] {
             assert_eq!(stop_seed(typed).unwrap(), id(text).unwrap(), "{typed}");

@@ -2,11 +2,13 @@
 //! Called by the command line's dispatch with the process's clock and randomness.
 //! It must never listen before the folder's lock is held, nor leave an address behind that nobody listens on.
 
-use super::talk::{ADDRESS_FILE, Talk, store_of};
+use super::talk::{ADDRESS_FILE, Talk, WEB_FILE, store_of};
 use crate::grpc::server::{Listen, listen};
+use crate::keys::DataFolder;
 use crate::node::{Config, Node};
 use crate::serve::{self, Serve};
 use anyhow::{Context as _, bail};
+use jiff::tz::TimeZone;
 use kith_service::clock::Clock;
 use kith_service::rng::Rng;
 use kith_service::shutdown::Shutdown;
@@ -29,6 +31,15 @@ pub(crate) struct ServeArguments {
     /// Its private key (PEM).
     #[arg(long, requires = "grpc_tls_cert", value_name = "FILE")]
     grpc_tls_key: Option<PathBuf>,
+    /// Where your own people reach the workspace in a browser. Port 0 takes a free one.
+    #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDRESS")]
+    web: SocketAddr,
+    /// The certificate for that address (PEM, leaf first); needed when other computers can reach it.
+    #[arg(long, requires = "web_tls_key", value_name = "FILE")]
+    web_tls_cert: Option<PathBuf>,
+    /// Its private key (PEM).
+    #[arg(long, requires = "web_tls_cert", value_name = "FILE")]
+    web_tls_key: Option<PathBuf>,
     /// The database, such as postgres://…; a file in the data folder when left out.
     #[arg(long, value_name = "URL")]
     store: Option<String>,
@@ -52,18 +63,24 @@ pub(crate) async fn run(
 ) -> anyhow::Result<()> {
     telemetry::init(arguments.log, &arguments.log_filter)?;
     let folder = talk.folder()?;
-    let chain = match (&arguments.grpc_tls_cert, &arguments.grpc_tls_key) {
-        (Some(cert), Some(key)) => Some((read(cert)?, read(key)?)),
-        _ => None,
-    };
-    let chain = chain
-        .as_ref()
-        .map(|(cert, key)| (cert.as_slice(), key.as_slice()));
+    let chain = chain_of(&arguments.grpc_tls_cert, &arguments.grpc_tls_key)?;
     let listening = Listen {
+        of: "grpc",
         address: arguments.grpc,
-        chain,
+        chain: chain
+            .as_ref()
+            .map(|(cert, key)| (cert.as_slice(), key.as_slice())),
     };
     listening.check()?;
+    let web_chain = chain_of(&arguments.web_tls_cert, &arguments.web_tls_key)?;
+    let web = Listen {
+        of: "web",
+        address: arguments.web,
+        chain: web_chain
+            .as_ref()
+            .map(|(cert, key)| (cert.as_slice(), key.as_slice())),
+    };
+    web.check()?;
     let shutdown = Shutdown::new();
     shutdown.on_signal()?;
     let config = Config {
@@ -76,35 +93,61 @@ pub(crate) async fn run(
         folder.keep_store(url)?;
     }
     if let Some(bundles) = &arguments.bundles {
-        let named = std::path::absolute(bundles)?;
-        if !named.is_dir() {
-            bail!(
-                "There is no folder {} for recovery bundles: make it, or plug in what it is on.",
-                named.display()
-            );
-        }
-        folder.keep_bundles(&named)?;
+        keep_bundles(&folder, bundles)?;
     }
+    let scheme = if web.chain.is_some() { "https" } else { "http" };
+    let of_web = clock.clone();
     let (incoming, address) = listen(listening, move || clock.now_ms()).await?;
-    let file = folder.path().join(ADDRESS_FILE);
-    std::fs::write(&file, address.to_string()).context("The data folder cannot be written to.")?;
+    let (web_incoming, web_address) = listen(web, move || of_web.now_ms()).await?;
+    let web_address = format!("{scheme}://{web_address}");
+    let files = [
+        (WEB_FILE, web_address.clone()),
+        (ADDRESS_FILE, address.to_string()),
+    ];
+    for (name, text) in &files {
+        std::fs::write(folder.path().join(name), text).context("The data folder cannot be written to.")?;
+    }
     let organisation = node.organisation().to_string();
     talk.out().say(
-        &format!("{organisation} is running; its own systems reach it at {address}. Stop it with Ctrl-C."),
-        &json!({ "organisation": organisation, "grpc": address.to_string() }),
+        &format!(
+            "{organisation} is running; its own people open {web_address} in a browser, its own systems reach it at {address}. Stop it with Ctrl-C."
+        ),
+        &json!({ "organisation": organisation, "grpc": address.to_string(), "web": web_address }),
     )?;
     let served = serve::serve(
         Arc::new(node),
         Serve {
             incoming,
+            web: Some((web_incoming, TimeZone::system())),
             dial: Dial::tcp(),
             shutdown,
         },
     )
     .await;
     // Left behind only if it cannot be removed; a client then finds that nobody listens.
-    std::fs::remove_file(&file).ok();
+    for (name, _) in &files {
+        std::fs::remove_file(folder.path().join(name)).ok();
+    }
     Ok(served?)
+}
+
+fn keep_bundles(folder: &DataFolder, bundles: &Path) -> anyhow::Result<()> {
+    let named = std::path::absolute(bundles)?;
+    if !named.is_dir() {
+        bail!(
+            "There is no folder {} for recovery bundles: make it, or plug in what it is on.",
+            named.display()
+        );
+    }
+    Ok(folder.keep_bundles(&named)?)
+}
+
+/// Certificate chain and key, where both were named.
+fn chain_of(cert: &Option<PathBuf>, key: &Option<PathBuf>) -> anyhow::Result<Option<(Vec<u8>, Vec<u8>)>> {
+    match (cert, key) {
+        (Some(cert), Some(key)) => Ok(Some((read(cert)?, read(key)?))),
+        _ => Ok(None),
+    }
 }
 
 fn read(file: &Path) -> anyhow::Result<Vec<u8>> {

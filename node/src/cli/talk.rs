@@ -36,6 +36,8 @@ const STDIN_BYTES_MAX: u64 = 64 << 10;
 const NODES_NAMED_MAX: usize = 8;
 /// The file in the data folder that holds the address of the running node.
 pub(crate) const ADDRESS_FILE: &str = "grpc";
+/// The file in the data folder that holds the address of its workspace.
+pub(crate) const WEB_FILE: &str = "web";
 
 /// Which node to talk to, and as whom.
 #[derive(clap::Args, Clone, Debug)]

@@ -80,7 +80,8 @@ pub(crate) async fn run(talk: &Talk, command: TokenCommand, clock: Clock, rng: R
     }
 }
 
-fn roles(words: &[String]) -> anyhow::Result<Roles> {
+/// Reads roles as they are typed.
+pub(super) fn roles(words: &[String]) -> anyhow::Result<Roles> {
     words
         .iter()
         .map(|word| super::choose(&Role::ALL, word.trim(), "role"))

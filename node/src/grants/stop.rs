@@ -2,6 +2,7 @@
 //! Called by the gRPC edge before a withdrawal.
 //! Never opens a record, and never says more than that there is such a grant.
 
+use data_encoding::HEXLOWER;
 use kith_proto::id::GrantId;
 use kith_proto::slip::{stop_hash, stop_secret_of};
 use kith_service::store::{StoreError, Tx};
@@ -12,6 +13,12 @@ use crate::store::slip::SlipRow;
 
 /// Slips read at once.
 const PAGE: i64 = 256;
+
+/// Writes the seed of a grant's stop secrets as people copy it: letters and digits in groups of four.
+pub fn stop_code(seed: &[u8]) -> String {
+    let groups: Vec<String> = seed.chunks(2).map(|pair| HEXLOWER.encode(pair)).collect();
+    groups.join("-")
+}
 
 /// Finds the grant of a stop code's seed: the one with a slip that carries the hash of the secret which the seed gives for it. Looks
 /// at every slip that was captured here, as nothing else names the grant; `None` when there is none. Hashes of 128 random bits:

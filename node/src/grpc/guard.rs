@@ -30,8 +30,6 @@ const TOKEN_BYTES_MAX: usize = 256;
 const CALLS_MAX: usize = 1_024;
 /// When to come again after [`CALLS_MAX`] was reached, in ms.
 const RETRY_AFTER_MS: i64 = 500;
-/// How often failed sign-ins are written into the trail, in ms.
-const SIGN_IN_FAILED_EVERY_MS: i64 = 60_000;
 
 /// The layer.
 #[derive(Clone)]
@@ -43,27 +41,17 @@ struct Gate {
     node: Arc<Node>,
     /// Believed tokens by hash, and until when.
     believed: Mutex<BTreeMap<[u8; 32], (i64, Caller)>>,
-    failed: Mutex<Failed>,
     places: Arc<Semaphore>,
-}
-
-/// Failed sign-ins not yet in the trail.
-#[derive(Default)]
-struct Failed {
-    count: i64,
-    written_at_ms: i64,
 }
 
 impl Guard {
     /// Guards the calls of this node.
     pub(crate) fn new(node: Arc<Node>) -> Self {
-        let (believed, failed) = (Mutex::default(), Mutex::default());
         let places = Arc::new(Semaphore::new(CALLS_MAX));
         Self {
             gate: Arc::new(Gate {
                 node,
-                believed,
-                failed,
+                believed: Mutex::default(),
                 places,
             }),
         }
@@ -81,7 +69,8 @@ impl Gate {
             return Err(super::older());
         }
         let Some(caller) = self.caller(headers).await? else {
-            self.note_failed().await?;
+            let noted = self.node.failed_sign_ins.note(&self.node).await;
+            noted.map_err(|error| Failure::new(error.problem()))?;
             return Err(Problem::Unauthenticated.into());
         };
         if roles.iter().any(|role| caller.roles.contains(*role)) {
@@ -126,24 +115,6 @@ impl Gate {
             believed.clear();
         }
         believed.insert(hash, (now_ms.saturating_add(BELIEVED_MS), *caller));
-    }
-
-    /// Counts a failed sign-in; at most one event a minute goes into the trail, with the count.
-    async fn note_failed(&self) -> Result<(), Failure> {
-        let now_ms = self.node.clock.now_ms();
-        let count = {
-            let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-            failed.count = failed.count.saturating_add(1);
-            if now_ms.abs_diff(failed.written_at_ms) < SIGN_IN_FAILED_EVERY_MS.unsigned_abs() {
-                return Ok(());
-            }
-            failed.written_at_ms = now_ms;
-            std::mem::take(&mut failed.count)
-        };
-        tracing::warn!(count, "sign-ins failed");
-        tokens::note_failed(&self.node, count)
-            .await
-            .map_err(|error| Failure::new(error.problem()))
     }
 }
 

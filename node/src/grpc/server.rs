@@ -43,9 +43,14 @@ const STREAMING: &[&str] = &[
 pub enum ServerError {
     /// The address can be reached from other computers and there is no certificate: give one, or listen on loopback.
     #[error(
-        "{0} can be reached from other computers, so it needs a TLS certificate: give --grpc-tls-cert and --grpc-tls-key, or listen on 127.0.0.1"
+        "{address} can be reached from other computers, so it needs a TLS certificate: give --{of}-tls-cert and --{of}-tls-key, or listen on 127.0.0.1"
     )]
-    NeedsTls(SocketAddr),
+    NeedsTls {
+        /// Which.
+        address: SocketAddr,
+        /// Of what.
+        of: &'static str,
+    },
     /// The address cannot be listened on: another program has it, or it is not this computer's.
     #[error("{address} cannot be listened on; perhaps another program does already")]
     Listen {
@@ -69,7 +74,7 @@ impl ServerError {
     /// The problem code.
     pub const fn problem(&self) -> Problem {
         match self {
-            Self::NeedsTls(_) | Self::Tls(_) => Problem::Invalid,
+            Self::NeedsTls { .. } | Self::Tls(_) => Problem::Invalid,
             Self::Listen { .. } | Self::Ended(_) | Self::Descriptors => Problem::Unavailable,
         }
     }
@@ -78,6 +83,8 @@ impl ServerError {
 /// Where to listen.
 #[derive(Clone, Debug)]
 pub struct Listen<'a> {
+    /// For what: `grpc` or `web`, as the command line says it.
+    pub of: &'static str,
     /// The address; port 0 for a free one.
     pub address: SocketAddr,
     /// Certificate chain and private key, both PEM; needed unless the address is loopback.
@@ -88,7 +95,8 @@ impl Listen<'_> {
     /// Refuses an address that other computers reach without a certificate; for saying so before anything is opened.
     pub fn check(&self) -> Result<(), ServerError> {
         if self.chain.is_none() && !self.address.ip().is_loopback() {
-            return Err(ServerError::NeedsTls(self.address));
+            let (address, of) = (self.address, self.of);
+            return Err(ServerError::NeedsTls { address, of });
         }
         Ok(())
     }

@@ -72,6 +72,7 @@ async fn begin(
     }
     store::restore::threads_begin(tx, number).await?;
     store::restore::await_word(tx).await?;
+    store::colleague::leave_all(tx).await?;
     store::restore::began(tx, &restore.restore_id, number).await?;
     counter.save(tx).await?;
     Ok(Some(number))

@@ -1,15 +1,18 @@
 //! Reads threads for their lists, their watch and their opening. Called by `threads_view` alone.
 //! Never changes a row, never reads a sealed column together with a line: content is read only by who opens it.
 
+use std::collections::BTreeMap;
+
 use kith_proto::id::{EventId, MessageId, OrgId, SlipId, ThreadId, TokenId};
 use kith_proto::lifecycle::{Consent, Delivery, Move, Reason, Situation, State};
 use kith_proto::problem::Problem;
 use kith_proto::words::Purpose;
-use kith_service::store::{Row, StoreError, Tx, column, query};
+use kith_service::store::{InList, Row, StoreError, Tx, column, query};
 
 use super::{id, id_or_null, word, word_or_null};
 use crate::moves::plan::is_proposal;
 use crate::threads::Side;
+use crate::threads_view::work::{Place, Turn};
 
 const TABLE: &str = "referral";
 const EVENT: &str = "event";
@@ -108,6 +111,79 @@ pub(crate) async fn page(tx: &mut Tx, wanted: &Wanted<'_>) -> Result<Vec<Line>, 
         asked = asked.bind(owner.as_bytes().to_vec());
     }
     tx.all(asked).await?.iter().map(line).collect()
+}
+
+/// Which lines of a worklist are wanted.
+pub(crate) struct WorkWanted {
+    pub(crate) turn: Turn,
+    /// Only this owner's.
+    pub(crate) owner: Option<TokenId>,
+    /// Only what stands after this place.
+    pub(crate) after: Option<Place>,
+    /// At most so many.
+    pub(crate) limit: i64,
+}
+
+// `,sent:received,inbox:accepted,`: one text for any number of sides and states; no word holds a comma.
+const WORK: &str = lines!(
+    "WHERE $1 LIKE '%,' || side || ':' || state || ',%' AND deadline_ms > 0 \
+     AND (deadline_ms > $2 OR (deadline_ms = $2 AND thread_id > $3)) AND ($5 = 0 OR owner_token = $6) \
+     ORDER BY deadline_ms, thread_id LIMIT $4"
+);
+const WORK_OVER: &str = lines!(
+    "WHERE $1 LIKE '%,' || side || ':' || state || ',%' AND (changed < $2 OR (changed = $2 AND thread_id > $3)) \
+     AND ($5 = 0 OR owner_token = $6) ORDER BY changed DESC, thread_id LIMIT $4"
+);
+static ENDS: InList = InList::new("SELECT slip_id, expires_at_ms FROM slip WHERE slip_id IN", 0, "");
+
+/// The lines of a worklist after a place, each with the end of its slip.
+pub(crate) async fn work(tx: &mut Tx, wanted: &WorkWanted) -> Result<Vec<(Line, i64)>, StoreError> {
+    let mut of = ",".to_owned();
+    for state in State::ALL {
+        for side in [Side::Sent, Side::Inbox]
+            .iter()
+            .filter(|side| wanted.turn.is_of(**side, *state))
+        {
+            of = of + side.as_str() + ":" + state.as_str() + ",";
+        }
+    }
+    let (text, first) = match wanted.turn {
+        Turn::Over => (WORK_OVER, i64::MAX),
+        Turn::Yours | Turn::Theirs => (WORK, 0),
+    };
+    let after = wanted
+        .after
+        .map(|place| (place.at, place.thread_id.as_bytes().to_vec()));
+    let (at, thread_id) = after.unwrap_or((first, Vec::new()));
+    let asked = query(text)
+        .bind(of)
+        .bind(at)
+        .bind(thread_id)
+        .bind(wanted.limit)
+        .bind(i64::from(wanted.owner.is_some()))
+        .bind(
+            wanted
+                .owner
+                .map(|owner| owner.as_bytes().to_vec())
+                .unwrap_or_default(),
+        );
+    let lines: Vec<Line> = tx.all(asked).await?.iter().map(line).collect::<Result<_, _>>()?;
+    let mut ids: Vec<SlipId> = lines.iter().map(|line| line.slip_id).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let rows = ENDS
+        .all(tx, &ids, |q| q, |q, id| q.bind(id.as_bytes().to_vec()))
+        .await?;
+    let mut ends = BTreeMap::new();
+    for row in &rows {
+        let at_ms: i64 = column(row, "slip", "expires_at_ms")?;
+        ends.insert(id::<SlipId>(row, "slip", "slip_id")?, at_ms);
+    }
+    let with_end = |line: Line| {
+        let end = ends.get(&line.slip_id).copied().unwrap_or_default();
+        (line, end)
+    };
+    Ok(lines.into_iter().map(with_end).collect())
 }
 
 const CHANGED: &str = lines!("WHERE changed > $1 ORDER BY changed LIMIT $2");

@@ -153,6 +153,9 @@ pub async fn undelivered(tx: &mut Tx, thread_id: &ThreadId, changed: i64) -> Res
 const REQUESTS: &str = "DELETE FROM request WHERE at_ms < $1";
 const RECEIVED: &str = "DELETE FROM received WHERE at_ms < $1";
 const OPENINGS: &str = "DELETE FROM opening WHERE at_ms < $1";
+const SESSIONS: &str = "DELETE FROM session WHERE seen_at_ms < $1";
+const DRAFTS: &str = "DELETE FROM draft WHERE changed_at_ms < $1";
+const LINKS: &str = "DELETE FROM sign_in_link WHERE expires_at_ms < $1";
 const SENT_BYTES: &str = "DELETE FROM outbox_envelope WHERE seq IN (SELECT seq FROM outbox \
      WHERE state <> 'queued' AND COALESCE(taken_at_ms, at_ms) < $1)";
 const SENT: &str = "DELETE FROM outbox WHERE state <> 'queued' AND (ordered = 0 OR number > 0) \
@@ -169,6 +172,12 @@ pub struct KeptFrom {
     pub outbox_ms: i64,
     /// Their lines: numbers and hashes without bytes.
     pub lines_ms: i64,
+    /// Sessions that were in use.
+    pub sessions_ms: i64,
+    /// Referrals that somebody began to make.
+    pub drafts_ms: i64,
+    /// Links that sign somebody in.
+    pub links_ms: i64,
     /// Openings that would still save a second audit event.
     pub openings_ms: i64,
 }
@@ -180,6 +189,9 @@ pub async fn prune(tx: &mut Tx, kept: KeptFrom) -> Result<u64, StoreError> {
         (REQUESTS, kept.requests_ms),
         (RECEIVED, kept.received_ms),
         (OPENINGS, kept.openings_ms),
+        (SESSIONS, kept.sessions_ms),
+        (DRAFTS, kept.drafts_ms),
+        (LINKS, kept.links_ms),
         (SENT_BYTES, kept.outbox_ms),
         (SENT, kept.lines_ms),
     ] {

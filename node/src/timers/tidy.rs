@@ -7,6 +7,8 @@ use kith_service::store::{StoreError, Tx};
 
 use super::{CHUNK, OUTBOX_KEPT_MS, OUTBOX_LINES_KEPT_MS, RECEIVED_KEPT_MS, REQUESTS_KEPT_MS};
 use crate::audit::{self, Code, Event};
+use crate::colleagues::{LINK_MS, SESSION_MS};
+use crate::drafts;
 use crate::node::Node;
 use crate::persons::OPENING_REPEAT_MS;
 use crate::store;
@@ -63,6 +65,9 @@ pub(super) async fn prune(node: &Node, now_ms: i64) -> Result<u64, StoreError> {
         received_ms: now_ms.saturating_sub(RECEIVED_KEPT_MS),
         outbox_ms: now_ms.saturating_sub(OUTBOX_KEPT_MS),
         lines_ms: now_ms.saturating_sub(OUTBOX_LINES_KEPT_MS),
+        sessions_ms: now_ms.saturating_sub(SESSION_MS),
+        drafts_ms: now_ms.saturating_sub(drafts::KEPT_MS),
+        links_ms: now_ms.saturating_sub(LINK_MS),
         openings_ms: now_ms.saturating_sub(OPENING_REPEAT_MS),
     };
     let prune = |mut tx: Tx| async move { store::timers::prune(&mut tx, kept).await };

@@ -2,6 +2,7 @@
 //! Every test of this folder begins with [`Desk::open`].
 //! Never shared between tests: each has its own folder, store and port.
 
+use jiff::tz::TimeZone;
 use kith_node::grants;
 use kith_node::grpc::server::{Listen, listen};
 use kith_node::keys::{DataFolder, Keys, Membership};
@@ -38,6 +39,8 @@ pub(crate) const PEER: &str = "tigrinya-circle";
 pub(crate) struct Desk {
     pub(crate) channel: Channel,
     pub(crate) address: String,
+    /// Where the workspace is.
+    pub(crate) web: String,
     pub(crate) node: Arc<Node>,
     /// This node as a directory lists it.
     pub(crate) mine: v1::Member,
@@ -146,7 +149,8 @@ impl Desk {
         let checked = members
             .iter()
             .map(|wire| node.members.check(wire, now_ms).unwrap());
-        let checked: Vec<_> = checked.collect();
+        let mut checked: Vec<_> = checked.collect();
+        checked[1].services.push(tea());
         for listed in &checked {
             let bindings = listed.member.bindings.iter();
             let logged = bindings.map(|binding| (listed.member.org.clone(), binding.hash));
@@ -161,11 +165,15 @@ impl Desk {
             .unwrap();
         let address = "127.0.0.1:0".parse().unwrap();
         let chain = chain.map(|(chain, key)| (chain.as_bytes(), key.as_bytes()));
-        let listening = listen(Listen { address, chain }, move || clock.now_ms());
+        let of = "grpc";
+        let listening = listen(Listen { of, address, chain }, move || clock.now_ms());
         let (incoming, bound) = listening.await.unwrap();
+        let (of, chain) = ("web", None);
+        let (workspace, web) = listen(Listen { of, address, chain }, || 0).await.unwrap();
         let shutdown = Shutdown::new();
         let serving = Serve {
             incoming,
+            web: Some((workspace, TimeZone::UTC)),
             dial: Dial::tcp(),
             shutdown: shutdown.clone(),
         };
@@ -176,6 +184,7 @@ impl Desk {
         Self {
             channel,
             address: bound.to_string(),
+            web: web.to_string(),
             mine: members[0].clone(),
             node,
             shutdown,
@@ -317,6 +326,21 @@ impl Desk {
             categories: vec![Category::Identity.number()],
             answer_by_ms: 0,
         }
+    }
+}
+
+/// What the peer offers.
+fn tea() -> v1::Service {
+    v1::Service {
+        organisation: PEER.into(),
+        name: "Tuesday tea".into(),
+        purposes: vec![Purpose::PeerSupport.number()],
+        languages: vec!["ti".into()],
+        minimum_categories: [Category::Identity, Category::Need]
+            .map(Category::number)
+            .to_vec(),
+        place: "The library".into(),
+        ..v1::Service::default()
     }
 }
 

@@ -154,9 +154,18 @@ async fn with_a_certificate_calls_go_over_tls_and_plain_ones_go_nowhere() {
 async fn an_address_that_others_reach_needs_tls() {
     for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0"] {
         let address = address.parse().unwrap();
-        let refused = listen(Listen { address, chain: None }, || 0).await;
+        let chain = None;
+        let refused = listen(
+            Listen {
+                of: "grpc",
+                address,
+                chain,
+            },
+            || 0,
+        )
+        .await;
         assert!(
-            matches!(refused.err(), Some(ServerError::NeedsTls(a)) if a == address),
+            matches!(refused.err(), Some(ServerError::NeedsTls { address: a, of: "grpc" }) if a == address),
             "{address}"
         );
     }

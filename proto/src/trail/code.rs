@@ -37,6 +37,14 @@ codes! {
     TokenMade = "token_made",
     /// A token was revoked.
     TokenRevoked = "token_revoked",
+    /// A colleague was added, who signs in to the workspace.
+    ColleagueAdded = "colleague_added",
+    /// A colleague ended: no sign-in and no session of theirs counts any more.
+    ColleagueEnded = "colleague_ended",
+    /// A link was made that signs a colleague in, once.
+    SignInLinkMade = "sign_in_link_made",
+    /// A colleague signed in to the workspace.
+    SignedIn = "signed_in",
     /// Sign-ins failed: with a count.
     SignInFailed = "sign_in_failed",
     /// A person was recorded.
@@ -53,6 +61,8 @@ codes! {
     TrailExported = "trail_exported",
     /// A named person stands for a consent text.
     StatementReviewed = "statement_reviewed",
+    /// A person was asked, and did not agree.
+    ConsentRefused = "consent_refused",
     /// A grant was given.
     GrantGiven = "grant_given",
     /// A grant was narrowed.

@@ -105,6 +105,7 @@ const fn action(code: Code) -> &'static str {
         | Code::GrantGiven
         | Code::SlipIssued
         | Code::TokenMade
+        | Code::ColleagueAdded
         | Code::NodeJoined
         | Code::EpochOpened
         | Code::EnvelopeSent
@@ -116,6 +117,7 @@ const fn action(code: Code) -> &'static str {
         | Code::SlipStopped
         | Code::ReferralMoved
         | Code::TokenRevoked
+        | Code::ColleagueEnded
         | Code::KeyRotated => "U",
         Code::HoldingDestroyed | Code::KeyDestroyed => "D",
         _ => "E",

@@ -36,11 +36,16 @@ pub fn sentence(told: &Told<'_>, reader: &Reader<'_>) -> String {
     let said = Said::new(told, reader);
     let what = match told.code {
         Code::NodeJoined | Code::TokenMade | Code::TokenRevoked | Code::SignInFailed => of_the_node(&said),
+        Code::ColleagueAdded | Code::ColleagueEnded | Code::SignInLinkMade | Code::SignedIn => {
+            of_colleagues(&said)
+        }
         Code::PersonRecorded | Code::PersonChanged | Code::Opened | Code::Listed => of_records(&said),
         Code::TrailRead | Code::TrailExported | Code::StatementReviewed => of_the_trail(&said),
-        Code::GrantGiven | Code::GrantNarrowed | Code::GrantWithdrawn | Code::GrantExpired => {
-            of_consent(&said)
-        }
+        Code::ConsentRefused
+        | Code::GrantGiven
+        | Code::GrantNarrowed
+        | Code::GrantWithdrawn
+        | Code::GrantExpired => of_consent(&said),
         Code::SlipIssued
         | Code::SlipStopped
         | Code::WithdrawalProved
@@ -98,6 +103,23 @@ fn of_the_node(said: &Said<'_>) -> String {
     }
 }
 
+fn of_colleagues(said: &Said<'_>) -> String {
+    let home = said.home();
+    let colleague = said.bracketed("sign-in", "token");
+    let roles = said.listed(" for the role ", "role");
+    match said.code() {
+        Code::ColleagueAdded => format!("A colleague{colleague} was added at {home}{roles}"),
+        Code::ColleagueEnded => format!("A colleague{colleague} of {home} can no longer sign in"),
+        Code::SignInLinkMade => {
+            format!("A link was made with which a colleague{colleague} of {home} signs in once")
+        }
+        _ => {
+            let by = said.listed(" by ", "by");
+            format!("A colleague{colleague} of {home} signed in{by}")
+        }
+    }
+}
+
 fn of_records(said: &Said<'_>) -> String {
     let who = said.who();
     let person = said.bracketed("record", "person");
@@ -142,6 +164,10 @@ fn of_consent(said: &Said<'_>) -> String {
     let person = person.unwrap_or_default();
     match said.code() {
         Code::GrantGiven => format!("{who} recorded a consent{person}"),
+        Code::ConsentRefused => {
+            let peers = said.orgs(" about ", "to");
+            format!("{who} recorded that consent{person} was asked for and not given{peers}")
+        }
         Code::GrantNarrowed => {
             let peers = said.orgs(" towards ", "for");
             format!("{who} recorded that a consent{person} now allows less{peers}")

@@ -169,6 +169,7 @@ pub(crate) async fn node(place: NodePlace) -> turmoil::Result {
     let listener = TcpListener::bind(NODE_LISTENS).await?;
     let parts = Serve {
         incoming: Incoming::plain(accepting(listener)),
+        web: None,
         dial: joining.dial.clone(),
         shutdown: Shutdown::new(),
     };
