@@ -66,10 +66,8 @@ pub(in super::super) async fn aloud(visit: Visit, Path(draft): Path<String>) -> 
     let title = words.say("refer-aloud-title");
     let answers = making.answers();
     let purpose = words.word("purpose", &answers.purpose);
-    let named = [
-        ("organisation", answers.recipient.as_str()),
-        ("purpose", &purpose),
-    ];
+    let called = visit.called(&answers.recipient);
+    let named = [("organisation", called.as_str()), ("purpose", &purpose)];
     let content = html! {
         (making.above(&visit, Step::Aloud))
         h1 { (title) }
