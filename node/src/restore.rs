@@ -245,6 +245,10 @@ pub(crate) async fn told_again(
 async fn settle_answered(node: &Node, queued: &[OutboxRow], books: &Books) -> Result<usize, SettleError> {
     let answered = books.answered.iter().filter_map(|one| {
         let row = queued.iter().find(|row| row.envelope_id == one.envelope_id)?;
+        // What is to come again under a second number has its answer under the first, and goes all the same.
+        if row.ordered && row.again && row.number.is_none() {
+            return None;
+        }
         let resealed = row.envelope_hash != one.envelope_hash;
         let row = OutboxRow {
             envelope_hash: one.envelope_hash,

@@ -171,9 +171,23 @@ const BEHIND: &str = "SELECT CAST(MIN(seq) AS BIGINT) AS first_seq, CAST(MAX(seq
      WHERE peer = $1 AND ordered = 1 AND number > $2 AND seq IN (SELECT seq FROM outbox_envelope)";
 const MOVE_ENVELOPES: &str = "UPDATE outbox_envelope SET seq = seq + $3 WHERE seq IN \
      (SELECT seq FROM outbox WHERE peer = $1 AND ordered = 1 AND number > $2)";
-// Their envelopes have moved already.
-const MOVE: &str = "UPDATE outbox SET seq = seq + $3, number = NULL WHERE peer = $1 AND ordered = 1 AND number > $2 \
+// Their envelopes have moved already. A line in front of them all has none; the place that it would come to may be another's.
+const MOVE: &str = "UPDATE outbox SET seq = seq + $3, number = NULL WHERE peer = $1 AND ordered = 1 AND number > $2 AND seq >= $4 \
      AND seq + $3 IN (SELECT seq FROM outbox_envelope)";
+const HIGHEST: &str = "SELECT number, envelope_hash FROM outbox WHERE peer = $1 AND ordered = 1 AND number < 0 ORDER BY number LIMIT 1";
+const FORWARD: &str = "UPDATE outbox SET number = 0 - number WHERE peer = $1 AND ordered = 1 AND number < 0";
+
+/// Ends a going back that is not over: its lines have their answers again. They are offered by what comes in its place.
+async fn forward(tx: &mut Tx, peer: &OrgId) -> Result<(), StoreError> {
+    let Some(row) = tx.one(query(HIGHEST).bind(peer.to_string())).await? else {
+        return Ok(());
+    };
+    let number: i64 = column(&row, TABLE, "number")?;
+    let hash: [u8; 32] = bytes(&row, TABLE, "envelope_hash")?;
+    let position = query(POSITION).bind(number.saturating_neg()).bind(hash.to_vec());
+    tx.run(position.bind(peer.to_string())).await?;
+    tx.run(query(FORWARD).bind(peer.to_string())).await.map(drop)
+}
 
 /// Has what is kept behind a position sent again under new numbers: where the pair cannot go back over a hole. Whoever holds one of them knows it by its
 /// id. Their places are behind everything in the outbox: what waits for its answer may have the next number at the gateway already, and the order
@@ -184,6 +198,7 @@ pub async fn anew(
     peer: &OrgId,
     held: Position,
 ) -> Result<u64, StoreError> {
+    forward(tx, peer).await?;
     let of_pair = |text| query(text).bind(peer.to_string()).bind(stored(held.number()));
     let Some(row) = tx.one(of_pair(BEHIND)).await? else {
         return Ok(0);
@@ -194,7 +209,7 @@ pub async fn anew(
     };
     let by = counter.skip_outbox(first, last);
     tx.run(of_pair(MOVE_ENVELOPES).bind(by)).await?;
-    tx.run(of_pair(MOVE).bind(by)).await
+    tx.run(of_pair(MOVE).bind(by).bind(first)).await
 }
 
 const LOOSE: &str = "UPDATE outbox SET state = 'queued', number = CASE WHEN state = 'delivered' THEN -1 ELSE number END WHERE peer = $1 AND ordered = 0 AND state IN ('taken', 'delivered') \

@@ -353,6 +353,52 @@ async fn a_pair_with_a_withheld_line_behind_a_hole_can_go_back_later() {
     assert_eq!(submission.envelopes, sent[1..2], "of the other the line alone");
 }
 
+#[tokio::test]
+async fn a_line_without_bytes_in_front_of_what_is_kept_stays_where_it_is() {
+    let (mut story, peer, mut stream, sent, _) = sent(3).await;
+    let other = story.peer("hillcrest-school");
+    let person = story.consent(&mut stream, &[&other]).await;
+    story.host.refer(&other, person).await;
+    assert_eq!(stream.submission().await.order.unwrap().to, "hillcrest-school");
+    lose(&story, "DELETE FROM outbox WHERE number = 1").await;
+    lose(
+        &story,
+        "DELETE FROM outbox_envelope WHERE seq = (SELECT seq FROM outbox WHERE number = 2)",
+    )
+    .await;
+    let wish = reoffer(&peer, Some(at(&peer, 0, &sent)));
+    let mut stream = told(&mut story, stream, wish, at(&peer, 3, &sent)).await;
+    let submission = to(&mut stream, &peer).await;
+    assert_eq!(lines(&story, &submission), [(4, hash(&sent[2]))]);
+}
+
+#[tokio::test]
+async fn what_was_on_its_way_back_goes_under_second_numbers_where_a_later_wish_meets_a_hole() {
+    let (mut story, peer, stream, sent, _) = sent(3).await;
+    let wish = reoffer(&peer, Some(at(&peer, 1, &sent)));
+    let mut stream = told(&mut story, stream, wish, at(&peer, 3, &sent)).await;
+    let back = to(&mut stream, &peer).await;
+    assert_eq!(lines(&story, &back), [(2, hash(&sent[1])), (3, hash(&sent[2]))]);
+    // Before that is answered, an older backup comes back, and here the first line is gone.
+    lose(&story, "DELETE FROM outbox WHERE number = 1").await;
+    let wish = reoffer(&peer, Some(at(&peer, 0, &sent)));
+    let mut stream = told(&mut story, stream, wish, at(&peer, 3, &sent)).await;
+    let submission = to(&mut stream, &peer).await;
+    let all = [(4, hash(&sent[1])), (5, hash(&sent[2]))];
+    assert_eq!(lines(&story, &submission), all);
+}
+
+/// The next submission for a member; what else comes before it is passed over.
+async fn to(stream: &mut Attached, peer: &Peer) -> v1::Submission {
+    loop {
+        if let Up::Submission(one) = stream.next().await
+            && one.order.as_ref().is_some_and(|order| order.to == peer.org.as_str())
+        {
+            return one;
+        }
+    }
+}
+
 /// The node's database loses a row.
 async fn lose(story: &Story, statement: &'static str) {
     let lose = |mut tx: Tx| async move { tx.run(query(statement)).await };

@@ -86,11 +86,16 @@ impl<'a> Decider<'a, '_> {
         moved.or_else(|| self.held.reoffers.get(pair)).copied()
     }
 
-    /// What an envelope came to at its first number: at a second one stands a stand-in of it.
+    /// What an envelope came to at its first number: at a second one stands a stand-in of it. A refusal stands for itself.
     pub(super) fn first(&self, row: &Submission, line: &Line, here: TakenRow) -> TakenRow {
         let first = self.held.ids.get(&line.answer_id);
-        let first = first.filter(|first| first.pair == row.pair && first.envelope_hash == line.hash);
-        first.cloned().unwrap_or(here)
+        let is_first = |first: &&TakenRow| {
+            first.pair == row.pair && first.envelope_hash == line.hash && first.number.is_some()
+        };
+        match first.filter(is_first) {
+            Some(first) if here.refused.is_none() => first.clone(),
+            _ => here,
+        }
     }
 
     /// Puts a line of the order into the mailbox again if it is the next one that is missing; says that it must come again where only
@@ -125,6 +130,9 @@ impl<'a> Decider<'a, '_> {
         };
         let stopped = head.is_some_and(|head| self.is_stopped(head));
         let problem = barred(known, head.map(|verified| &verified.head), stopped, self.now_ms);
+        // The first outcome of a second number may be forgotten: nothing would know the envelope when it is signed for.
+        let is_forgotten = head.is_some() && known.envelope_id != line.answer_id;
+        let problem = problem.or(is_forgotten.then_some(Problem::Conflict));
         let waits = self.held.waits.contains(&known.envelope_id);
         let tombstone = match problem {
             Some(problem) if !waits => {
