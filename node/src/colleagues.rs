@@ -13,6 +13,7 @@ use crate::audit::{self, Code, Event};
 use crate::node::Node;
 use crate::store::colleague as rows;
 use crate::store::counter::Counter;
+use crate::store::passkey;
 use crate::tokens::{Caller, LABEL_BYTES_MAX, Roles, TokenError};
 
 pub use crate::store::colleague::Colleague;
@@ -129,6 +130,7 @@ pub async fn end(desk: Desk<'_>, colleague_id: &TokenId) -> Result<(), Colleague
             return Err(ColleagueError::NotFound);
         };
         rows::end(&mut tx, colleague_id, at_ms).await?;
+        passkey::end_all(&mut tx, colleague_id).await?;
         let event = about(Code::ColleagueEnded, at_ms, &colleague);
         audit::insert(&mut tx, &mut counter, desk.rng, &[event]).await?;
         counter.save(&mut tx).await?;
@@ -193,6 +195,31 @@ pub async fn sign_in(node: &Node, link: &Secret) -> Result<Option<Secret>, Colle
         node.failed_sign_ins.note(node).await?;
     }
     Ok(is_in.then_some(secret))
+}
+
+/// Begins a session of a colleague who has proved who they are; `by` says how, for the trail. Gives its secret.
+pub(crate) async fn begin(
+    node: &Node,
+    colleague_id: &TokenId,
+    by: &'static str,
+) -> Result<Secret, ColleagueError> {
+    let now_ms = node.clock.now_ms();
+    let secret = Secret::new(node.rng.bytes()?);
+    let session = &secret.hash();
+    let write = |mut tx: Tx| async move {
+        let mut counter = Counter::lock(&mut tx).await?;
+        let found = rows::find(&mut tx, colleague_id).await?;
+        let Some(colleague) = found.filter(|colleague| colleague.ended_at_ms.is_none()) else {
+            return Err(ColleagueError::NotFound);
+        };
+        rows::begin(&mut tx, session, colleague_id, now_ms).await?;
+        let event = about(Code::SignedIn, now_ms, &colleague).word("by", by);
+        audit::insert(&mut tx, &mut counter, &node.rng, &[event]).await?;
+        counter.save(&mut tx).await?;
+        Ok(())
+    };
+    node.store.tx("begin session", write).await?;
+    Ok(secret)
 }
 
 /// Whose a session is.

@@ -14,6 +14,7 @@
 //! | [`audit`] | the trail's events |
 //! | [`tokens`] | who of the organisation may call |
 //! | [`colleagues`] | who signs in to the workspace |
+//! | [`passkeys`] | signing in with a device |
 //! | [`requests`] | a repeat gets the first answer |
 //! | [`parts`] | what a record or a referral may hold, checked |
 //! | [`persons`] | records of people |
@@ -63,6 +64,7 @@ pub mod moves;
 pub mod node;
 pub mod outbox;
 pub mod parts;
+pub mod passkeys;
 pub mod persons;
 pub mod receive;
 pub mod recovery;

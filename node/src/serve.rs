@@ -4,8 +4,8 @@
 
 use crate::grpc::server::{self, ServerError};
 use crate::node::Node;
+use crate::web::At;
 use crate::{link, restore, timers, web};
-use jiff::tz::TimeZone;
 use kith_proto::problem::Problem;
 use kith_service::log::sequencer;
 use kith_service::shutdown::{Shutdown, Unfinished};
@@ -27,8 +27,8 @@ pub const STOP_MAX: Duration = Duration::from_secs(10);
 pub struct Serve<IO> {
     /// Connections of the organisation's own systems.
     pub incoming: Incoming<IO>,
-    /// Connections of the organisation's own people, and the zone that they are told times in; none where there is no workspace.
-    pub web: Option<(Incoming<IO>, TimeZone)>,
+    /// Connections of the organisation's own people, and where the workspace is; none where there is none.
+    pub web: Option<(Incoming<IO>, At)>,
     /// How to reach the gateway.
     pub dial: Dial,
     /// The wish to stop; everything is spawned through it.
@@ -75,8 +75,8 @@ where
     shutdown.spawn(tick(node.clone(), shutdown.clone()));
     shutdown.spawn(sequence(node.clone(), shutdown.clone()));
     shutdown.spawn(timers::bundles::run(node.clone(), shutdown.clone()));
-    if let Some((incoming, zone)) = web {
-        shutdown.spawn(workspace(node.clone(), incoming, zone, shutdown.clone()));
+    if let Some((incoming, at)) = web {
+        shutdown.spawn(workspace(node.clone(), incoming, at, shutdown.clone()));
     }
     let ended = server::run(node.clone(), incoming, dial.clone(), &shutdown).await;
     let stopped = shutdown.finish(STOP_MAX).await;
@@ -89,11 +89,11 @@ where
 }
 
 /// Serves the workspace. It ends before its time only by a fault of the build; the node goes on for its systems and the network.
-async fn workspace<IO>(node: Arc<Node>, incoming: Incoming<IO>, zone: TimeZone, shutdown: Shutdown)
+async fn workspace<IO>(node: Arc<Node>, incoming: Incoming<IO>, at: At, shutdown: Shutdown)
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    if let Err(error) = web::server::run(node, incoming, zone, shutdown).await {
+    if let Err(error) = web::server::run(node, incoming, at, shutdown).await {
         tracing::error!(%error, "the workspace is not there");
     }
 }

@@ -22,6 +22,7 @@ pub mod opening;
 pub mod outbox;
 pub mod outgoing;
 pub mod pair;
+pub mod passkey;
 pub mod person;
 pub mod received;
 pub mod referral;

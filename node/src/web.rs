@@ -10,6 +10,7 @@
 //! | `answers` | what a form brought, from a page of this server |
 //! | `visit` | one request: its person, its words, its pages and its troubles |
 //! | `sign_in`, `language` | before anybody is known |
+//! | `passkey` | signing in with a device, and whose devices may |
 //! | `work` | lists by whose turn it is |
 //! | `referral`, `moving` | one referral, and what can be done with it |
 //! | `refer` | making a referral, page by page |
@@ -20,6 +21,7 @@ mod colleagues;
 mod guard;
 mod language;
 mod moving;
+mod passkey;
 mod refer;
 mod referral;
 mod roles;
@@ -34,6 +36,7 @@ use kith_service::web::language::Language;
 use kith_service::web::words::{Source, Texts, WordsError};
 
 use crate::node::Node;
+use crate::passkeys::Passkeys;
 
 /// The texts of these pages.
 pub const WORDS: [Source; 5] = [
@@ -44,22 +47,38 @@ pub const WORDS: [Source; 5] = [
     (Language::Ti, include_str!("../words/ti.ftl")),
 ];
 
+/// Where a workspace is.
+#[derive(Clone, Debug)]
+pub struct At {
+    /// The zone that people are told times in.
+    pub zone: jiff::tz::TimeZone,
+    /// The address that browsers know it by; passkeys belong to it.
+    pub origin: Option<url::Url>,
+}
+
 /// What every page has.
 struct Workspace {
     node: Arc<Node>,
     texts: Texts,
+    /// None where the workspace's address cannot have any.
+    passkeys: Option<Passkeys>,
     /// The names of the two cookies: of the session, and of the language. Nodes on one computer share a browser's cookies.
     session_cookie: String,
     language_cookie: String,
 }
 
 impl Workspace {
-    fn new(node: Arc<Node>, zone: jiff::tz::TimeZone) -> Result<Self, WordsError> {
+    fn new(node: Arc<Node>, at: &At) -> Result<Self, WordsError> {
         let organisation = node.organisation();
+        let passkeys = at.origin.as_ref().map(Passkeys::at);
+        if let Some(Err(error)) = &passkeys {
+            tracing::warn!(%error, "there are no passkeys in this workspace");
+        }
         Ok(Self {
+            passkeys: passkeys.and_then(Result::ok),
             session_cookie: format!("__Host-kith-{organisation}"),
             language_cookie: format!("__Host-kith-{organisation}-language"),
-            texts: Texts::load(&WORDS, zone)?,
+            texts: Texts::load(&WORDS, at.zone.clone())?,
             node,
         })
     }

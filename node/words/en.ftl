@@ -359,3 +359,17 @@ refer-sent-stop = Stop code
 refer-sent-stop-hint = Whoever brings the stop code stops all of this, without saying who they are.
 refer-sent-look = Look at the referral
 refer-sent-another = Refer somebody else
+
+menu-passkeys = Signing in
+
+passkey-title = How you sign in
+passkey-lead = A passkey lets you sign in with this device: by your finger, your face, or the code that unlocks it. Nothing is sent that somebody could copy.
+passkey-none = You have no passkey yet. Without one you need a new link from your administrator each time.
+passkey-one = Passkey of { $day }
+passkey-used = Last used on { $day }
+passkey-end = Take away
+passkey-make = Make a passkey on this device
+passkey-needs-script = Making a passkey needs a browser with JavaScript.
+passkey-address = There are no passkeys at this address. Ask your administrator.
+passkey-enter = Sign in with a passkey
+passkey-failed = That did not work. Try again, or ask your administrator for a link.

@@ -359,3 +359,17 @@ refer-sent-stop = ናይ ምቁራጽ ኮድ
 refer-sent-stop-hint = ነቲ ናይ ምቁራጽ ኮድ ዘምጽአ ዝኾነ ሰብ፣ መን ምዃኑ ከይተናገረ፣ ንኹሉ እዚ የቋርጾ።
 refer-sent-look = ነቲ ሪፈራል ርአዮ
 refer-sent-another = ካልእ ሰብ ሪፈር ግበር
+
+menu-passkeys = መእተዊ
+
+passkey-title = ከመይ ጌርካ ትኣቱ
+passkey-lead = መፍትሕ መሕለፊ በዚ መሳርሒ ክትኣቱ የኽእለካ፦ ብኣጻብዕትኻ፣ ብገጽካ ወይ በቲ መሳርሒ ዝኸፍት ኮድ። ሰብ ክቐድሖ ዝኽእል ነገር ኣይስደድን እዩ።
+passkey-none = ክሳብ ሕጂ መፍትሕ መሕለፊ የብልካን። ብዘይ ብእኡ ነፍሲ ወከፍ ግዜ ካብ ኣመሓዳሪ ሓድሽ መላግቦ የድልየካ።
+passkey-one = መፍትሕ መሕለፊ ናይ { $day }
+passkey-used = ንመወዳእታ ግዜ ዝተጠቕመ { $day }
+passkey-end = ኣልግስ
+passkey-make = ኣብዚ መሳርሒ መፍትሕ መሕለፊ ግበር
+passkey-needs-script = መፍትሕ መሕለፊ JavaScript ዘለዎ መርበብ መርኣዪ የድልዮ።
+passkey-address = ኣብዚ ኣድራሻ መፍትሕ መሕለፊ የለን። ንኣመሓዳሪ ሕተት።
+passkey-enter = ብመፍትሕ መሕለፊ እቶ
+passkey-failed = ኣይሰርሐን። ደጊምካ ፈትን፣ ወይ ካብ ኣመሓዳሪ መላግቦ ሕተት።

@@ -243,6 +243,40 @@ async function byKeyboard(browser, code) {
   console.log("  somebody began to help by the keyboard alone");
 }
 
+// A device keeps a passkey, which signs its owner in without a link, until it is taken away.
+async function byPasskey(browser) {
+  const visitor = await Visitor.open(browser);
+  const { page } = visitor;
+  const devices = await visitor.context.newCDPSession(page);
+  await devices.send("WebAuthn.enable");
+  const options = {
+    protocol: "ctap2", transport: "internal", hasResidentKey: true, hasUserVerification: true, isUserVerified: true,
+    automaticPresenceSimulation: true,
+  };
+  await devices.send("WebAuthn.addVirtualAuthenticator", { options });
+  await visitor.signIn(PEERS, "Mehret", "coordinator");
+  const web = nodeOf(PEERS).web;
+  await page.goto(`${web}/passkeys`);
+  await visitor.look("passkeys");
+  await visitor.says("You have no passkey yet.");
+  await page.locator("[data-passkey=make] button").click();
+  await page.getByText("Passkey of").first().waitFor();
+  await visitor.look("passkeys-one");
+  await visitor.press(".leave button");
+  await visitor.look("sign-in-passkey");
+  await page.locator("[data-passkey=enter] button").click();
+  await page.waitForURL(/referrals/);
+  await visitor.says("Mehret", "header");
+  await page.goto(`${web}/passkeys`);
+  await visitor.says("Last used on");
+  await visitor.press('form[action="/passkeys/end"] button');
+  await visitor.says("You have no passkey yet.");
+  await visitor.press(".leave button");
+  await page.locator("[data-passkey=enter] button").click();
+  await page.getByText("That did not work.").waitFor();
+  console.log("  somebody signed in by a passkey, and not after it was taken away");
+}
+
 // Every kind of page in every language.
 async function inEveryLanguage(browser, code) {
   const everybody = await Visitor.open(browser, { width: 320 });
@@ -253,6 +287,7 @@ async function inEveryLanguage(browser, code) {
   const pages = {
     work: "/referrals?turn=yours", theirs: "/referrals?turn=theirs", over: "/referrals?turn=over", referral: `/referrals/${code}`,
     withdraw: `/referrals/${code}/withdraw`, complete: `/referrals/${code}/complete`, colleagues: "/colleagues", "refer-who": "/refer",
+    passkeys: "/passkeys",
     nothing: "/nothing",
   };
   let looked = 0;
@@ -277,6 +312,7 @@ try {
   await volunteerAnswers(browser, sent);
   await adminManages(browser);
   await byKeyboard(browser, sent.code);
+  await byPasskey(browser);
   await inEveryLanguage(browser, sent.code);
 } finally {
   await browser.close();

@@ -16,6 +16,16 @@ CREATE TABLE sign_in_link (
     expires_at_ms BIGINT NOT NULL
 );
 
+-- Passkeys of colleagues: what their devices sign with. `passkey`: the public key and what is known of the device, no secret.
+CREATE TABLE passkey (
+    credential_id BYTEA NOT NULL PRIMARY KEY,
+    colleague_id BYTEA NOT NULL,
+    passkey BYTEA NOT NULL,
+    made_at_ms BIGINT NOT NULL,
+    used_at_ms BIGINT
+);
+CREATE INDEX passkey_colleague ON passkey (colleague_id, made_at_ms);
+
 -- Who is signed in. Only the hash of the cookie's secret is kept.
 CREATE TABLE session (
     session_hash BYTEA NOT NULL PRIMARY KEY,

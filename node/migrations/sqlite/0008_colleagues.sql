@@ -16,6 +16,16 @@ CREATE TABLE sign_in_link (
     expires_at_ms INTEGER NOT NULL
 );
 
+-- Passkeys of colleagues: what their devices sign with. `passkey`: the public key and what is known of the device, no secret.
+CREATE TABLE passkey (
+    credential_id BLOB NOT NULL PRIMARY KEY,
+    colleague_id BLOB NOT NULL,
+    passkey BLOB NOT NULL,
+    made_at_ms INTEGER NOT NULL,
+    used_at_ms INTEGER
+);
+CREATE INDEX passkey_colleague ON passkey (colleague_id, made_at_ms);
+
 -- Who is signed in. Only the hash of the cookie's secret is kept.
 CREATE TABLE session (
     session_hash BLOB NOT NULL PRIMARY KEY,

@@ -7,6 +7,7 @@ use crate::grpc::server::{Listen, listen};
 use crate::keys::DataFolder;
 use crate::node::{Config, Node};
 use crate::serve::{self, Serve};
+use crate::web::At;
 use anyhow::{Context as _, bail};
 use jiff::tz::TimeZone;
 use kith_service::clock::Clock;
@@ -18,6 +19,7 @@ use serde_json::json;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use url::Url;
 
 /// Where and how to run.
 #[derive(clap::Args, Debug)]
@@ -34,6 +36,9 @@ pub(crate) struct ServeArguments {
     /// Where your own people reach the workspace in a browser. Port 0 takes a free one.
     #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDRESS")]
     web: SocketAddr,
+    /// The address that browsers know it by, where that is another, such as https://work.example.org: passkeys belong to it.
+    #[arg(long, value_name = "URL")]
+    web_origin: Option<String>,
     /// The certificate for that address (PEM, leaf first); needed when other computers can reach it.
     #[arg(long, requires = "web_tls_key", value_name = "FILE")]
     web_tls_cert: Option<PathBuf>,
@@ -64,23 +69,9 @@ pub(crate) async fn run(
     telemetry::init(arguments.log, &arguments.log_filter)?;
     let folder = talk.folder()?;
     let chain = chain_of(&arguments.grpc_tls_cert, &arguments.grpc_tls_key)?;
-    let listening = Listen {
-        of: "grpc",
-        address: arguments.grpc,
-        chain: chain
-            .as_ref()
-            .map(|(cert, key)| (cert.as_slice(), key.as_slice())),
-    };
-    listening.check()?;
+    let listening = listen_for("grpc", arguments.grpc, chain.as_ref())?;
     let web_chain = chain_of(&arguments.web_tls_cert, &arguments.web_tls_key)?;
-    let web = Listen {
-        of: "web",
-        address: arguments.web,
-        chain: web_chain
-            .as_ref()
-            .map(|(cert, key)| (cert.as_slice(), key.as_slice())),
-    };
-    web.check()?;
+    let web = listen_for("web", arguments.web, web_chain.as_ref())?;
     let shutdown = Shutdown::new();
     shutdown.on_signal()?;
     let config = Config {
@@ -99,7 +90,11 @@ pub(crate) async fn run(
     let of_web = clock.clone();
     let (incoming, address) = listen(listening, move || clock.now_ms()).await?;
     let (web_incoming, web_address) = listen(web, move || of_web.now_ms()).await?;
-    let web_address = format!("{scheme}://{web_address}");
+    let web_address = called(scheme, web_address);
+    let at = At {
+        zone: TimeZone::system(),
+        origin: Url::parse(arguments.web_origin.as_deref().unwrap_or(&web_address)).ok(),
+    };
     let files = [
         (WEB_FILE, web_address.clone()),
         (ADDRESS_FILE, address.to_string()),
@@ -118,7 +113,7 @@ pub(crate) async fn run(
         Arc::new(node),
         Serve {
             incoming,
-            web: Some((web_incoming, TimeZone::system())),
+            web: Some((web_incoming, at)),
             dial: Dial::tcp(),
             shutdown,
         },
@@ -129,6 +124,15 @@ pub(crate) async fn run(
         std::fs::remove_file(folder.path().join(name)).ok();
     }
     Ok(served?)
+}
+
+/// An address as browsers are given it: this computer by its name, as passkeys do not belong to numbers.
+fn called(scheme: &str, address: SocketAddr) -> String {
+    if address.ip().is_loopback() {
+        format!("{scheme}://localhost:{}", address.port())
+    } else {
+        format!("{scheme}://{address}")
+    }
 }
 
 fn keep_bundles(folder: &DataFolder, bundles: &Path) -> anyhow::Result<()> {
@@ -142,8 +146,23 @@ fn keep_bundles(folder: &DataFolder, bundles: &Path) -> anyhow::Result<()> {
     Ok(folder.keep_bundles(&named)?)
 }
 
+/// A certificate chain and its key, both PEM.
+type Chain = (Vec<u8>, Vec<u8>);
+
+/// Where to listen, refused where others could reach it without TLS.
+fn listen_for<'a>(
+    of: &'static str,
+    address: SocketAddr,
+    chain: Option<&'a Chain>,
+) -> anyhow::Result<Listen<'a>> {
+    let chain = chain.map(|(cert, key)| (cert.as_slice(), key.as_slice()));
+    let listen = Listen { of, address, chain };
+    listen.check()?;
+    Ok(listen)
+}
+
 /// Certificate chain and key, where both were named.
-fn chain_of(cert: &Option<PathBuf>, key: &Option<PathBuf>) -> anyhow::Result<Option<(Vec<u8>, Vec<u8>)>> {
+fn chain_of(cert: &Option<PathBuf>, key: &Option<PathBuf>) -> anyhow::Result<Option<Chain>> {
     match (cert, key) {
         (Some(cert), Some(key)) => Ok(Some((read(cert)?, read(key)?))),
         _ => Ok(None),

@@ -14,7 +14,7 @@ use kith_service::web::own;
 use kith_service::web::words::WordsError;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{Workspace, colleagues, guard, language, moving, refer, referral, sign_in, work};
+use super::{At, Workspace, colleagues, guard, language, moving, passkey, refer, referral, sign_in, work};
 use crate::node::Node;
 
 /// Largest form, in bytes: three times the longest words, as every byte of a letter may be written as three, and names.
@@ -45,6 +45,12 @@ fn routes(workspace: &Arc<Workspace>) -> Router {
         .route("/sign-in", get(sign_in::nobody))
         .route("/sign-in/{link}", get(sign_in::link).post(sign_in::enter))
         .route("/sign-out", post(sign_in::leave))
+        .route("/passkeys", get(passkey::list))
+        .route("/passkeys/make", post(passkey::make))
+        .route("/passkeys/made", post(passkey::made))
+        .route("/passkeys/enter", post(passkey::enter))
+        .route("/passkeys/entered", post(passkey::entered))
+        .route("/passkeys/end", post(passkey::end))
         .route("/language", post(language::choose))
         .route("/referrals", get(work::list))
         .route("/referrals/{code}", get(referral::show))
@@ -77,17 +83,17 @@ async fn nothing() -> axum::http::StatusCode {
     axum::http::StatusCode::NOT_FOUND
 }
 
-/// Answers until the shutdown is requested. Times are said in this zone.
+/// Answers until the shutdown is requested.
 pub async fn run<IO>(
     node: Arc<Node>,
     incoming: Incoming<IO>,
-    zone: jiff::tz::TimeZone,
+    at: At,
     shutdown: Shutdown,
 ) -> Result<(), WebError>
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let workspace = Arc::new(Workspace::new(node, zone)?);
+    let workspace = Arc::new(Workspace::new(node, &at)?);
     incoming::server()
         .accept_http1(true)
         .add_routes(routes(&workspace).into())

@@ -13,7 +13,14 @@ use crate::colleagues::{self, SESSION_MS};
 
 /// What somebody sees who is not signed in.
 pub(super) async fn nobody(visit: Visit) -> Answer {
-    sentence(&visit, "sign-in-none")
+    let words = visit.words();
+    let title = words.say("sign-in-title");
+    let content = html! {
+        h1 { (title) }
+        @if visit.workspace.passkeys.is_some() { (super::passkey::button(&visit, ("enter", "passkey-enter"))) }
+        p { (words.say("sign-in-none")) }
+    };
+    visit.page(&title, content)
 }
 
 fn sentence(visit: &Visit, key: &str) -> Answer {

@@ -15,11 +15,12 @@ use crate::threads_view::work::Turn;
 use crate::tokens::Role;
 
 /// Every page's source.
-const PAGES: [&str; 13] = [
+const PAGES: [&str; 14] = [
     include_str!("colleagues.rs"),
     include_str!("guard.rs"),
     include_str!("language.rs"),
     include_str!("moving.rs"),
+    include_str!("passkey.rs"),
     include_str!("refer.rs"),
     include_str!("refer/agree.rs"),
     include_str!("refer/ask.rs"),
@@ -162,6 +163,12 @@ const EXPECTED: &[(&str, &str)] = &[
     ("GET /sign-in/{link}", "*"),
     ("POST /sign-in/{link}", "*"),
     ("POST /language", "*"),
+    ("GET /passkeys", "rcam"),
+    ("POST /passkeys/make", "rcam"),
+    ("POST /passkeys/made", "rcam"),
+    ("POST /passkeys/enter", "*"),
+    ("POST /passkeys/entered", "*"),
+    ("POST /passkeys/end", "rcam"),
     ("POST /sign-out", "rcam"),
     ("GET /referrals", "rca"),
     ("GET /referrals/{code}", "rc"),

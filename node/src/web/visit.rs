@@ -131,6 +131,7 @@ impl Visit {
         if has(Role::Admin) {
             add("/colleagues", "menu-colleagues");
         }
+        add("/passkeys", "menu-passkeys");
         entries
     }
 

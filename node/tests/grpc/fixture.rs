@@ -2,13 +2,13 @@
 //! Every test of this folder begins with [`Desk::open`].
 //! Never shared between tests: each has its own folder, store and port.
 
-use jiff::tz::TimeZone;
 use kith_node::grants;
 use kith_node::grpc::server::{Listen, listen};
 use kith_node::keys::{DataFolder, Keys, Membership};
 use kith_node::node::{Config, Node};
 use kith_node::serve::{Serve, serve};
 use kith_node::tokens::{self, Role};
+use kith_node::web::At;
 use kith_proto::id::{InviteId, NetworkName};
 use kith_proto::seal::SealingKey;
 use kith_proto::sign::SigningKey;
@@ -173,7 +173,13 @@ impl Desk {
         let shutdown = Shutdown::new();
         let serving = Serve {
             incoming,
-            web: Some((workspace, TimeZone::UTC)),
+            web: Some((
+                workspace,
+                At {
+                    zone: jiff::tz::TimeZone::UTC,
+                    origin: "http://localhost".parse().ok(),
+                },
+            )),
             dial: Dial::tcp(),
             shutdown: shutdown.clone(),
         };

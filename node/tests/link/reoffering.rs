@@ -392,7 +392,10 @@ async fn what_was_on_its_way_back_goes_under_second_numbers_where_a_later_wish_m
 async fn to(stream: &mut Attached, peer: &Peer) -> v1::Submission {
     loop {
         if let Up::Submission(one) = stream.next().await
-            && one.order.as_ref().is_some_and(|order| order.to == peer.org.as_str())
+            && one
+                .order
+                .as_ref()
+                .is_some_and(|order| order.to == peer.org.as_str())
         {
             return one;
         }

@@ -43,6 +43,10 @@ codes! {
     ColleagueEnded = "colleague_ended",
     /// A link was made that signs a colleague in, once.
     SignInLinkMade = "sign_in_link_made",
+    /// A colleague made a passkey, with which they sign in.
+    PasskeyMade = "passkey_made",
+    /// A passkey was taken away.
+    PasskeyEnded = "passkey_ended",
     /// A colleague signed in to the workspace.
     SignedIn = "signed_in",
     /// Sign-ins failed: with a count.

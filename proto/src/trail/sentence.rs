@@ -36,9 +36,12 @@ pub fn sentence(told: &Told<'_>, reader: &Reader<'_>) -> String {
     let said = Said::new(told, reader);
     let what = match told.code {
         Code::NodeJoined | Code::TokenMade | Code::TokenRevoked | Code::SignInFailed => of_the_node(&said),
-        Code::ColleagueAdded | Code::ColleagueEnded | Code::SignInLinkMade | Code::SignedIn => {
-            of_colleagues(&said)
-        }
+        Code::ColleagueAdded
+        | Code::ColleagueEnded
+        | Code::SignInLinkMade
+        | Code::PasskeyMade
+        | Code::PasskeyEnded
+        | Code::SignedIn => of_colleagues(&said),
         Code::PersonRecorded | Code::PersonChanged | Code::Opened | Code::Listed => of_records(&said),
         Code::TrailRead | Code::TrailExported | Code::StatementReviewed => of_the_trail(&said),
         Code::ConsentRefused
@@ -113,6 +116,8 @@ fn of_colleagues(said: &Said<'_>) -> String {
         Code::SignInLinkMade => {
             format!("A link was made with which a colleague{colleague} of {home} signs in once")
         }
+        Code::PasskeyMade => format!("A colleague{colleague} of {home} made a passkey"),
+        Code::PasskeyEnded => format!("A colleague{colleague} of {home} took a passkey away"),
         _ => {
             let by = said.listed(" by ", "by");
             format!("A colleague{colleague} of {home} signed in{by}")

@@ -31,6 +31,14 @@ pub(super) fn of_sign_ins() -> Vec<(Event, &'static str)> {
             "A link was made with which a colleague (sign-in 1a1a1a1a) of Riverside GP signs in once",
         ),
         (
+            by_token(Code::PasskeyMade),
+            "A colleague (sign-in 1a1a1a1a) of Riverside GP made a passkey",
+        ),
+        (
+            by_token(Code::PasskeyEnded),
+            "A colleague (sign-in 1a1a1a1a) of Riverside GP took a passkey away",
+        ),
+        (
             by_token(Code::SignedIn).word("by", "link"),
             "A colleague (sign-in 1a1a1a1a) of Riverside GP signed in by link",
         ),
