@@ -38,6 +38,8 @@ pub struct Answers {
     pub language: String,
     /// Who interpreted.
     pub interpreter: String,
+    /// The language of the text that was on the page and read out.
+    pub text_language: String,
     /// What they understood, in their own words.
     pub understood: String,
     /// The parts that may be shared: the words of categories.

@@ -188,14 +188,15 @@ pub async fn finish(node: &Node, dial: &Dial) -> Result<Restored, RestoreError> 
     Ok(restored)
 }
 
-/// How many sign-ins this copy takes.
+/// How many sign-ins this copy takes: tokens, and colleagues with their passkeys. Sessions ended with the restore.
 async fn live_tokens(node: &Node) -> Result<usize, StoreError> {
     let read = |mut tx: Tx| async move { store::token::list(&mut tx).await };
     let tokens = node.store.read::<_, StoreError, _, _>("tokens", read).await?;
-    Ok(tokens
-        .iter()
-        .filter(|token| token.revoked_at_ms.is_none())
-        .count())
+    let read = |mut tx: Tx| async move { store::colleague::list(&mut tx).await };
+    let colleagues = node.store.read::<_, StoreError, _, _>("colleagues", read).await?;
+    let tokens = tokens.iter().filter(|token| token.revoked_at_ms.is_none());
+    let colleagues = colleagues.iter().filter(|one| one.ended_at_ms.is_none());
+    Ok(tokens.count() + colleagues.count())
 }
 
 /// The envelopes that this database shows as not answered, after a place in the outbox.

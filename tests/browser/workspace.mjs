@@ -15,6 +15,7 @@ const LANGUAGES = ["en", "ar", "fa-AF", "uk", "ti"];
 const PAGES_MAX = 6;
 const TYPING_SECONDS_MAX = 90;
 const LETTERS_A_MINUTE = 40 * 5;
+const FIRST_PAGE_BYTES_MAX = 60 * 1024;
 const shots = process.env.KITH_SHOTS;
 const GP = "riverside-gp";
 const PEERS = "tigrinya-womens-circle";
@@ -243,6 +244,17 @@ async function byKeyboard(browser, code) {
   console.log("  somebody began to help by the keyboard alone");
 }
 
+// What a telephone loads before it shows anything, on the first visit.
+async function firstPage(browser) {
+  const visitor = await Visitor.open(browser);
+  const parts = [];
+  visitor.page.on("response", (response) => parts.push(response.body().then((body) => body.length)));
+  await visitor.page.goto(link(PEERS, "Tsega", "coordinator"), { waitUntil: "networkidle" });
+  const bytes = (await Promise.all(parts)).reduce((sum, length) => sum + length, 0);
+  must(`the first page is ${bytes} bytes`, parts.length >= 3 && bytes <= FIRST_PAGE_BYTES_MAX);
+  console.log(`  the first page with all its parts is ${Math.round(bytes / 1024)} KiB`);
+}
+
 // A device keeps a passkey, which signs its owner in without a link, until it is taken away.
 async function byPasskey(browser) {
   const visitor = await Visitor.open(browser);
@@ -312,6 +324,7 @@ try {
   await volunteerAnswers(browser, sent);
   await adminManages(browser);
   await byKeyboard(browser, sent.code);
+  await firstPage(browser);
   await byPasskey(browser);
   await inEveryLanguage(browser, sent.code);
 } finally {

@@ -175,8 +175,8 @@ fn tokens(live: usize) -> String {
     match live {
         0 => String::new(),
         live => format!(
-            " {live} sign-ins of the backup count, also those that were revoked since: look at `kith-node token list` and revoke what should \
-             not count."
+            " {live} sign-ins of the backup count, also those that were revoked since: look at `kith-node token list` and `kith-node colleague list`, \
+             and end what should not count."
         ),
     }
 }

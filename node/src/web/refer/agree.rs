@@ -315,6 +315,7 @@ pub(in super::super) async fn consented(visit: Visit, Path(draft): Path<String>,
         return page(&visit, &making, (&answers, &faults));
     }
     answers.is_agreed = true;
+    answers.text_language = statement.language;
     let today = visit.node().now_ms().div_euclid(DAY_MS);
     answers.until_ms = (today + i64::from(answers.days)) * DAY_MS;
     making.save(&visit, answers, Step::Check).await

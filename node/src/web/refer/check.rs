@@ -92,8 +92,7 @@ async fn record(visit: &Visit, making: &Making) -> Result<v1::RecordGrantRespons
     let answers = making.answers();
     let caller = visit.caller()?;
     let invalid = || visit.trouble(Problem::Invalid);
-    // The text of the language that it was read in: the page's may have been changed since, and there is one for each at most.
-    let statement = statement(visit, &answers.language).await?;
+    let statement = statement(visit, &answers.text_language).await?;
     let of =
         |word: &str, all: &[(&str, i32)]| all.iter().find(|(of, _)| *of == word).map(|(_, number)| *number);
     let capture = v1::Capture {
